@@ -1,0 +1,38 @@
+"""kzoo: a Keras 3 model zoo in which every number is checked.
+
+Names resolve on first use, so that importing kzoo imports neither Keras nor TensorFlow.
+"""
+
+import importlib
+
+from kzoo.version import __version__
+
+ROOMS = {
+    "build": "catalog",
+    "list_models": "catalog",
+    "info": "measure",
+    "load_weights": "checkpoint",
+    "save_weights": "checkpoint",
+    "save": "checkpoint",
+    "load": "checkpoint",
+    "fit": "training",
+    "evaluate": "inference",
+    "predict": "inference",
+    "export": "export",
+}
+
+__all__ = [*ROOMS, "data", "layers", "__version__"]
+
+
+def __getattr__(name):
+    if name in ("data", "layers"):
+        return importlib.import_module(f"kzoo.{name}")
+    if name not in ROOMS:
+        raise AttributeError(f"module 'kzoo' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"kzoo.{ROOMS[name]}"), name)
+    globals()[name] = value  # also outlives the moment a room of the same name (kzoo.export) is imported
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,115 @@
+"""Writing files and folders so that nothing half-written ever stands under the final name."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+
+
+def _beside(path):
+    """A hidden temporary name in the same folder, after removing those that dead processes left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.*.partial"):
+        if not _is_running(int(stale.name.split(".")[-2])):
+            _remove(stale)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _is_running(process_id):
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file(path):
+    """Yields a temporary path beside `path`; on success it is synced to disk and renamed, on failure removed.
+
+    Raises OSError that names `path` and the bytes already written when the disk is full.
+    """
+    path = pathlib.Path(path)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException as error:
+        written = temporary.stat().st_size if temporary.exists() else 0
+        _remove(temporary)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(
+                error.errno,
+                f"{os.strerror(error.errno)} while writing {path} ({written:,} bytes were written; "
+                "what stood there before is intact)",
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def folder(path, overwrite=False):
+    """Yields a temporary folder beside `path` that is renamed on success; a non-empty `path` is a ValueError.
+
+    With `overwrite` the old folder is moved aside first and deleted last.
+    """
+    path = pathlib.Path(path)
+    refuse_occupied(path, overwrite)
+    temporary = _beside(path)
+    _remove(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for root, _, names in os.walk(temporary):
+            for name in names:
+                _sync(os.path.join(root, name))
+        old = None
+        if path.exists():
+            old = path.with_name(f".{path.name}.old.{os.getpid()}.partial")
+            os.replace(path, old)
+        os.replace(temporary, path)
+        _sync(path.parent)
+        if old:
+            _remove(old)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def refuse_occupied(path, overwrite=False):
+    """Raises ValueError if `path` is a file or a non-empty folder and may not be replaced."""
+    path = pathlib.Path(path)
+    if path.is_file():
+        raise ValueError(f"{path} is a file; name a folder that does not exist yet")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise ValueError(f"{path} is not empty; name another folder, or pass overwrite=True (--overwrite)")
+
+
+def require_writable(path):
+    """Raises ValueError if `path` cannot be created or written to, before hours of work depend on it."""
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}.partial"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write to {path}: {error.strerror}; name another folder") from error

@@ -1,0 +1,166 @@
+"""The catalogue: what can be built, read from the text of the files in `models/`.
+
+A model file is its own entry: the first line of its docstring, its `TASK` and its `VARIANTS`. Reading the text keeps
+listing fast, since nothing of Keras is imported until something is built.
+"""
+
+import ast
+import dataclasses
+import fnmatch
+import functools
+import importlib
+import inspect
+import json
+import pathlib
+import re
+
+from kzoo.suggest import did_you_mean
+
+MODELS = pathlib.Path(__file__).with_name("models")
+FIGURES = pathlib.Path(__file__).with_name("figures.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One variant of the catalogue: what `build` needs to know and what `list` shows."""
+
+    name: str
+    architecture: str
+    task: str
+    summary: str
+    paper: str
+    arguments: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """How a model was built; every model of the catalogue carries it as `model.kzoo`."""
+
+    name: str
+    architecture: str
+    task: str
+    overrides: dict
+
+
+@functools.cache
+def literals(architecture):
+    """The module-level literals of a model file and its docstring (as `DOC`), without running the file."""
+    tree = ast.parse((MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
+    values = {"DOC": ast.get_docstring(tree) or ""}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            try:
+                values[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # a table of functions: not part of the catalogue
+    return values
+
+
+@functools.cache
+def entries():
+    """All variants by name, and each architecture's name for its first variant."""
+    found = {}
+    for path in sorted(MODELS.glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        values = literals(path.stem)
+        summary = values["DOC"].partition("\n")[0].partition(": ")[2].rstrip(".")
+        paper = re.search(r"https?://[^\s,)]+", values["DOC"])
+        for name, arguments in values["VARIANTS"].items():
+            entry = Entry(name, path.stem, values["TASK"], summary, paper.group() if paper else "", arguments)
+            found[name] = entry
+            found.setdefault(path.stem, entry)
+    return found
+
+
+def find(name):
+    """The entry of a variant or architecture; ValueError with the nearest names if there is none."""
+    if not isinstance(name, str) or name not in entries():
+        raise ValueError(did_you_mean("model", name, list_models()))
+    return entries()[name]
+
+
+def figures():
+    """Parameters and multiply-accumulates per variant, as the last run of `scripts/make_figures.py` computed them."""
+    return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+
+
+def list_models(pattern="*", task=None, max_params=None):
+    """Names of the variants that match a shell-style pattern, a task and a largest number of parameters.
+
+    Raises ValueError for a task that no model has.
+    """
+    known = entries()
+    tasks = sorted({entry.task for entry in known.values()})
+    if task is not None and task not in tasks:
+        raise ValueError(did_you_mean("task", task, tasks))
+    sizes = figures() if max_params is not None else {}
+    return [
+        name
+        for name, entry in known.items()
+        if entry.name == name
+        and (fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(entry.architecture, pattern))
+        and task in (None, entry.task)
+        and (max_params is None or sizes[name]["parameters"] <= max_params)
+    ]
+
+
+def build(name, /, weights=None, dtype=None, **overrides):
+    """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
+
+    Args:
+        name: a variant (`"transformer_base"`) or an architecture (`"transformer"`: its first variant).
+        weights: path of a safetensors file in the reference's names and layout, or a folder `kzoo.save` wrote.
+        dtype: a Keras dtype policy for all layers, such as `"mixed_bfloat16"`; the global policy by default.
+        **overrides: any keyword of the model file's `build`, such as `num_classes=10`.
+
+    Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
+    """
+    entry = find(name)
+    module = importlib.import_module(f"kzoo.models.{entry.architecture}")
+    arguments = {"name": entry.name, **entry.arguments, **_checked(entry, module.build, overrides)}
+    import keras
+
+    policy = keras.config.dtype_policy()
+    if dtype is not None:
+        keras.config.set_dtype_policy(dtype)
+    try:
+        model = module.build(**arguments)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model.kzoo = Origin(entry.name, entry.architecture, entry.task, overrides)
+    if weights is not None:
+        from kzoo import checkpoint
+
+        checkpoint.load_weights(model, weights)
+    return model
+
+
+def _checked(entry, function, overrides):
+    """The overrides, if every keyword is known and every value is of the kind its default is."""
+    defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
+    for key, value in overrides.items():
+        if key not in defaults:
+            raise TypeError(f"{entry.name}: {did_you_mean('keyword', key, defaults)} (all: {', '.join(defaults)})")
+        _check_value(entry.name, key, value, entry.arguments.get(key, defaults[key]))
+    return overrides
+
+
+def _check_value(model, key, value, default):
+    """One rule a kind of value serves every model, because keywords are the field's standard terms."""
+    is_count = isinstance(default, int) and not isinstance(default, bool)
+    if key.endswith("dropout"):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            raise ValueError(f"{model}: {key} must be a number from 0 up to but not including 1, got {value!r}")
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise TypeError(f"{model}: {key} must be True or False, got {value!r}")
+    elif is_count or isinstance(default, tuple):
+        values = (value,) if is_count else value
+        sequence = isinstance(values, tuple | list) and all(type(item) in (int, type(None)) for item in values)
+        if not sequence or (is_count and value is None):
+            raise TypeError(f"{model}: {key} must be {'an int' if is_count else 'a tuple of ints'}, got {value!r}")
+        if any(item is not None and item < 1 for item in values):
+            raise ValueError(f"{model}: {key} must be at least 1, got {value!r}")
+    elif isinstance(default, str) and not isinstance(value, str):
+        raise TypeError(f"{model}: {key} must be a string, got {value!r}")

@@ -1,0 +1,31 @@
+"""MNIST CNN: three convolutions and two dense layers that read handwritten digits.
+
+The Keras tutorials' convolutional network, after LeNet-5 (LeCun et al. 1998, https://doi.org/10.1109/5.726791). Its
+recipe: Adam, sparse categorical cross-entropy, batches of 64, 10 epochs. It ends in softmax as the document's
+`Sequential` does, so its outputs are probabilities and its loss takes probabilities. Layer names are Keras's own for
+that `Sequential`; unlike torch's networks it flattens channels last.
+"""
+
+import keras
+from keras import layers
+
+TASK = "image_classification"
+VARIANTS = {"mnist_cnn": {}}
+
+
+def build(input_shape=(28, 28, 1), filters=(32, 64, 64), hidden_dim=64, num_classes=10, name="mnist_cnn"):
+    """Images (batch, height, width, channels) in [0, 1] to probabilities (batch, num_classes)."""
+    smallest = 3 * 2 ** (len(filters) - 1) + 2 ** len(filters) - 2
+    if min(input_shape[:2]) < smallest:
+        raise ValueError(f"mnist_cnn: input_shape {input_shape} is too small; {len(filters)} unpadded convolutions "
+                         f"with pooling between need at least {smallest} x {smallest} pixels")  # fmt: skip
+    image = keras.Input(input_shape, name="image")
+    x = image
+    for index, count in enumerate(filters):
+        if index:
+            x = layers.MaxPooling2D(2)(x)
+        x = layers.Conv2D(count, 3, activation="relu", name=f"conv2d_{index}" if index else "conv2d")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(hidden_dim, activation="relu", name="dense")(x)
+    probabilities = layers.Dense(num_classes, activation="softmax", dtype="float32", name="dense_1")(x)
+    return keras.Model(image, probabilities, name=name)

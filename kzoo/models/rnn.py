@@ -1,0 +1,27 @@
+"""RNN: stacked recurrent layers over a sequence, classified from the last step.
+
+LSTM: Hochreiter, Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; GRU: Cho et al. 2014, in the form whose
+reset gate acts after the matrix product, as torch and cuDNN compute it; simple: Elman 1990, tanh. Layer names follow
+the document's torch module: one recurrent module `rnn` with its layers l0, l1, ..., then `fc`. Torch keeps two biases
+where an LSTM or simple cell needs one; loading adds them, saving writes the sum and zeros.
+"""
+
+import keras
+from keras import layers
+
+TASK = "sequence_classification"
+VARIANTS = {"rnn_lstm": {"cell": "lstm"}, "rnn_gru": {"cell": "gru"}, "rnn_simple": {"cell": "simple"}}
+
+CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+
+
+def build(cell="lstm", num_layers=2, units=8, num_features=10, num_classes=2, name="rnn_lstm"):
+    """Sequences (batch, length, num_features) to logits (batch, num_classes)."""
+    if cell not in CELLS:
+        raise ValueError(f"rnn: cell must be one of {', '.join(CELLS)}, got {cell!r}")
+    features = keras.Input((None, num_features), name="features")
+    x = features
+    for index in range(num_layers):
+        x = CELLS[cell](units, return_sequences=index < num_layers - 1, name=f"rnn.l{index}")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="fc")(x)
+    return keras.Model(features, logits, name=name)
