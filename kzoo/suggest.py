@@ -4,9 +4,6 @@ import difflib
 
 
 def did_you_mean(kind, got, choices):
-    """One sentence for an unknown name: what was passed and the nearest known names, or all of them if none is near."""
-    choices = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(got), choices, n=3, cutoff=0.4)
-    if near:
-        return f"unknown {kind} {got!r}; did you mean {', '.join(near)}?"
-    return f"unknown {kind} {got!r}; known: {', '.join(choices) or 'none'}"
+    """One sentence for an unknown name: what was passed and the three nearest of the known names."""
+    near = difflib.get_close_matches(str(got), [str(choice) for choice in choices], n=3, cutoff=0.0)
+    return f"unknown {kind} {got!r}; did you mean {' or '.join(near)}?" if near else f"unknown {kind} {got!r}"
