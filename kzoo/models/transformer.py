@@ -1,0 +1,117 @@
+"""Transformer: attention only, an encoder and a decoder, for translation.
+
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, figure 1 and table 3: post-norm, ReLU, sinusoidal positions, one
+embedding shared by encoder, decoder and output. The document's class means this model but cannot run as printed: it
+hands the decoder's mask to torch as the memory, calls a `positional_encoding` that it never defines, uses `math`
+without importing it, and puts 8 heads on a width of 8. Layer names follow Hugging Face's MarianMTModel, whose
+sinusoids are ordered [sines, cosines]: its checkpoints want `positions="half_split"`.
+"""
+
+import math
+
+import keras
+from keras import layers
+
+from kzoo.layers import SinusoidalPositions, multi_head_attention
+
+TASK = "translation"
+VARIANTS = {
+    "transformer_base": {"num_layers": 6, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048, "dropout": 0.1},
+    "transformer_big": {"num_layers": 6, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096, "dropout": 0.3},
+    "transformer_tiny": {
+        "num_layers": 2,
+        "hidden_dim": 128,
+        "num_heads": 4,
+        "intermediate_dim": 512,
+        "dropout": 0.1,
+        "vocabulary_size": 512,
+    },
+}
+# Tensors of the reference's checkpoints that are no weights of their own, and where each comes from.
+DERIVED = {
+    "lm_head.weight": "model.shared.weight",
+    "model.encoder.embed_tokens.weight": "model.shared.weight",
+    "model.decoder.embed_tokens.weight": "model.shared.weight",
+    "final_logits_bias": "zeros",
+    "model.encoder.embed_positions.weight": "computed",
+    "model.decoder.embed_positions.weight": "computed",
+}
+
+
+def add_and_norm(x, update, dropout, name):
+    """LayerNorm(x + Dropout(update)), sections 3.1 and 5.4."""
+    update = layers.Dropout(dropout, name=f"{name}.dropout")(update)
+    x = layers.Add(name=f"{name}.add")([x, update])
+    return layers.LayerNormalization(epsilon=1e-5, name=name)(x)
+
+
+def feed_forward(x, intermediate_dim, name):
+    """Two position-wise linear maps with a ReLU between, equation 2."""
+    y = layers.Dense(intermediate_dim, activation="relu", name=f"{name}.fc1")(x)
+    return layers.Dense(x.shape[-1], name=f"{name}.fc2")(y)
+
+
+def embed(token_ids, embedding, positions, dropout, name):
+    """Token embeddings times sqrt(hidden_dim), plus positions, sections 3.4 and 3.5."""
+    x = layers.Rescaling(math.sqrt(embedding.output_dim), name=f"{name}.embed_scale")(embedding(token_ids))
+    x = SinusoidalPositions(positions, name=f"{name}.embed_positions")(x)
+    return layers.Dropout(dropout, name=f"{name}.dropout")(x)
+
+
+def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name):
+    """Self-attention over the real tokens, then the feed-forward network."""
+    y = multi_head_attention(x, x, num_heads, f"{name}.self_attn", padding_mask=padding_mask)
+    x = add_and_norm(x, y, dropout, f"{name}.self_attn_layer_norm")
+    return add_and_norm(x, feed_forward(x, intermediate_dim, name), dropout, f"{name}.final_layer_norm")
+
+
+def decoder_layer(x, encoded, padding_mask, num_heads, intermediate_dim, dropout, name):
+    """Causal self-attention, attention to the encoded source, then the feed-forward network."""
+    y = multi_head_attention(x, x, num_heads, f"{name}.self_attn", causal=True)
+    x = add_and_norm(x, y, dropout, f"{name}.self_attn_layer_norm")
+    y = multi_head_attention(x, encoded, num_heads, f"{name}.encoder_attn", padding_mask=padding_mask)
+    x = add_and_norm(x, y, dropout, f"{name}.encoder_attn_layer_norm")
+    return add_and_norm(x, feed_forward(x, intermediate_dim, name), dropout, f"{name}.final_layer_norm")
+
+
+def build(
+    num_layers=6,
+    hidden_dim=512,
+    num_heads=8,
+    intermediate_dim=2048,
+    dropout=0.1,
+    vocabulary_size=37000,
+    positions="interleaved",
+    name="transformer_base",
+):
+    """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
+
+    The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the
+    target needs no mask: it comes after the tokens that count. `positions` is "interleaved" as in the paper or
+    "half_split" as in Marian's checkpoints.
+    """
+    encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
+    encoder_padding_mask = keras.Input((None,), dtype="int32", name="encoder_padding_mask")
+    decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
+    embedding = layers.ReversibleEmbedding(
+        vocabulary_size,
+        hidden_dim,
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=hidden_dim**-0.5),
+        reverse_dtype="float32",
+        name="model.shared",
+    )
+    sizes = (num_heads, intermediate_dim, dropout)
+    encoded = embed(encoder_token_ids, embedding, positions, dropout, "model.encoder")
+    for index in range(num_layers):
+        encoded = encoder_layer(encoded, encoder_padding_mask, *sizes, f"model.encoder.layers.{index}")
+    x = embed(decoder_token_ids, embedding, positions, dropout, "model.decoder")
+    for index in range(num_layers):
+        x = decoder_layer(x, encoded, encoder_padding_mask, *sizes, f"model.decoder.layers.{index}")
+    # The embedding declares its own dtype for the logits whatever it computes; this states float32.
+    logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
+    inputs = {
+        "encoder_token_ids": encoder_token_ids,
+        "encoder_padding_mask": encoder_padding_mask,
+        "decoder_token_ids": decoder_token_ids,
+    }
+    return keras.Model(inputs, logits, name=name)
