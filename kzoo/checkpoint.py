@@ -232,14 +232,15 @@ def save(model, folder):
     write_description(model, folder)
 
 
-def write_description(model, folder):
-    """Writes `model.json`: all that the catalogue needs to rebuild the graph."""
+def write_description(model, folder, **extra):
+    """Writes `model.json`: all that the catalogue needs to rebuild the graph, and `extra` facts about its outputs."""
     description = {
         "name": model.kzoo.name,
         "overrides": model.kzoo.overrides,
         "num_parameters": sum(math.prod(variable.shape) for variable in model.trainable_variables),
         "kzoo": __version__,
         "keras": keras.__version__,
+        **extra,
     }
     with atomic.file(pathlib.Path(folder) / MODEL_FILE) as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,131 @@
+"""Leaving Keras: a SavedModel that is written beside, reloaded, compared with the model, and only then renamed."""
+
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from kzoo import atomic, tasks
+from kzoo.data.synthetic import synthetic_batch
+from kzoo.suggest import did_you_mean
+from kzoo.version import __version__
+
+FORMATS = ("saved_model",)
+REPORT_FILE = "kzoo_export.json"
+BATCH_SIZES = (1, 3)
+TOLERANCE = 1e-5  # of the outputs' scale; looser for half precision, whose last bit is that large
+HALF_TOLERANCE = 2e-2
+
+
+def export(model, path, format="saved_model", overwrite=False):
+    """Exports a model for servers that have neither kzoo nor Keras, and proves the export equal to the model.
+
+    The SavedModel's signature `serve` (also `serving_default`) takes the model's inputs with any batch size and gives its
+    outputs. Image classifiers also get `serve_images`: uint8 images (batch, height, width, channels) of any size in,
+    `probabilities` (batch, num_classes) and `label` (batch,) out.
+
+    Args:
+        path: folder to create; it must be absent or empty unless `overwrite`.
+
+    Returns the report, also stored in the folder as `kzoo_export.json`: signatures, the largest difference between
+    reloaded export and model on random inputs at two batch sizes and the scale of the outputs it refers to, bytes.
+    Raises ValueError if the path is occupied, the format is unknown, or the export differs; nothing is left then.
+    """
+    if format not in FORMATS:
+        raise ValueError(did_you_mean("format", format, FORMATS))
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"a SavedModel needs KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
+    path = pathlib.Path(path)
+    begin = time.perf_counter()
+    with atomic.folder(path, overwrite) as temporary:
+        endpoints = _write(model, temporary)
+        report = {
+            "model": model.name,
+            "format": format,
+            "signatures": endpoints,
+            **_compare(model, temporary),
+            "batch_sizes": list(BATCH_SIZES),
+            "bytes": sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file()),
+            "seconds": round(time.perf_counter() - begin, 2),
+            "versions": _versions(),
+        }
+        (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return {"path": str(path), **report}
+
+
+def _versions():
+    import tensorflow as tf
+
+    return {"kzoo": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+
+
+def _takes_images(model):
+    return len(model.inputs) == 1 and len(model.inputs[0].shape) == 4 and model.inputs[0].name.startswith("image")
+
+
+def _write(model, folder):
+    """Writes the SavedModel and returns its signatures {name: {"inputs", "outputs"}} in words."""
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    wanted = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype, name=t.name), model.input)
+    archive.add_endpoint("serve", lambda inputs: model(inputs, training=False), input_signature=[wanted])
+    described = {"serve": {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}}
+    if _takes_images(model):
+        height, width, channels = model.inputs[0].shape[1:]
+
+        def serve_images(images):
+            pixels = tf.cast(images, tf.float32)
+            resized = tf.image.resize(pixels, (height, width), antialias=True)
+            outputs = tasks.probabilities(model, model(resized / 255.0, training=False))
+            return {"probabilities": outputs, "label": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
+
+        raw = tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")
+        archive.add_endpoint("serve_images", serve_images, input_signature=[raw])
+        described["serve_images"] = {
+            "inputs": {"images": f"uint8 (None, None, None, {channels})"},
+            "outputs": {"probabilities": f"float32 (None, {tasks.num_classes(model)})", "label": "int32 (None,)"},
+        }
+    archive.write_out(str(folder), verbose=False)
+    return described
+
+
+def _words(tensors):
+    return {tensor.name: f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in tensors}
+
+
+def _compare(model, folder):
+    """Reloads the SavedModel and compares both signatures with the model; ValueError if they differ."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
+    tolerance = HALF_TOLERANCE if half else TOLERANCE
+    difference, scale = 0.0, 0.0
+    for seed, batch_size in enumerate(BATCH_SIZES):
+        x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=9 + 4 * seed)
+        wanted = keras.ops.convert_to_numpy(model(x, training=False))
+        got = np.asarray(loaded.serve(keras.tree.map_structure(tf.constant, x)))
+        difference, scale = _worst("serve", got, wanted, batch_size, tolerance, difference, scale)
+        if _takes_images(model):
+            pixels = np.random.default_rng(seed).integers(0, 256, (batch_size, *model.inputs[0].shape[1:]), "uint8")
+            wanted = keras.ops.convert_to_numpy(
+                tasks.probabilities(model, model(pixels.astype("float32") / 255.0, training=False))
+            )
+            got = np.asarray(loaded.serve_images(tf.constant(pixels))["probabilities"])
+            difference, scale = _worst("serve_images", got, wanted, batch_size, tolerance, difference, scale)
+    return {"max_difference": difference, "scale": scale, "tolerance": tolerance}
+
+
+def _worst(signature, got, wanted, batch_size, tolerance, difference, scale):
+    if got.shape != wanted.shape:
+        raise ValueError(f"export: {signature} gives shape {got.shape} at batch size {batch_size}, wanted {wanted.shape}")
+    largest = float(np.max(np.abs(got.astype("float64") - wanted)))
+    size = float(np.max(np.abs(wanted)))
+    if not largest <= tolerance * max(size, 1e-6):
+        raise ValueError(f"export: {signature} differs from the model by {largest:.3g} at batch size {batch_size} "
+                         f"(outputs up to {size:.3g}, tolerance {tolerance:g} of that); nothing was kept")  # fmt: skip
+    return max(difference, largest), max(scale, size)

@@ -1,0 +1,65 @@
+"""Using a trained model: numbers on a data set, predictions for arrays."""
+
+import time
+
+import keras
+import numpy as np
+
+from kzoo import tasks
+
+
+def evaluate(model, data=None, split="test", batch_size=64):
+    """Loss and metrics of a catalogue model on one split of a data set.
+
+    Args:
+        data: a `kzoo.data.Data`, the name of a data set, or None for the task's default.
+        split: "train" (unshuffled order does not matter here), "validation" or "test".
+
+    Returns a dict: loss, the task's metrics, `num_examples`, `seconds`. Raises ValueError if the data has no such split.
+    """
+    from kzoo.data import load
+
+    task = tasks.of(model)
+    if data is None or isinstance(data, str):
+        data = load(data or task.default_data, model, batch_size=batch_size)
+    part = choose_split(data, split)
+    if not model.compiled:
+        tasks.compile_model(model)
+    begin = time.perf_counter()
+    numbers = model.evaluate(part.dataset, verbose=0, return_dict=True)
+    return {
+        **{key: float(value) for key, value in numbers.items()},
+        "num_examples": part.num_examples,
+        "seconds": round(time.perf_counter() - begin, 3),
+    }
+
+
+def choose_split(data, split):
+    """The named split of a data set; ValueError that says which there are if it has none of that name."""
+    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    there = [name for name, part in parts.items() if part is not None]
+    if parts.get(split) is None:
+        raise ValueError(f"data set {data.name} has no {split!r} split; it has {', '.join(there)}")
+    return parts[split]
+
+
+def predict(model, x, batch_size=64):
+    """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
+
+    Args:
+        x: an array, or a dict of arrays by input name. uint8 images are scaled to [0, 1] as in training.
+
+    Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
+    """
+    from kzoo.data import check_inputs
+
+    x = check_inputs(model, x)
+    outputs = [
+        keras.ops.convert_to_numpy(
+            tasks.probabilities(
+                model, model.predict_on_batch(keras.tree.map_structure(lambda a, i=begin: a[i : i + batch_size], x))
+            )
+        )
+        for begin in range(0, len(keras.tree.flatten(x)[0]), batch_size)
+    ]
+    return np.concatenate(outputs)

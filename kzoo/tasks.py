@@ -1,0 +1,118 @@
+"""What a task is: its loss, its metrics, how its outputs read, its default data and recipe. One row a task."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class SparseCrossEntropy(keras.losses.Loss):
+    """Cross-entropy between integer labels and logits or probabilities, averaged over the weights' sum.
+
+    With `label_smoothing` e the target is 1 - e on the label plus e spread evenly over all classes (Szegedy et al. 2016,
+    section 7). Labels (..., ) int, predictions (..., num_classes); computed in float32.
+    """
+
+    def __init__(self, from_logits=True, label_smoothing=0.0, name="cross_entropy"):
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+        self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        y_true = ops.cast(y_true, "int32")
+        loss = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=self.from_logits)
+        if not self.label_smoothing:
+            return loss
+        log_probabilities = ops.log_softmax(y_pred) if self.from_logits else ops.log(ops.maximum(y_pred, 1e-7))
+        return (1 - self.label_smoothing) * loss - self.label_smoothing * ops.mean(log_probabilities, axis=-1)
+
+    def get_config(self):
+        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing, "name": self.name}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One kind of work; `loss(model, label_smoothing)` and `metrics(model)` give fresh Keras objects."""
+
+    name: str
+    default_data: str
+    loss: Callable
+    metrics: Callable
+    recipe: dict
+
+
+def gives_probabilities(model):
+    """Whether a classifier ends in softmax or sigmoid instead of logits."""
+    return getattr(model.layers[-1], "activation", None) in (keras.activations.softmax, keras.activations.sigmoid)
+
+
+def probabilities(model, outputs):
+    """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit."""
+    if not gives_probabilities(model):
+        outputs = ops.sigmoid(outputs) if outputs.shape[-1] == 1 else ops.softmax(outputs)
+    return ops.concatenate([1 - outputs, outputs], axis=-1) if outputs.shape[-1] == 1 else outputs
+
+
+def num_classes(model):
+    """How many different labels a classifier's outputs stand for."""
+    return max(2, model.outputs[0].shape[-1])
+
+
+def _sparse_loss(model, label_smoothing=0.0):
+    return SparseCrossEntropy(not gives_probabilities(model), label_smoothing)
+
+
+def _sparse_metrics(model):
+    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+
+def _binary_loss(model, label_smoothing=0.0):
+    return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
+
+
+def _binary_metrics(model):
+    return [keras.metrics.BinaryAccuracy("accuracy", threshold=0.5 if gives_probabilities(model) else 0.0)]
+
+
+def _token_metrics(model):
+    """The cross-entropy without label smoothing, in nats per token, beside the accuracy."""
+    return [
+        keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
+        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+    ]
+
+
+ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "batch_size": 64}
+# Vaswani et al. 2017, sections 5.3 and 5.4
+TRANSFORMER = {
+    "optimizer": "adam", "beta_2": 0.98, "epsilon": 1e-9, "schedule": "transformer", "warmup_steps": 4000,
+    "learning_rate": 1.0, "label_smoothing": 0.1, "clip_norm": 1.0, "epochs": 10, "batch_size": 64,
+}  # fmt: skip
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("image_classification", "digits", _sparse_loss, _sparse_metrics, ADAM),
+        Task("binary_classification", "digits/zero_one", _binary_loss, _binary_metrics, ADAM),
+        Task("sequence_classification", "digits/zero_one", _sparse_loss, _sparse_metrics, ADAM),
+        Task("translation", "reverse_digits", _sparse_loss, _token_metrics, TRANSFORMER),
+    )
+}
+
+
+def of(model):
+    """The task of a catalogue model; ValueError for a model that `kzoo.build` did not make."""
+    origin = getattr(model, "kzoo", None)
+    if origin is None:
+        raise ValueError(f"{model.name} was not built by kzoo.build, so its task is not known")
+    return TASKS[origin.task]
+
+
+def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options):
+    """Compiles a catalogue model with its task's loss and metrics; further options go to `model.compile`."""
+    task = of(model)
+    model.compile(
+        optimizer=optimizer, loss=task.loss(model, label_smoothing), weighted_metrics=task.metrics(model), **options
+    )

@@ -1,0 +1,146 @@
+"""How a model is trained: every choice with its default, checked before anything runs."""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+from kzoo.suggest import did_you_mean
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+SCHEDULES = ("constant", "cosine", "transformer")
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, then decay with the inverse square root of the step (Vaswani et al. 2017, equation 3).
+
+    rate = scale * hidden_dim^-0.5 * min(step^-0.5, step * warmup_steps^-1.5), with steps counted from 1.
+    """
+
+    def __init__(self, hidden_dim, warmup_steps=4000, scale=1.0):
+        self.hidden_dim = hidden_dim
+        self.warmup_steps = warmup_steps
+        self.scale = scale
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32") + 1.0
+        return self.scale * self.hidden_dim**-0.5 * ops.minimum(step**-0.5, step * self.warmup_steps**-1.5)
+
+    def get_config(self):
+        return {"hidden_dim": self.hidden_dim, "warmup_steps": self.warmup_steps, "scale": self.scale}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The choices of a training run; a task's row in `kzoo.tasks` sets the defaults that differ from these.
+
+    epochs, batch_size: passes over the training data, examples a step.
+    optimizer, learning_rate, momentum, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd" and its constants.
+    schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; linear warm-up in steps.
+    label_smoothing: share of the target spread over all classes.
+    clip_norm: largest global norm of the gradient, or None.
+    early_stopping: stop after so many epochs without a lower validation loss and keep the best epoch's weights.
+    augment: random changes to the training inputs, new in every epoch.
+    seed: of weights, order, augmentation and dropout.
+    backup_steps: also save the full state every so many steps; it is always saved after every epoch.
+    steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
+    deterministic: let TensorFlow use only operations that give the same bits twice (for the whole process).
+    tensorboard: write event files into the run folder.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    early_stopping: int | None = None
+    augment: bool = False
+    seed: int = 0
+    backup_steps: int | None = None
+    steps_per_execution: int | None = None
+    deterministic: bool = True
+    tensorboard: bool = True
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(field.name, getattr(self, field.name), field.type)
+        if self.schedule == "transformer" and self.warmup_steps < 1:
+            raise ValueError(f"warmup_steps must be at least 1 for schedule='transformer', got {self.warmup_steps}")
+
+
+# field -> (lowest, highest) allowed value; None leaves that side open
+RANGES = {
+    "epochs": (1, None), "batch_size": (1, None), "momentum": (0, 1), "beta_2": (0, 1), "weight_decay": (0, None),
+    "warmup_steps": (0, None), "label_smoothing": (0, 1), "early_stopping": (1, None), "backup_steps": (1, None),
+    "steps_per_execution": (1, None), "seed": (0, 2**31 - 1),
+}  # fmt: skip
+POSITIVE = ("learning_rate", "epsilon", "clip_norm")
+CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": SCHEDULES}
+
+
+def _check(name, value, kind):
+    if value is None and "None" in str(kind):
+        return
+    if kind is bool or isinstance(value, bool):
+        if kind is not bool or not isinstance(value, bool):
+            raise TypeError(f"{name} must be {'True or False' if kind is bool else 'a number'}, got {value!r}")
+        return
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, got {value!r}")
+        return
+    if not isinstance(value, int if "int" in str(kind) else int | float):
+        raise TypeError(f"{name} must be {'an int' if 'int' in str(kind) else 'a number'}, got {value!r}")
+    lowest, highest = RANGES.get(name, (None, None))
+    positive = value > 0 if name in POSITIVE else True
+    in_range = (lowest is None or value >= lowest) and (highest is None or value <= highest)
+    if not math.isfinite(value) or not positive or not in_range:
+        bounds = "a finite number above 0" if name in POSITIVE else f"at least {lowest}"
+        raise ValueError(f"{name} must be {bounds}{f' and at most {highest}' if highest else ''}, got {value!r}")
+
+
+def make_recipe(defaults, choices):
+    """A task's default recipe with a user's choices; TypeError for an unknown one, ValueError for a bad value."""
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    for name in choices:
+        if name not in known:
+            raise TypeError(f"{did_you_mean('training option', name, known)} (all: {', '.join(known)})")
+    return Recipe(**{**defaults, **choices})
+
+
+def make_optimizer(recipe, model, num_steps):
+    """A fresh Keras optimizer for a run of `num_steps` steps."""
+    rate = recipe.learning_rate
+    if recipe.schedule == "transformer":
+        rate = TransformerSchedule(_hidden_dim(model), recipe.warmup_steps, recipe.learning_rate)
+    elif recipe.schedule == "cosine" or recipe.warmup_steps:
+        decay_steps = max(1, num_steps - recipe.warmup_steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if recipe.warmup_steps else recipe.learning_rate,
+            decay_steps,
+            alpha=0.0 if recipe.schedule == "cosine" else 1.0,
+            warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
+            warmup_steps=recipe.warmup_steps,
+        )
+    constants = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {
+        "beta_2": recipe.beta_2, "epsilon": recipe.epsilon}  # fmt: skip
+    return OPTIMIZERS[recipe.optimizer](
+        rate, global_clipnorm=recipe.clip_norm, weight_decay=recipe.weight_decay or None, **constants
+    )
+
+
+def _hidden_dim(model):
+    """The width that the Transformer's schedule scales with: that of the token embedding."""
+    widths = [layer.output_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    if not widths:
+        raise ValueError(f"schedule='transformer' needs a model with a token embedding; {model.name} has none")
+    return widths[0]
