@@ -41,8 +41,9 @@ def scaled_dot_product_attention(
     """
     # Scaling the query, not the products, keeps large products inside the range of float16.
     query = query * (query.shape[-1] ** -0.5 if scale is None else scale)
-    wants_scores = return_scores or dropout > 0
-    if causal and (mask is not None or wants_scores):
+    # JAX's own attention in float16 does not compile for CPUs (F16_F16_F32 is not supported by dot_general on CPU).
+    by_scores = return_scores or dropout > 0 or keras.backend.standardize_dtype(query.dtype) == "float16"
+    if causal and (mask is not None or by_scores):
         allowed = causal_mask(ops.shape(query)[1], ops.shape(key)[1])
         mask = allowed if mask is None else ops.logical_and(ops.cast(mask, "bool"), allowed)
         causal = False
@@ -50,7 +51,7 @@ def scaled_dot_product_attention(
         mask = ops.cast(mask, "bool")
         attends = ops.any(mask, axis=-1, keepdims=True)  # (batch, num_heads, query_length, 1)
 
-    if not wants_scores:
+    if not by_scores:
         output = ops.dot_product_attention(query, key, value, bias=bias, mask=mask, scale=1.0, is_causal=causal)
         if mask is None:
             return output
@@ -140,9 +141,7 @@ class DotProductAttention(layers.Layer):
         )
         return (join_heads(result[0]), result[1]) if return_scores else join_heads(result)
 
-    def compute_output_spec(
-        self, query, key, value, padding_mask=None, bias=None, return_scores=False, training=False
-    ):
+    def compute_output_spec(self, query, key, value, padding_mask=None, bias=None, return_scores=False, training=False):
         for x in (query, key, value):
             check_heads(self.num_heads, x.shape[-1])
         output = keras.KerasTensor((*query.shape[:2], value.shape[-1]), dtype=self.compute_dtype)

@@ -24,6 +24,11 @@ def check_ordering(ordering):
         raise ValueError(f"ordering must be one of {', '.join(ORDERINGS)}, got {ordering!r}")
 
 
+def token_positions(x):
+    """0 ... length - 1 for x (batch, length, ...), as int32 (length,)."""
+    return ops.arange(ops.shape(x)[1], dtype="int32")
+
+
 def position_angles(positions, dim, max_wavelength=10000.0):
     """Angles position / max_wavelength^(2 i / dim) for i = 0 ... dim/2 - 1, less whole turns, in radians.
 
@@ -130,8 +135,7 @@ class SinusoidalPositions(layers.Layer):
         self.max_wavelength = max_wavelength
 
     def call(self, inputs):
-        positions = ops.arange(ops.shape(inputs)[1], dtype="int32")
-        encoding = sinusoids(positions, inputs.shape[-1], self.ordering, self.max_wavelength)
+        encoding = sinusoids(token_positions(inputs), inputs.shape[-1], self.ordering, self.max_wavelength)
         return inputs + ops.cast(encoding, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
@@ -204,9 +208,8 @@ class RotaryPositions(layers.Layer):
         self.max_wavelength = max_wavelength
 
     def call(self, inputs):
-        positions = ops.arange(ops.shape(inputs)[1], dtype="int32")
         heads = split_heads(inputs, self.num_heads)
-        return join_heads(rotate(heads, positions, self.ordering, self.max_wavelength))
+        return join_heads(rotate(heads, token_positions(inputs), self.ordering, self.max_wavelength))
 
     def compute_output_shape(self, input_shape):
         check_heads(self.num_heads, input_shape[-1])
@@ -251,9 +254,7 @@ class RelativePositionBias(layers.Layer):
         self.embeddings = self.add_weight((self.num_buckets, self.num_heads), initializer="normal", name=TENSOR_NAME)
 
     def call(self, query, key):
-        queries = ops.arange(ops.shape(query)[1], dtype="int32")
-        keys = ops.arange(ops.shape(key)[1], dtype="int32")
-        distances = keys[None, :] - queries[:, None]
+        distances = token_positions(key)[None, :] - token_positions(query)[:, None]
         buckets = relative_position_bucket(distances, self.num_buckets, self.max_distance, self.bidirectional)
         bias = ops.take(self.embeddings, buckets, axis=0)  # (query_length, key_length, num_heads)
         return ops.transpose(bias, (2, 0, 1))[None]

@@ -1,0 +1,41 @@
+"""What the tests need from the active Keras backend itself: compilation by XLA, and gradients."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def compiled(function):
+    """The function under XLA."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True)
+
+
+def gradients(function, *arrays):
+    """Gradients, as tensors, of a weighted sum of what function(*arrays) returns with respect to every array."""
+
+    def total(*tensors):
+        output = ops.cast(function(*tensors), "float32")
+        size = int(np.prod(output.shape))
+        return ops.sum(output * np.cos(np.arange(size, dtype="float32")).reshape(output.shape))
+
+    tensors = tuple(ops.convert_to_tensor(array) for array in arrays)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(total, argnums=tuple(range(len(tensors))))(*tensors)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        result = total(*tensors)
+    return tuple(tape.gradient(result, tensors))
+
+
+def to_float64(tensor):
+    return ops.convert_to_numpy(ops.cast(tensor, "float32")).astype("float64")
