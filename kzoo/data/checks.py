@@ -1,0 +1,180 @@
+"""What a model accepts, and errors that say so before the first step. NumPy only: a wrong id or label raises on one
+device, wraps around on another and becomes NaN under XLA, so the check happens on the host.
+"""
+
+import numpy as np
+
+IMAGE_DTYPES = (np.uint8, np.uint16)  # divided by their largest value
+
+
+def task(model):
+    """The model's task: what the catalogue says, else what its output looks like (one logit, or classes)."""
+    origin = getattr(model, "kzoo", None)
+    if origin is not None and getattr(origin, "task", None):
+        return origin.task
+    return "binary_classification" if model.outputs[0].shape[-1] == 1 else "image_classification"
+
+
+def num_classes(model):
+    """How many classes the output tells apart: its width, or 2 for a single logit."""
+    width = model.outputs[0].shape[-1]
+    return 2 if width == 1 else width
+
+
+def vocabulary_size(model):
+    """Number of token ids the model knows: its keyword `vocabulary_size`, else its largest embedding; None if none."""
+    overrides = getattr(getattr(model, "kzoo", None), "overrides", {})
+    if "vocabulary_size" in overrides:
+        return overrides["vocabulary_size"]
+    if task(model) == "translation":
+        return model.outputs[0].shape[-1]
+    sizes = [getattr(layer, "input_dim", 0) for layer in model.layers if "Embedding" in type(layer).__name__]
+    return max(sizes, default=None)
+
+
+def inputs(model):
+    """The model's inputs by name: `{name: (shape without the batch axis, dtype)}`."""
+    return {tensor.name: (tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in model.inputs}
+
+
+def check_count(name, value, minimum=1):
+    """An int of at least `minimum`, else ValueError that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an int of at least {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def check_array(name, x):
+    """`x` as a NumPy array of numbers (bool, int or float), else ValueError; complex, text and objects are refused."""
+    if isinstance(x, list | tuple | dict | set | str) or not hasattr(x, "__array__"):
+        raise ValueError(f"{name} is a {type(x).__name__}; pass a NumPy array with the batch as first axis (np.stack)")
+    x = np.asarray(x)
+    if x.dtype.name in ("bfloat16", "float16"):
+        return x.astype(np.float32)
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {x.dtype}; wanted numbers: uint8 images, or float32 (x.astype('float32'))")
+    return x
+
+
+def check_finite(name, x, first_index=0):
+    """ValueError naming the first example of `x` with NaN or infinity."""
+    if x.dtype.kind != "f":
+        return x
+    with np.errstate(all="ignore"):
+        if np.isfinite(x.sum(dtype=np.float64)):  # one pass without a mask as large as the data
+            return x
+    bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+    if len(bad):
+        others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise ValueError(f"{name}: example {first_index + bad[0]}{others} contains NaN or infinity; drop or repair it")
+    return x
+
+
+def check_token_ids(name, ids, limit):
+    """ValueError unless `ids` are ints from 0 up to but not including `limit` (None: no upper limit known)."""
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"{name} has dtype {ids.dtype}; token ids must be ints (x.astype('int32'))")
+    limit = limit or 2**31
+    bad = np.argwhere((ids < 0) | (ids >= limit)) if ids.size else ()
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{name}: token id {ids[where]} at {list(where)} is outside the vocabulary 0..{limit - 1}; "
+            "use the model's own tokenizer, or build with a larger vocabulary_size"
+        )
+    return ids.astype(np.int32)
+
+
+def check_labels(labels, classes, name="labels"):
+    """Labels (examples,) as int32 in 0..classes-1, else ValueError; floats are taken if they are whole numbers."""
+    labels = check_array(name, labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        hint = "; for one-hot rows pass y.argmax(axis=-1)" if labels.ndim == 2 else ""
+        raise ValueError(f"{name} have shape {labels.shape}; wanted one class index an example (examples,){hint}")
+    check_finite(name, labels)
+    if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
+        raise ValueError(f"{name} have dtype {labels.dtype} and fractions; wanted class indices 0..{classes - 1}")
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(bad):
+        value = int(labels[bad[0]])
+        fix = f"build the model with num_classes={int(labels.max()) + 1}" if labels.min() >= 0 else "start labels at 0"
+        if classes == 2 and labels.min() >= 0:
+            fix += " or use a data set of two classes such as digits/zero_one"
+        raise ValueError(
+            f"{name}: example {bad[0]} has label {value}, but the model's output tells {classes} classes apart "
+            f"(0..{classes - 1}); {fix}"
+        )
+    return labels.astype(np.int32)
+
+
+def check_inputs(model, x):
+    """Arrays a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
+
+    A model with one input takes one array, a model with several a dict by input name. uint8 images are divided by 255,
+    so that they give what float images in [0, 1] give; floats become float32, token ids int32.
+
+    Raises ValueError that names what was passed, what is wanted and the fix: lists, text, object and complex arrays, a
+    wrong rank or dimension, channels first, float images up to 255, NaN, ids outside the vocabulary, no example at all.
+    """
+    wanted = inputs(model)
+    if len(wanted) == 1:
+        ((name, (shape, dtype)),) = wanted.items()
+        return _check_input(model, name, x, shape, dtype)
+    if not isinstance(x, dict):
+        raise ValueError(f"{model.name} takes a dict with {', '.join(wanted)}; got {type(x).__name__}")
+    if set(x) != set(wanted):
+        missing, unexpected = sorted(set(wanted) - set(x)), sorted(set(x) - set(wanted))
+        raise ValueError(f"{model.name} takes {', '.join(wanted)}; missing {missing}, unexpected {unexpected}")
+    checked = {name: _check_input(model, name, x[name], *wanted[name]) for name in wanted}
+    lengths = {name: len(value) for name, value in checked.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the inputs of {model.name} have different numbers of examples: {lengths}")
+    return checked
+
+
+def _check_input(model, name, x, shape, dtype):
+    label = f"input {name!r} of {model.name}"
+    x = check_array(label, x)
+    _check_shape(label, x, shape)
+    if x.size == 0:
+        raise ValueError(f"{label} is empty, shape {x.shape}; pass at least one example and one step")
+    if "int" in dtype or "bool" in dtype:
+        if "mask" in name:
+            return x.astype(np.int32)
+        return check_token_ids(label, x, vocabulary_size(model))
+    x = check_finite(label, x)
+    if x.dtype in IMAGE_DTYPES:
+        return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
+    if len(shape) == 3:
+        check_scale(label, x)
+    return x.astype(np.float32)
+
+
+def check_scale(label, x):
+    """ValueError for images that look like 0..255 in another dtype than uint8."""
+    if x.dtype not in IMAGE_DTYPES and x.size and x.max() > 16 and x.min() >= 0:
+        raise ValueError(
+            f"{label}: values reach {x.max():g} in {x.dtype}; images are wanted as uint8 0..255 or as floats in [0, 1] "
+            "(divide by 255)"
+        )
+
+
+def _check_shape(label, x, shape):
+    fits = x.ndim == len(shape) + 1 and all(want in (None, got) for want, got in zip(shape, x.shape[1:], strict=True))
+    if fits:
+        return
+    wanted = "(batch, " + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+    fix = "reshape or resize it"
+    if x.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, x.shape, strict=True)):
+        fix = "add the batch axis: x[None]"
+    elif len(shape) == 3 and shape[-1] == 1 and x.ndim == 3:
+        fix = "add the channel axis: x[..., None]"
+    elif len(shape) == 3 and x.ndim == 4 and x.shape[1] == shape[-1] != x.shape[-1]:
+        fix = "channels come last here: x.transpose(0, 2, 3, 1)"
+    elif len(shape) == 3 and x.ndim == 4 and shape[-1] == 3 and x.shape[-1] == 1:
+        fix = "repeat the grey channel: x.repeat(3, axis=-1)"
+    raise ValueError(f"{label} has shape {x.shape}; wanted {wanted}: {fix}")

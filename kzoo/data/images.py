@@ -1,0 +1,68 @@
+"""Fitting images to a model's input. An input of rank 3 is an image, of rank 2 its rows as time steps, of rank 1 its
+pixels in one row; any other numbers must already have the input's shape.
+
+The deterministic part runs once, when data is loaded (`resize`); the cheap part runs per batch (`to_input`), so that
+images that need no resizing stay uint8 in memory.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def image_shape(source, wanted):
+    """The (height, width, channels) that images of shape `source` are brought to for an input of shape `wanted`.
+
+    Both are without the batch axis; sizes of `source` may be None. Raises ValueError if there is no sensible way.
+    """
+    if len(source) != 3 or source[2] not in (1, 3):
+        raise ValueError(f"images have shape {source}; wanted (height, width, 1 or 3 channels)")
+    if len(wanted) == 3:
+        if wanted[2] not in (1, 3):
+            raise ValueError(f"images have 1 or 3 channels, but the model's input {wanted} wants {wanted[2]}")
+        return tuple(want or size for want, size in zip(wanted, source, strict=True))
+    if len(wanted) == 2:
+        return wanted[0] or source[0], wanted[1], 1
+    for channels in {source[2], 1}:
+        if None not in source and source[0] * source[1] * channels == wanted[0]:
+            return source[0], source[1], channels
+    raise ValueError(
+        f"images of shape {source} have {math.prod(size or 0 for size in source)} pixel values, but the model's input "
+        f"takes {wanted[0]}; build the model for them, or bring images of that size"
+    )
+
+
+def resize(images, shape):
+    """Images (..., height, width, channels) to `shape` (height, width, channels), antialiased bilinear.
+
+    Sizes that are None stay. What needs no resizing keeps its dtype; what does becomes float32, uint8 in [0, 1]. Grey images
+    keep their one channel here even if `shape` has three: `to_input` repeats it.
+    """
+    if images.shape[-1] == 3 and shape[2] == 1:
+        images = tf.image.rgb_to_grayscale(images)
+    size = [want or images.shape[axis] or tf.shape(images)[axis] for axis, want in ((-3, shape[0]), (-2, shape[1]))]
+    if (images.shape[-3], images.shape[-2]) == tuple(size):
+        return images
+    return tf.image.resize(to_float(images), size, antialias=True)
+
+
+def to_float(images):
+    """uint8 and uint16 images to float32 in [0, 1]; other numbers are taken as they are."""
+    if images.dtype in (tf.uint8, tf.uint16):
+        return tf.cast(images, tf.float32) / images.dtype.max
+    return tf.cast(images, tf.float32)
+
+
+def to_input(images, shape, normalization=None):
+    """A batch of float32 images (batch, height, width, channels) in the model's input shape (without batch).
+
+    `normalization` is (mean, standard deviation), each a number or one a channel.
+    """
+    if len(shape) == 3 and shape[2] == 3 and images.shape[-1] == 1:
+        images = tf.repeat(images, 3, axis=-1)
+    if normalization is not None:
+        mean, deviation = (tf.constant(value, tf.float32) for value in normalization)
+        images = (images - mean) / deviation
+    if len(shape) == 2:
+        return tf.squeeze(images, -1)
+    return tf.reshape(images, (-1, shape[0])) if len(shape) == 1 else images

@@ -1,0 +1,397 @@
+"""From a name or arrays to training, validation and test batches in a model's input structure."""
+
+import dataclasses
+import hashlib
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from kzoo.data import checks, images, sources, synthetic, text
+from kzoo.data.augmentation import Augmentation
+from kzoo.data.splits import Split, StreamedSplit
+from kzoo.data.tokenizers import Tokenizer
+
+MEMORY_LIMIT = 1 << 30  # bytes a split may take in memory before it is streamed
+BLOCK_BYTES = 1 << 28  # bytes of a block within which a streamed split is shuffled
+SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
+
+
+@dataclasses.dataclass
+class Data:
+    """A data set fitted to a model.
+
+    Args:
+        name: as it was asked for.
+        train, validation, test: each a `Split`; None where there is none.
+        class_names: names of the labels, or None.
+        tokenizer: the `Tokenizer` of a text data set, or None.
+        fingerprint: JSON-able dict of all that batches depend on; equal fingerprints give equal batches.
+        notes: lines a user should read, such as how many texts were cut.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split | None
+    class_names: list | None
+    tokenizer: Tokenizer | None
+    fingerprint: dict
+    notes: list
+
+
+@dataclasses.dataclass
+class Options:
+    """How splits are made; see `load`."""
+
+    batch_size: int = 64
+    seed: int = 0
+    augment: bool | Augmentation = False
+    validation_fraction: float = 0.1
+    num_examples: int | None = None
+    normalization: tuple | None = None
+    drop_remainder: bool = False
+
+    def __post_init__(self):
+        self.batch_size = checks.check_count("batch_size", self.batch_size)
+        self.seed = checks.check_count("seed", self.seed, minimum=0)
+        if self.num_examples is not None:
+            self.num_examples = checks.check_count("num_examples", self.num_examples)
+        if not isinstance(self.validation_fraction, int | float) or not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must be from 0 up to but not including 1, got {self.validation_fraction!r}"
+            )
+        if self.augment is True:
+            self.augment = Augmentation()
+        if self.augment and not isinstance(self.augment, Augmentation):
+            raise ValueError(f"augment must be True, False or a kzoo.data.Augmentation, got {self.augment!r}")
+        if self.normalization is not None and len(self.normalization) != 2:
+            raise ValueError(f"normalization must be (mean, standard deviation), got {self.normalization!r}")
+
+    def fingerprint(self):
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["augment"] = dataclasses.asdict(self.augment) if self.augment else False
+        if self.normalization is not None:
+            fields["normalization"] = [np.asarray(value).tolist() for value in self.normalization]
+        return fields
+
+
+def load(
+    name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
+    tokenizer=None, download=False, num_examples=None, normalization=None, max_length=128, drop_remainder=False,
+):  # fmt: skip
+    """Loads a data set by name, fitted to a model.
+
+    Images up to 1 GB live in memory; larger sets are streamed and shuffled in blocks. Order and augmentation depend on
+    (seed, epoch, example) only. Images are float32 in [0, 1]; labels are int32 (batch,), or float32 (batch, 1) for
+    binary classification.
+
+    Args:
+        name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
+            prepared, can be prepared from `manual_dir`, or may be downloaded. Translation takes a pair of texts.
+        model: a Keras model with the attribute `kzoo`; its inputs and outputs say what is wanted.
+        augment: True, or an `Augmentation`, moves training images at random.
+        data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
+        manual_dir: folder with the files as their authors publish them.
+        validation_fraction: how much of train becomes validation if the data set has none; the choice depends on the
+            examples only, and equal examples stay together.
+        tokenizer: a `Tokenizer`, a path, or the kind to train on the training texts: characters, words or subwords.
+        num_examples: train on so many examples only.
+        normalization: (mean, standard deviation) applied to images, each a number or one a channel.
+        max_length: tokens a text is cut to; how many were cut is in `notes`.
+        drop_remainder: leave out a last training batch that is not full.
+
+    Raises ValueError that names what was passed, what is wanted and the fix.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
+    options = Options(batch_size, seed, augment, validation_fraction, num_examples, normalization, drop_remainder)
+    translation = checks.task(model) == "translation"
+    if name == "synthetic":
+        batches = {
+            split: synthetic.synthetic_batch(model, size, seed=index)
+            for index, (split, size) in enumerate(SYNTHETIC_SIZES.items())
+        }
+        return _from_parts(name, {"name": name}, batches, model, options)
+    if name == "reverse_digits":
+        if not translation:
+            raise ValueError(f"data set 'reverse_digits' is for translation; {model.name} is for {checks.task(model)}")
+        pairs = text.reverse_digits()
+        return _from_pairs(name, {"name": name}, pairs, model, options, tokenizer or "characters", max_length)
+    builder = sources.find(name, data_dir, manual_dir, download)
+    sizes, pair = sources.sizes(builder), sources.pair(builder)
+    identity = {"name": name, "version": str(builder.info.version)}
+    is_text = [np.dtype(builder.info.features[key].np_dtype).kind in "OSU" for key in pair]
+    if translation != all(is_text) or any(is_text) != all(is_text):
+        what = ", ".join(f"{key} ({'text' if yes else 'no text'})" for key, yes in zip(pair, is_text, strict=True))
+        raise ValueError(f"data set {name!r} is a pair of {what}; {model.name} is for {checks.task(model)}")
+    if translation:
+        pairs = {split: _read_texts(builder, split) for split in sizes}
+        return _from_pairs(name, identity, pairs, model, options, tokenizer, max_length)
+    return _from_images(name, identity, builder, sizes, model, options)
+
+
+def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options):
+    """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices (examples,).
+
+    uint8 images of any size are fitted to the model and divided by 255; other numbers must have the input's shape. A
+    model with several inputs takes a dict of arrays; for translation `y` is (examples, length) token ids.
+
+    Args:
+        validation, test: pairs (x, y), or None; without `validation`, a part of the training examples is set aside.
+        **options: batch_size, seed, augment, validation_fraction, num_examples, normalization and drop_remainder of
+            `load`.
+    """
+    known = [field.name for field in dataclasses.fields(Options)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"from_arrays: unknown keyword {', '.join(unknown)}; known: {', '.join(known)}")
+    parts = {"train": (x, y, None)}
+    for split, pair in (("validation", validation), ("test", test)):
+        if pair is not None:
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError(f"{split} must be a pair (x, y), got {type(pair).__name__}")
+            parts[split] = (*pair, None)
+    return _from_parts(name, {"name": name}, parts, model, Options(**options), class_names)
+
+
+def _from_images(name, identity, builder, sizes, model, options):
+    """Images of TFDS: in memory if the fitted images are small enough, else streamed."""
+    image_key, label_key = sources.pair(builder)
+    feature, label = builder.info.features[image_key], builder.info.features[label_key]
+    wanted = _only_input(name, model)
+    if len(feature.shape) != 3:
+        raise ValueError(f"data set {name!r}: {image_key!r} has shape {feature.shape}; {model.name} takes images here")
+    class_names = getattr(label, "names", None)
+    classes = checks.num_classes(model)
+    if class_names and len(class_names) > classes:
+        checks.check_labels(np.array([len(class_names) - 1]), classes, name=f"labels of {name!r}, largest first")
+    shape = images.image_shape(feature.shape, wanted)
+    if None in shape:
+        raise ValueError(
+            f"data set {name!r} has images of different sizes and {model.name} takes any: build it with an input_shape"
+        )
+    resized = tuple(feature.shape[:2]) != shape[:2]
+    channels = min(shape[2], feature.shape[2])
+    num_bytes = math.prod(shape[:2]) * channels * (4 if resized else np.dtype(feature.np_dtype).itemsize)
+    identity["class_names"] = class_names
+
+    def fit(image, label):
+        return images.resize(image, shape), label
+
+    if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
+        same_size = None not in feature.shape
+        parts = {
+            split: (*_read_arrays(sources.examples(builder, split), fit, size, same_size), None)
+            for split, size in sizes.items()
+        }
+        return _from_parts(name, identity, parts, model, options, class_names)
+
+    def read(split):
+        return lambda: sources.examples(builder, split).map(fit, num_parallel_calls=tf.data.AUTOTUNE)
+
+    sizes = _carve_ranges(sizes, options)
+    finish = _image_finish(model, wanted, options)
+    splits = {}
+    for split, (instruction, size) in sizes.items():
+        train = split == "train"
+        splits[split] = StreamedSplit(
+            read(instruction), size, max(BLOCK_BYTES // num_bytes, options.batch_size), finish, options.batch_size,
+            options.seed, train, Augmentation.num_random if train and options.augment else 0,
+            options.drop_remainder and train,
+        )  # fmt: skip
+    _check_first_batch(splits["train"], classes)
+    return _data(name, identity, splits, options, class_names)
+
+
+def _only_input(name, model):
+    wanted = checks.inputs(model)
+    if len(wanted) != 1:
+        raise ValueError(f"data set {name!r} has one input; {model.name} takes {', '.join(wanted)}")
+    return next(iter(wanted.values()))[0]
+
+
+def _read_arrays(examples, fit, size, same_size):
+    """All examples as NumPy arrays, each fitted; whole batches at a time where they have the same size."""
+    if same_size:
+        batches = examples.batch(1024).map(fit)
+    else:
+        batches = examples.map(fit, num_parallel_calls=tf.data.AUTOTUNE).batch(1024)
+    x = y = None
+    start = 0
+    for images_batch, labels_batch in batches.prefetch(2).as_numpy_iterator():
+        if x is None:
+            x = np.empty((size, *images_batch.shape[1:]), images_batch.dtype)
+            y = np.empty((size,), labels_batch.dtype)
+        x[start : start + len(images_batch)], y[start : start + len(images_batch)] = images_batch, labels_batch
+        start += len(images_batch)
+    return x, y
+
+
+def _read_texts(builder, split):
+    batches = [
+        (list(sources_batch), list(targets_batch))
+        for sources_batch, targets_batch in sources.examples(builder, split).batch(4096).as_numpy_iterator()
+    ]
+    return tuple([item.decode("utf-8") for batch in batches for item in batch[side]] for side in range(2))
+
+
+def _check_first_batch(split, classes):
+    x, y = next(iter(split.epoch(0)))
+    checks.check_finite("images of the first batch", x.numpy())
+    checks.check_labels(y.numpy(), classes, "labels of the first batch")
+
+
+def _from_parts(name, identity, parts, model, options, class_names=None):
+    """In-memory splits from `{split: (x, y, weight or None)}`."""
+    task = checks.task(model)
+    if options.augment and not _are_images(parts["train"][0]):
+        raise ValueError(f"augment moves images; data set {name!r} has none")
+    rows, finish = {}, None
+    for split, (x, y, weight) in parts.items():
+        label = f"{name} {split}"
+        x, finish = _fit_inputs(label, model, x, options)
+        if task == "translation":
+            y = checks.check_array(f"{label} labels", y)
+            y = checks.check_token_ids(f"{label} labels", y, checks.vocabulary_size(model))
+        else:
+            y = checks.check_labels(y, checks.num_classes(model), f"{label} labels")
+        if task == "binary_classification":
+            y = y.astype(np.float32)[:, None]
+        rows[split] = (x, y) if weight is None else (x, y, weight)
+        lengths = {len(array) for array in tf.nest.flatten(rows[split])}
+        if len(lengths) > 1:
+            raise ValueError(f"{label}: inputs and labels have different numbers of examples: {sorted(lengths)}")
+        if lengths == {0}:
+            raise ValueError(f"{label}: no {'training ' if split == 'train' else ''}examples")
+    _carve(rows, tf.nest.flatten(rows["train"][0])[0], options)
+    splits = _splits(rows, finish, options)
+    identity["content"] = _digest(rows["train"])
+    return _data(name, identity, splits, options, class_names)
+
+
+def _are_images(x):
+    return not isinstance(x, dict) and (np.ndim(x) == 4 or (np.ndim(x) == 3 and getattr(x, "dtype", None) == np.uint8))
+
+
+def _fit_inputs(label, model, x, options):
+    """The inputs as they stay in memory, and the function that finishes a batch of them."""
+    wanted = checks.inputs(model)
+    if len(wanted) > 1 or not _are_images(x):
+        x = checks.check_inputs(model, x) if np.size(x) or isinstance(x, dict) else np.asarray(x)
+        return x, lambda rows, random: rows
+    shape = _only_input(label, model)
+    x = checks.check_finite(label, checks.check_array(label, x))
+    x = x[..., None] if x.ndim == 3 else x
+    checks.check_scale(label, x)
+    if len(shape) == 3 and x.shape[-1] not in (1, 3):
+        x = checks.check_inputs(model, x)  # says what is wrong, such as channels first
+    shape_in_memory = images.image_shape(x.shape[1:], shape)
+    if x.dtype.kind == "f":
+        x = x.astype(np.float32)
+    pieces = [images.resize(tf.constant(x[i : i + 1024]), shape_in_memory).numpy() for i in range(0, len(x), 1024)]
+    return np.concatenate(pieces) if pieces else x, _image_finish(model, shape, options)
+
+
+def _image_finish(model, shape, options):
+    binary = checks.task(model) == "binary_classification"
+
+    def finish(rows, random):
+        batch, labels = rows
+        batch = images.to_float(batch)
+        if random is not None:
+            batch = options.augment(batch, random)
+        if binary:
+            labels = tf.reshape(tf.cast(labels, tf.float32), (-1, 1))
+        return images.to_input(batch, shape, options.normalization), tf.cast(labels, tf.float32 if binary else tf.int32)
+
+    return finish
+
+
+def _from_pairs(name, identity, pairs, model, options, tokenizer, max_length):
+    """Translation splits from `{split: (sources, targets)}`; the tokenizer learns from the training texts only."""
+    if options.augment:
+        raise ValueError(f"augment moves images; data set {name!r} is text")
+    pairs = {split: tuple(np.array(side, dtype=object) for side in pair) for split, pair in pairs.items()}
+    _carve(pairs, pairs["train"][0], options)
+    texts = [string for side in pairs["train"] for string in side]
+    tokenizer = text.make_tokenizer(tokenizer, texts, checks.vocabulary_size(model))
+    rows, notes = {}, []
+    for split, pair in pairs.items():
+        rows[split], cut = text.encode_pairs(pair, tokenizer, max_length)
+        notes.append(text.report_cut(f"{name} {split}", cut, len(pair[0]), max_length))
+    splits = _splits(rows, text.teacher_forcing, options)
+    identity |= {"max_length": max_length, "tokenizer": tokenizer.digest}
+    identity["content"] = _digest([array for ragged in rows["train"] for array in (ragged.values, ragged.row_splits)])
+    return _data(name, identity, splits, options, None, tokenizer, [note for note in notes if note])
+
+
+def _carve(rows, key, options):
+    """Sets validation examples aside where there are none, then keeps `num_examples` of train; changes `rows`.
+
+    Validation takes the examples whose content hashes lowest: the choice depends on neither seed nor order, and equal
+    examples never fall on both sides.
+    """
+    if "validation" not in rows and options.validation_fraction:
+        encode = (lambda item: item.encode()) if key.dtype == object else (lambda item: item.tobytes())
+        digests = np.array([hashlib.blake2b(encode(item), digest_size=8).digest() for item in key], dtype="V8")
+        order = digests.view(">u8")
+        count = round(options.validation_fraction * len(order))
+        if 0 < count < len(order):
+            aside = order < np.partition(order, count)[count]
+            train = rows["train"]
+            if aside.any():
+                rows["validation"] = tf.nest.map_structure(lambda array: array[aside], train)
+                rows["train"] = tf.nest.map_structure(lambda array: array[~aside], train)
+    total = len(tf.nest.flatten(rows["train"])[0])
+    wanted = _limit(options, total)
+    if wanted < total:
+        chosen = np.sort(np.random.RandomState(0).permutation(total)[:wanted])
+        rows["train"] = tf.nest.map_structure(lambda array: array[chosen], rows["train"])
+
+
+def _carve_ranges(sizes, options):
+    """The same for streamed splits, whose order on disk is random: `{split: (TFDS instruction, examples)}`."""
+    total = sizes["train"]
+    ranges = {split: (split, size) for split, size in sizes.items()}
+    aside = 0
+    if "validation" not in sizes and options.validation_fraction:
+        aside = round(options.validation_fraction * total)
+        if aside:
+            ranges["validation"] = (f"train[:{aside}]", aside)
+    wanted = _limit(options, total - aside)
+    ranges["train"] = (f"train[{aside}:{aside + wanted}]", wanted)
+    return ranges
+
+
+def _limit(options, total):
+    if options.num_examples is not None and options.num_examples > total:
+        raise ValueError(f"num_examples is {options.num_examples:,}, but there are {total:,} training examples")
+    return options.num_examples or total
+
+
+def _splits(rows, finish, options):
+    splits = {}
+    for split, arrays in rows.items():
+        train = split == "train"
+        splits[split] = Split(
+            arrays, finish, options.batch_size, options.seed, shuffle=train,
+            num_random=Augmentation.num_random if train and options.augment else 0,
+            drop_remainder=train and options.drop_remainder,
+        )  # fmt: skip
+    return splits
+
+
+def _digest(arrays):
+    digest = hashlib.blake2b(digest_size=8)
+    for array in tf.nest.flatten(arrays):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _data(name, identity, splits, options, class_names, tokenizer=None, notes=()):
+    sizes = {split: part.num_examples for split, part in splits.items()}
+    return Data(
+        name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
+        {**identity, "sizes": sizes, **options.fingerprint()}, list(notes),
+    )  # fmt: skip

@@ -1,0 +1,143 @@
+"""A split: the examples of one part of a data set, as batches whose order and augmentation repeat exactly."""
+
+import tensorflow as tf
+
+from kzoo.data import checks
+
+
+class Split:
+    """One part of a data set as a source of batches.
+
+    The order of epoch e and the random numbers of example i in it are pure functions of (seed, e, i): not of the batch
+    size, threads, the global seed, or the batch at which an epoch is entered. Splits that do not shuffle (validation,
+    test) give the same batches in every epoch.
+
+    Args:
+        rows: a structure of arrays or ragged tensors whose first axis is the examples.
+        finish: `finish(batch, random)` turns gathered rows into `(x, y)` or `(x, y, weight)`; `random` is None or
+            (batch, `num_random`) uniform numbers.
+        drop_remainder: leave out a last batch that is not full.
+    """
+
+    def __init__(self, rows, finish, batch_size, seed=0, shuffle=False, num_random=0, drop_remainder=False):
+        with tf.device("CPU"):
+            self.rows = tf.nest.map_structure(_on_host, rows)
+        self.num_examples = int(tf.nest.flatten(self.rows)[0].shape[0])
+        self._set_up(finish, batch_size, seed, shuffle, num_random, drop_remainder)
+
+    def _set_up(self, finish, batch_size, seed, shuffle, num_random, drop_remainder):
+        self.finish, self.seed, self.shuffle, self.num_random = finish, seed, shuffle, num_random
+        self.batch_size = checks.check_count("batch_size", batch_size)
+        self.drop_remainder = drop_remainder
+        full, rest = divmod(self.num_examples, self.batch_size)
+        self.num_batches = full if drop_remainder else full + bool(rest)
+        if self.num_batches == 0:
+            raise ValueError(
+                f"no training examples: a split has {self.num_examples} and the batch size is {self.batch_size}"
+                + ("; lower batch_size, or keep the last batch (drop_remainder=False)" if self.num_examples else "")
+            )
+
+    def example_ids(self, epoch=0):
+        """The positions of the examples in the order of this epoch, int32 (num_examples,)."""
+        return self._order(epoch).numpy()
+
+    def epoch(self, epoch, skip_batches=0):
+        """The batches of one epoch as a `tf.data.Dataset`, from batch `skip_batches` on."""
+        checks.check_count("epoch", epoch, minimum=0)
+        if checks.check_count("skip_batches", skip_batches, minimum=0) > self.num_batches:
+            raise ValueError(f"skip_batches is {skip_batches}, but an epoch has {self.num_batches} batches")
+        dataset = self._batches(epoch, skip_batches).prefetch(tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        options.deterministic = True
+        # Whole batches are gathered from memory: there are no files to shard over workers.
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return dataset.with_options(options)
+
+    @property
+    def dataset(self):
+        """The batches of epoch 0."""
+        return self.epoch(0)
+
+    def _batches(self, epoch, skip):
+        with tf.device("CPU"):
+            order, random = self._order(epoch), self._random(epoch)
+
+        def batch(index):
+            ids = order[index * self.batch_size : (index + 1) * self.batch_size]
+            rows = tf.nest.map_structure(lambda array: tf.gather(array, ids), self.rows)
+            return self.finish(rows, None if random is None else tf.gather(random, ids))
+
+        return tf.data.Dataset.range(skip, self.num_batches).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _key(self, epoch):
+        # Without shuffling nothing may depend on the epoch.
+        return tf.constant([self.seed, epoch if self.shuffle else 0], tf.int64)
+
+    def _order(self, epoch):
+        with tf.device("CPU"):
+            index = tf.range(self.num_examples)
+            if not self.shuffle:
+                return index
+            return tf.random.experimental.stateless_shuffle(index, self._key(epoch), alg="philox")
+
+    def _random(self, epoch):
+        if not self.num_random:
+            return None
+        key = tf.random.fold_in(self._key(epoch), 1, alg="philox")
+        return tf.random.stateless_uniform((self.num_examples, self.num_random), key, alg="philox")
+
+
+def _on_host(array):
+    return array if isinstance(array, tf.RaggedTensor) else tf.constant(array)
+
+
+class StreamedSplit(Split):
+    """A split that is too large for memory: read in its order on disk and shuffled in blocks of consecutive examples.
+
+    The data sets of tensorflow-datasets are shuffled when they are prepared, so their order on disk is random already;
+    each epoch permutes the examples within every block. Entering an epoch late reads what it skips.
+
+    Args:
+        read: `read()` returns a `tf.data.Dataset` of single examples, always in the same order.
+        num_examples: how many there are.
+        block_size: examples a block.
+    """
+
+    def __init__(
+        self, read, num_examples, block_size, finish, batch_size, seed=0, shuffle=False, num_random=0,
+        drop_remainder=False,
+    ):  # fmt: skip
+        self.read, self.num_examples = read, num_examples
+        self.block_size = min(block_size, max(num_examples, 1))
+        self._set_up(finish, batch_size, seed, shuffle, num_random, drop_remainder)
+
+    def _block_order(self, epoch, block):
+        start = tf.cast(block, tf.int32) * self.block_size
+        index = tf.range(tf.minimum(self.block_size, self.num_examples - start))
+        if not self.shuffle:
+            return index
+        key = tf.random.fold_in(self._key(epoch), block, alg="philox")
+        return tf.random.experimental.stateless_shuffle(index, key, alg="philox")
+
+    def _order(self, epoch):
+        num_blocks = -(-self.num_examples // self.block_size)
+        with tf.device("CPU"):
+            orders = [self._block_order(epoch, block) + block * self.block_size for block in range(num_blocks)]
+            return tf.concat(orders, axis=0)
+
+    def _batches(self, epoch, skip):
+        with tf.device("CPU"):
+            random = self._random(epoch)
+
+        def shuffled(block, rows):
+            order = self._block_order(epoch, block)
+            ids = order + tf.cast(block, tf.int32) * self.block_size
+            return ids, tf.nest.map_structure(lambda array: tf.gather(array, order), rows)
+
+        def batch(ids, rows):
+            return self.finish(rows, None if random is None else tf.gather(random, ids))
+
+        blocks = self.read().batch(self.block_size).enumerate().map(shuffled)
+        batches = blocks.rebatch(self.batch_size, drop_remainder=self.drop_remainder).skip(skip)
+        batches = batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        return batches.apply(tf.data.experimental.assert_cardinality(self.num_batches - skip))
