@@ -1,0 +1,113 @@
+"""What the benchmarks share: arguments refused in one line, fresh processes, a description of the machine.
+
+Imports neither Keras nor a backend, and lets a checkout run that is not installed.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+BACKENDS = ("tensorflow", "jax", "torch")
+DEVICES = ("cpu", "gpu")
+PACKAGES = ("kzoo", "keras", *BACKENDS, "numpy")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses bad arguments in one line on stderr, exit status 2."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {' '.join(str(message).split())}\n")
+
+
+def positive(kind):
+    """An argparse type: a number of `kind` above zero."""
+
+    def convert(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"must be a positive {kind.__name__}, got {text!r}")
+        return value
+
+    return convert
+
+
+def child_environment(backend, device):
+    """The environment of a process that computes with `backend` on `device` and is quiet about it."""
+    environment = dict(os.environ, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3", PYTHONWARNINGS="ignore")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    if device == "cpu":
+        environment.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
+    else:
+        environment.pop("JAX_PLATFORMS", None)
+    return environment
+
+
+def run_child(script, job, backend, device, timeout):
+    """Runs `script` in a fresh process with `job` as JSON argument; returns the JSON object on its last line.
+
+    What goes wrong comes back as `{"error": one line}`: an exception there, a crash, more than `timeout` seconds.
+    """
+    command = [sys.executable, str(script), json.dumps(job)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=child_environment(backend, device), **pipes) as child:
+        try:
+            output, noise = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return {"error": f"took more than {timeout:g} s and was stopped (--timeout)"}
+        finally:
+            child.kill()
+    lines = output.strip().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, ValueError):
+        if child.returncode < 0:
+            return {"error": f"killed by {signal.Signals(-child.returncode).name}, perhaps for lack of memory"}
+        last = noise.strip().splitlines()[-1:] or ["no output"]
+        return {"error": f"exit status {child.returncode}: {last[0]}"}
+
+
+def cpu_model():
+    """The processor's name."""
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine():
+    """Processor, cores this process may use, memory and system, as a dict for the JSON document."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu_model": cpu_model(),
+        "num_cpu_cores": cores,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions():
+    """Version of every package that takes part, None where it is not installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    from kzoo import __version__
+
+    return found | {"kzoo": __version__}
