@@ -24,6 +24,12 @@ def check_ordering(ordering):
         raise ValueError(f"ordering must be one of {', '.join(ORDERINGS)}, got {ordering!r}")
 
 
+def check_even(dim):
+    """ValueError for a width that cannot be split into pairs of features."""
+    if dim % 2:
+        raise ValueError(f"positions are encoded in pairs of features: the width must be even, got {dim}")
+
+
 def token_positions(x):
     """0 ... length - 1 for x (batch, length, ...), as int32 (length,)."""
     return ops.arange(ops.shape(x)[1], dtype="int32")
@@ -36,10 +42,9 @@ def position_angles(positions, dim, max_wavelength=10000.0):
         positions: int tensor of any shape, below 2^17.
         dim: even number of features.
 
-    Returns float32 (..., dim // 2) within 2e-6 of exact arithmetic, where the plain product is off by position * 6e-8.
+    Returns float32 (..., dim // 2) within 1e-6 of exact arithmetic, where the plain product is off by position * 6e-8.
     """
-    if dim % 2:
-        raise ValueError(f"positions are encoded in pairs of features: the width must be even, got {dim}")
+    check_even(dim)
     turns_per_position = max_wavelength ** (-np.arange(0, dim, 2) / dim) / (2 * np.pi)
     positions = ops.cast(positions, "float32")[..., None]
     turns = 0.0
@@ -48,9 +53,10 @@ def position_angles(positions, dim, max_wavelength=10000.0):
     for digits in (8, 16):
         part = np.round(turns_per_position * 2**digits) / 2**digits
         product = positions * part.astype("float32")
-        turns = turns + (product - ops.floor(product))
+        turns = turns + (product - ops.round(product))
         turns_per_position = turns_per_position - part
-    return (turns + positions * turns_per_position.astype("float32")) * (2 * math.pi)
+    turns = turns + positions * turns_per_position.astype("float32")
+    return (turns - ops.round(turns)) * (2 * math.pi)
 
 
 def sinusoids(positions, dim, ordering="interleaved", max_wavelength=10000.0):
@@ -139,8 +145,7 @@ class SinusoidalPositions(layers.Layer):
         return inputs + ops.cast(encoding, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
-        if input_shape[-1] % 2:
-            raise ValueError(f"{self.name}: sinusoids come in pairs: hidden_dim must be even, got {input_shape[-1]}")
+        check_even(input_shape[-1])
         return input_shape
 
 
@@ -173,7 +178,7 @@ class LearnedPositions(layers.Layer):
         self.check_length(inputs.shape[1])
         _, length, hidden_dim = ops.shape(inputs)
         # A slice, not [:length], which would cut a longer sequence down in silence where the length is dynamic.
-        return inputs + ops.slice(self.embeddings, (0, 0), (length, hidden_dim))
+        return inputs + ops.slice(ops.convert_to_tensor(self.embeddings), (0, 0), (length, hidden_dim))
 
     def compute_output_shape(self, input_shape):
         self.check_length(input_shape[1])
@@ -208,17 +213,22 @@ class RotaryPositions(layers.Layer):
         self.max_wavelength = max_wavelength
 
     def call(self, inputs):
+        self.check_width(inputs.shape[-1])
         heads = split_heads(inputs, self.num_heads)
         return join_heads(rotate(heads, token_positions(inputs), self.ordering, self.max_wavelength))
 
     def compute_output_shape(self, input_shape):
-        check_heads(self.num_heads, input_shape[-1])
-        if input_shape[-1] // self.num_heads % 2:
+        self.check_width(input_shape[-1])
+        return input_shape
+
+    def check_width(self, hidden_dim):
+        """ValueError unless the heads divide the width into pairs of features."""
+        check_heads(self.num_heads, hidden_dim)
+        if hidden_dim // self.num_heads % 2:
             raise ValueError(
                 f"{self.name}: rotary positions turn pairs of features: the head_dim must be even, got "
-                f"{input_shape[-1] // self.num_heads} (hidden_dim {input_shape[-1]}, num_heads {self.num_heads})"
+                f"{hidden_dim // self.num_heads} (hidden_dim {hidden_dim}, num_heads {self.num_heads})"
             )
-        return input_shape
 
 
 @keras.saving.register_keras_serializable("kzoo")
