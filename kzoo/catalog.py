@@ -65,7 +65,7 @@ def entries():
             continue
         values = literals(path.stem)
         summary = values["DOC"].partition("\n")[0].partition(": ")[2].rstrip(".")
-        paper = re.search(r"https?://[^\s,)]+", values["DOC"])
+        paper = re.search(r"https?://[^\s,)]*\w", values["DOC"])
         for name, arguments in values["VARIANTS"].items():
             entry = Entry(name, path.stem, values["TASK"], summary, paper.group() if paper else "", arguments)
             found[name] = entry

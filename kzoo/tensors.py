@@ -32,7 +32,10 @@ def write(path, tensors, metadata):
     tensors = {name: _plain(array) for name, array in tensors.items()}
     metadata = {**metadata, WRITER: __version__, DIGEST: BLANK}
     with atomic.file(path) as temporary:
+        temporary.touch()
+        permissions = temporary.stat().st_mode
         safetensors.numpy.save_file(tensors, temporary, metadata)
+        temporary.chmod(permissions)  # the library lets nobody else read its files
         digest = _digest(temporary, BLANK)
         with open(temporary, "r+b") as file:
             file.seek(_header(temporary).index(f'"{DIGEST}":"{BLANK}"'.encode()) + len(DIGEST) + 4)

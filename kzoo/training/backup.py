@@ -27,7 +27,7 @@ def _variables(model):
         "metrics": model.metrics_variables,
     }
     return {
-        f"{group}.{index}.{variable.path}": variable
+        f"{group}.{index}": variable  # names of optimizers and unnamed layers count up within a process
         for group, variables in groups.items()
         for index, variable in enumerate(variables)
     }

@@ -157,6 +157,7 @@ class _Loop:
             epochs=epoch + 1,
             validation_data=validation.dataset if validation else None,
             callbacks=self.callbacks,
+            shuffle=False,  # the split shuffles
             verbose=0,
         )
         row = {"epoch": epoch + 1, **{key: float(values[-1]) for key, values in history.history.items()}}
