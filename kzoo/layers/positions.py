@@ -18,10 +18,10 @@ TENSOR_NAME = "weight"
 ORDERINGS = ("interleaved", "half_split")
 
 
-def check_ordering(ordering):
-    """ValueError for anything but one of ORDERINGS."""
+def check_ordering(ordering, argument="ordering"):
+    """ValueError that names the argument for anything but one of ORDERINGS."""
     if ordering not in ORDERINGS:
-        raise ValueError(f"ordering must be one of {', '.join(ORDERINGS)}, got {ordering!r}")
+        raise ValueError(f"{argument} must be one of {', '.join(ORDERINGS)}, got {ordering!r}")
 
 
 def check_even(dim):

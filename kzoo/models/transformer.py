@@ -13,6 +13,7 @@ import keras
 from keras import layers
 
 from kzoo.layers import SinusoidalPositions, multi_head_attention
+from kzoo.layers.positions import check_ordering
 
 TASK = "translation"
 VARIANTS = {
@@ -90,6 +91,7 @@ def build(
     target needs no mask: it comes after the tokens that count. `positions` is "interleaved" as in the paper or
     "half_split" as in Marian's checkpoints.
     """
+    check_ordering(positions, "positions")
     encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
     encoder_padding_mask = keras.Input((None,), dtype="int32", name="encoder_padding_mask")
     decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
