@@ -36,10 +36,23 @@ def write(path, tensors, metadata):
         permissions = temporary.stat().st_mode
         safetensors.numpy.save_file(tensors, temporary, metadata)
         temporary.chmod(permissions)  # the library lets nobody else read its files
+        _sort_metadata(temporary)
         digest = _digest(temporary, BLANK)
         with open(temporary, "r+b") as file:
             file.seek(_header(temporary).index(f'"{DIGEST}":"{BLANK}"'.encode()) + len(DIGEST) + 4)
             file.write(digest.encode())
+
+
+def _sort_metadata(path):
+    """Puts the metadata in order, which the library writes in a random one, so that equal contents are equal files."""
+    old = _header(path)[8:]
+    header = json.loads(old)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    new = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(len(old))
+    if len(new) == len(old):
+        with open(path, "r+b") as file:
+            file.seek(8)
+            file.write(new)
 
 
 def _plain(array):
