@@ -88,7 +88,7 @@ def find(name, data_dir=None, manual_dir=None, download=False):
         if builder is not None and builder.info.splits:
             return builder
     if not known:
-        names = sorted({*GENERATED, *prepared_names(data_dir), *tfds.list_builders()})
+        names = sorted({*GENERATED, *prepared_names(data_dir), *tfds.list_builders(with_community_datasets=False)})
         raise ValueError(
             f"{did_you_mean('data set', name, names)} Looked in {_places(data_dir)}; name the folder of your own data "
             "with data_dir= (--data-dir) or TFDS_DATA_DIR"

@@ -83,7 +83,7 @@ class Split:
     def _random(self, epoch):
         if not self.num_random:
             return None
-        key = tf.random.fold_in(self._key(epoch), 1, alg="philox")
+        key = tf.random.fold_in(self._key(epoch), tf.constant(-1, tf.int64), alg="philox")
         return tf.random.stateless_uniform((self.num_examples, self.num_random), key, alg="philox")
 
 
@@ -111,26 +111,28 @@ class StreamedSplit(Split):
         self.block_size = min(block_size, max(num_examples, 1))
         self._set_up(finish, batch_size, seed, shuffle, num_random, drop_remainder)
 
-    def _block_order(self, epoch, block):
-        start = tf.cast(block, tf.int32) * self.block_size
-        index = tf.range(tf.minimum(self.block_size, self.num_examples - start))
+    def _block_order(self, epoch, block, size):
+        index = tf.range(size)
         if not self.shuffle:
             return index
-        key = tf.random.fold_in(self._key(epoch), block, alg="philox")
+        key = tf.random.fold_in(self._key(epoch), tf.cast(block, tf.int64), alg="philox")
         return tf.random.experimental.stateless_shuffle(index, key, alg="philox")
 
     def _order(self, epoch):
         num_blocks = -(-self.num_examples // self.block_size)
         with tf.device("CPU"):
-            orders = [self._block_order(epoch, block) + block * self.block_size for block in range(num_blocks)]
-            return tf.concat(orders, axis=0)
+            starts = [block * self.block_size for block in range(num_blocks)]
+            sizes = [min(self.block_size, self.num_examples - start) for start in starts]
+            orders = [self._block_order(epoch, block, size) for block, size in enumerate(sizes)]
+            return tf.concat([start + order for start, order in zip(starts, orders, strict=True)], axis=0)
 
     def _batches(self, epoch, skip):
         with tf.device("CPU"):
             random = self._random(epoch)
 
         def shuffled(block, rows):
-            order = self._block_order(epoch, block)
+            # The size that was read: a stream that ends early must fail on its length below, not here.
+            order = self._block_order(epoch, block, tf.shape(tf.nest.flatten(rows)[0])[0])
             ids = order + tf.cast(block, tf.int32) * self.block_size
             return ids, tf.nest.map_structure(lambda array: tf.gather(array, order), rows)
 
