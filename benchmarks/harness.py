@@ -89,7 +89,7 @@ def cpu_model():
 
 
 def machine():
-    """Processor, cores this process may use, memory and system, as a dict for the JSON document."""
+    """Processor, cores this process may use, memory, system and how busy it is (load over one minute), for the JSON."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu_model": cpu_model(),
@@ -97,6 +97,7 @@ def machine():
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "load_average": os.getloadavg()[0],
     }
 
 

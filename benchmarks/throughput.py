@@ -22,13 +22,13 @@ from kzoo import atomic, catalog, suggest
 ROW_SCRIPT = pathlib.Path(__file__).with_name("throughput_row.py")
 MODES = ("infer", "train")
 LARGEST_DEFAULT_MODEL = 200_000_000  # parameters; larger ones are measured when named
-TABLE_WIDTH = 140  # narrower, fourteen columns cannot be read
+TABLE_WIDTH = 1000  # no cell is ever cut, whatever the terminal
 NOTES = {
     "step_time_ms": "per step over rounds of steps under one clock; spread is the 75 % minus the 25 % quantile",
     "first_call_seconds": "tracing, compiling and running once, outside step_time_ms",
     "macs": "forward multiply-accumulates from kzoo.measure; a training step counts as three forward passes",
-    "share_of_matmul": "macs_per_second over that of one large float32 matmul (fastest round) on that device and backend, in the "
-    "backend's default precision, which on recent NVIDIA GPUs is TF32",
+    "share_of_matmul": "macs_per_second over that of one large float32 matmul on that device and backend, its fastest "
+    "round, in the backend's default precision, which on recent NVIDIA GPUs is TF32",
     "peak_memory_bytes": "largest resident memory of the row's process, which holds the whole backend",
 }
 
@@ -223,7 +223,9 @@ def write_chart(path, rows, modes):
             places = [labels.index((r["model"], r["batch_size"])) + index * height for r in chosen]
             bars = panel.barh(places, [r["samples_per_sec"] for r in chosen], height, label=f"{device}, {backend}")
             panel.bar_label(bars, [f"{r['samples_per_sec']:,.0f}" for r in chosen], padding=3, fontsize=8)
-        panel.set(xscale="log", xlabel="examples per second", title=mode)
+        measured = any(row["mode"] == mode for row in rows)  # an empty axis has no logarithm
+        panel.set(xscale="log" if measured else "linear", title=mode if measured else f"{mode}: nothing was measured")
+        panel.set_xlabel("examples per second")
         panel.set_yticks([i + height * (len(series) - 1) / 2 for i in range(len(labels))])
         panel.set_yticklabels([f"{model} x {batch_size}" for model, batch_size in labels])
         panel.margins(x=0.2)
@@ -238,9 +240,10 @@ def write_chart(path, rows, modes):
 
 def print_table(document, console):
     """The rows for people."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="Throughput, median over rounds")
+    table = Table(title="Throughput, median over rounds", box=box.SIMPLE_HEAD)
     for heading in ("model", "mode", "batch", "device", "backend"):
         table.add_column(heading)
     for heading in ("examples/s", "ms/step", "min", "spread", "first call s", "peak MB", "GPU MB", "MMAC", "of matmul"):
