@@ -169,9 +169,10 @@ def test_fully_padded_source_reads_nothing_of_it():
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16"])
 def test_trains_in_every_precision_with_a_fully_padded_source(policy):
-    model, inputs = kzoo.build("transformer", dtype=policy, **SMALL), example()
+    small = {**SMALL, "num_layers": 1}
+    model, inputs = kzoo.build("transformer", dtype=policy, **small), example()
     inputs["encoder_padding_mask"][1] = 0
-    exact = kzoo.build("transformer", **SMALL)
+    exact = kzoo.build("transformer", **small)
     exact.set_weights([np.asarray(weight, "float32") for weight in model.get_weights()])
     logits, wanted = run(model, inputs), run(exact, inputs)
     assert model.output.dtype == "float32" and logits.dtype == np.float32
