@@ -1,0 +1,161 @@
+"""Makes tests/golden/NAME.safetensors for the small networks: random torch modules, their inputs and their outputs.
+
+In an environment of its own (mnist_cnn, whose reference is a Keras `Sequential`, where kzoo is installed):
+
+    pip install torch==2.13.0 safetensors numpy
+    python scripts/golden/small_networks.py
+    python scripts/golden/small_networks.py --only mnist_cnn
+
+The other way, files NAME.safetensors that `kzoo.save_weights` wrote for the same configurations go back into torch:
+
+    python scripts/golden/small_networks.py --check-back FOLDER
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+import safetensors.numpy
+
+GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
+
+
+def torch_references():
+    """The documents' modules at small sizes, with the inputs they are run on: {name: (module, input)}."""
+    import torch
+    from torch import nn
+
+    class CNN(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+            self.conv2 = nn.Conv2d(4, 5, 3, padding=1)
+            self.pool = nn.MaxPool2d(2, 2)
+            self.fc1 = nn.Linear(5 * 3 * 2, 7)
+            self.fc2 = nn.Linear(7, 6)
+
+        def forward(self, x):
+            x = self.pool(torch.relu(self.conv1(x)))
+            x = self.pool(torch.relu(self.conv2(x)))
+            return self.fc2(torch.relu(self.fc1(torch.flatten(x, 1))))
+
+    class RNN(nn.Module):
+        def __init__(self, cell):
+            super().__init__()
+            self.rnn = cell(10, 8, 2, batch_first=True)
+            self.fc = nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.fc(self.rnn(x)[0][:, -1])
+
+    class Perceptron(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(9, 1)
+
+        def forward(self, x):
+            return self.linear(x)
+
+    class MLP(nn.Sequential):
+        def forward(self, x):
+            return super().forward(torch.flatten(x, 1))
+
+    mlp = MLP(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 3))
+    random = np.random.default_rng(0)
+    images = random.standard_normal((3, 14, 9, 3), "float32")  # neither square nor divisible by four
+    sequences = random.standard_normal((3, 11, 10), "float32")
+    return {
+        "cnn": (CNN(), images),
+        "rnn_lstm": (RNN(nn.LSTM), sequences),
+        "rnn_gru": (RNN(nn.GRU), sequences),
+        "rnn_simple": (RNN(nn.RNN), sequences),
+        "perceptron": (Perceptron(), random.standard_normal((3, 9), "float32")),
+        "mlp": (mlp, random.standard_normal((3, 4, 3, 1), "float32")),
+    }
+
+
+def run(module, x):
+    import torch
+
+    x = torch.from_numpy(x)
+    with torch.no_grad():
+        return module(x.permute(0, 3, 1, 2) if x.ndim == 4 else x).numpy()
+
+
+def make_torch(name, module, x):
+    import torch
+
+    torch.manual_seed(sum(name.encode()))
+    for parameter in module.parameters():  # biases too: zeros would hide a swap
+        torch.nn.init.normal_(parameter, std=0.4)
+    tensors = {key: value.numpy().copy() for key, value in module.state_dict().items()}
+    write(name, {**tensors, "input": x, "output": run(module, x)}, {"torch": torch.__version__})
+
+
+def make_keras():
+    """The document's `Sequential` with fewer filters; its own layer names, in the reference's layout."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((19, 23, 1)),
+            layers.Conv2D(4, (3, 3), activation="relu", name="conv2d"),
+            layers.MaxPooling2D((2, 2)),
+            layers.Conv2D(5, (3, 3), activation="relu", name="conv2d_1"),
+            layers.MaxPooling2D((2, 2)),
+            layers.Conv2D(5, (3, 3), activation="relu", name="conv2d_2"),
+            layers.Flatten(),
+            layers.Dense(6, activation="relu", name="dense"),
+            layers.Dense(7, activation="softmax", name="dense_1"),
+        ]
+    )
+    random = np.random.default_rng(1)
+    tensors = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            value = random.standard_normal(variable.shape, "float32") * 0.4
+            variable.assign(value)
+            axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
+            tensors[f"{layer.name}.{'bias' if value.ndim == 1 else 'weight'}"] = value.transpose(axes)
+    x = random.random((3, 19, 23, 1), "float32")
+    write("mnist_cnn", {**tensors, "input": x, "output": np.asarray(model(x))}, {"keras": keras.__version__})
+
+
+def write(name, tensors, metadata):
+    path = GOLDEN / f"{name}.safetensors"
+    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    safetensors.numpy.save_file(tensors, path, metadata)
+    print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def check_back(folder):
+    """Loads kzoo's files strictly: SystemExit if a tensor is missing, left over or mis-shaped, or the output differs."""
+    import safetensors.torch
+
+    for name, (module, x) in torch_references().items():
+        module.load_state_dict(safetensors.torch.load_file(folder / f"{name}.safetensors"), strict=True)
+        wanted = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")["output"]
+        difference = np.abs(run(module, x) - wanted).max()
+        print(f"{name}: nothing missing, nothing unexpected; largest difference {difference:.1e}")
+        if difference > 1e-5:
+            raise SystemExit(1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["mnist_cnn"])
+    parser.add_argument("--check-back", metavar="FOLDER", type=pathlib.Path)
+    arguments = parser.parse_args()
+    if arguments.check_back:
+        check_back(arguments.check_back)
+    elif arguments.only:
+        make_keras()
+    else:
+        for name, (module, x) in torch_references().items():
+            make_torch(name, module, x)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+import os
+import sys
+import threading
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run the tests that take more than half a minute")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+
+
+@pytest.fixture(autouse=True)
+def same_threads():
+    """No test leaves a thread of kzoo's behind or a changed dtype policy, which would change the tests after it."""
+    import keras
+
+    policy = keras.config.dtype_policy().name
+    before = {thread for thread in threading.enumerate() if not thread.daemon}
+    yield
+    assert keras.config.dtype_policy().name == policy
+    assert {thread for thread in threading.enumerate() if not thread.daemon} <= before
+
+
+@pytest.fixture
+def run_kzoo():
+    """Runs the command line in a process of its own: `run_kzoo("list", "--json")` gives the completed process."""
+    import subprocess
+
+    def run(*arguments, timeout=120, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "kzoo", *map(str, arguments)],
+            capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **environment},
+        )  # fmt: skip
+
+    return run

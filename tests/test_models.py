@@ -1,0 +1,234 @@
+"""One row an architecture, every check for every row. A model file without a row fails `test_every_architecture_has_a_row`."""
+
+import copy
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+from backends import compiled
+
+import kzoo
+from kzoo import catalog, graph, measure
+from kzoo.data.synthetic import synthetic_batch
+
+GOLDEN = pathlib.Path(__file__).with_name("golden")
+
+# architecture -> parameters of each variant (papers and reference implementations), a small configuration to run, and
+# the configurations of its golden files
+ROWS = {
+    "perceptron": {
+        "counts": {"perceptron": 785},
+        "small": {"num_features": 9},
+        "golden": {"perceptron": {"num_features": 9}},
+    },
+    "mlp": {
+        "counts": {"mlp": 669_706},
+        "small": {"hidden_dims": (8, 7), "input_shape": (4, 3, 1), "num_classes": 3},
+        "golden": {"mlp": {"hidden_dims": (8, 7), "input_shape": (4, 3, 1), "num_classes": 3}},
+    },
+    "cnn": {
+        "counts": {"cnn": 315_722},
+        "small": {"input_shape": (12, 8, 3), "filters": (4, 5), "hidden_dim": 7},
+        "golden": {"cnn": {"input_shape": (14, 9, 3), "filters": (4, 5), "hidden_dim": 7, "num_classes": 6}},
+    },
+    "mnist_cnn": {
+        "counts": {"mnist_cnn": 93_322},
+        "small": {"input_shape": (18, 20, 1), "filters": (4, 5, 5), "hidden_dim": 6},
+        "golden": {
+            "mnist_cnn": {"input_shape": (19, 23, 1), "filters": (4, 5, 5), "hidden_dim": 6, "num_classes": 7}
+        },
+    },
+    "rnn": {
+        # torch counts 1,234 for the LSTM, because it keeps two biases a layer
+        "counts": {"rnn_lstm": 1_170, "rnn_gru": 930, "rnn_simple": 306},
+        "small": {"units": 5, "num_features": 3},
+        "golden": {"rnn_lstm": {}, "rnn_gru": {}, "rnn_simple": {}},
+    },
+    "transformer": {
+        "counts": {"transformer_base": 63_082_496, "transformer_big": 214_245_376, "transformer_tiny": 991_232},
+        "small": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "vocabulary_size": 31},
+        "golden": {},  # its inputs are a dict: see test_transformer.py
+    },
+}
+VARIANTS = [(name, entry.architecture) for name, entry in catalog.entries().items() if entry.name == name]
+GOLDENS = [(name, overrides) for row in ROWS.values() for name, overrides in row["golden"].items()]
+
+
+def small(architecture, **more):
+    return kzoo.build(architecture, **ROWS[architecture]["small"], **more)
+
+
+def outputs(model, x):
+    return keras.ops.convert_to_numpy(model(x, training=False)).astype("float32")
+
+
+def test_every_architecture_has_a_row():
+    assert set(ROWS) == {path.stem for path in catalog.MODELS.glob("*.py")} - {"__init__"}
+    assert {name for row in ROWS.values() for name in row["counts"]} == {name for name, _ in VARIANTS}
+
+
+@pytest.mark.parametrize(("name", "architecture"), VARIANTS)
+def test_counts(name, architecture):
+    facts = kzoo.info(name)
+    assert facts["parameters"] == ROWS[architecture]["counts"][name]
+    assert facts["uncounted"] == []
+    assert facts["summary"] and facts["paper"].startswith("http")
+
+
+def test_figures_file_is_up_to_date():
+    for name, figures in catalog.figures().items():
+        facts = kzoo.info(name)
+        assert figures == {key: facts[key] for key in figures}, f"{name}: run scripts/make_figures.py"
+    assert list(catalog.figures()) == kzoo.list_models()
+
+
+@pytest.mark.parametrize(("name", "overrides"), GOLDENS)
+def test_agrees_with_the_reference(name, overrides, tmp_path):
+    tensors = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")
+    x, wanted = tensors.pop("input"), tensors.pop("output")
+    safetensors.numpy.save_file(tensors, tmp_path / "reference.safetensors")
+    model = kzoo.build(name, tmp_path / "reference.safetensors", **overrides)
+    np.testing.assert_allclose(outputs(model, x), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(("name", "overrides"), GOLDENS)
+def test_writes_what_the_reference_loads(name, overrides, tmp_path):
+    """Names, shapes and values; scripts/golden/*.py --check-back does the same with torch itself."""
+    reference = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")
+    reference.pop("input"), reference.pop("output")
+    safetensors.numpy.save_file(reference, tmp_path / "reference.safetensors")
+    kzoo.save_weights(kzoo.build(name, tmp_path / "reference.safetensors", **overrides), tmp_path / "ours.safetensors")
+    ours = safetensors.numpy.load_file(tmp_path / "ours.safetensors")
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in reference.items()}
+    for key, value in ours.items():
+        if "bias_ih" in key and name != "rnn_gru":  # torch's two biases come back as their sum and zeros
+            partner = key.replace("bias_ih", "bias_hh")
+            np.testing.assert_allclose(value + ours[partner], reference[key] + reference[partner], rtol=1e-6)
+        elif "bias_hh" not in key or name == "rnn_gru":
+            np.testing.assert_array_equal(value, reference[key])
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_is_a_flat_graph_of_known_layers(architecture):
+    model = small(architecture)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    text = json.dumps(model.get_config())
+    assert not any(word in text for word in ("Lambda", "__lambda__", "TFSMLayer"))
+    assert all(isinstance(call.operation, keras.layers.Layer) for call in graph.calls(model, 8)), "one layer, one node"
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_keras_file_round_trip(architecture, tmp_path):
+    model = small(architecture)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    x, _, _ = synthetic_batch(model, 2)
+    np.testing.assert_array_equal(outputs(again, x), outputs(model, x))
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_folder_round_trip(architecture, tmp_path):
+    model = small(architecture)
+    kzoo.save(model, tmp_path / "saved")
+    again = kzoo.load(tmp_path / "saved")
+    x, _, _ = synthetic_batch(model, 2)
+    np.testing.assert_array_equal(outputs(again, x), outputs(model, x))
+    assert again.kzoo == model.kzoo
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_xla_gives_the_same(architecture):
+    model = small(architecture)
+    x, _, _ = synthetic_batch(model, 2)
+    wanted = outputs(model, x)
+    np.testing.assert_allclose(np.asarray(compiled(model)(x)), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("architecture", ROWS)
+def test_half_precision(architecture, policy):
+    full, half = small(architecture), small(architecture, dtype=policy)
+    half.set_weights(full.get_weights())
+    x, _, _ = synthetic_batch(full, 2)
+    wanted, got = outputs(full, x), outputs(half, x)
+    assert half.outputs[0].dtype == "float32"
+    tolerance = 0.08 if "bfloat16" in policy else 0.02
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * max(1, np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_batch_of_four_equals_four_singles(architecture):
+    model = small(architecture)
+    x, _, _ = synthetic_batch(model, 4)
+    singles = [outputs(model, keras.tree.map_structure(lambda a, i=i: a[i : i + 1], x)) for i in range(4)]
+    together = outputs(model, x)
+    np.testing.assert_allclose(together, np.concatenate(singles), rtol=0, atol=1e-5 * np.abs(together).max())
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_training_lowers_the_loss(architecture):
+    keras.utils.set_random_seed(0)
+    model = small(architecture)
+    from kzoo import tasks
+
+    x, y, weight = synthetic_batch(model, 8)
+    tasks.compile_model(model, keras.optimizers.Adam(0.01))
+    first = float(model.test_on_batch(x, y, weight, return_dict=True)["loss"])
+    for _ in range(120):
+        model.train_on_batch(x, y, weight)
+    model.reset_metrics()
+    assert model.test_on_batch(x, y, weight, return_dict=True)["loss"] < 0.7 * first
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_two_models_of_one_name_do_not_share(architecture):
+    keras.utils.set_random_seed(1)
+    first, second = small(architecture), small(architecture)
+    before = copy.deepcopy(second.get_weights())
+    first.set_weights([value + 1 for value in first.get_weights()])
+    for then, now in zip(before, second.get_weights(), strict=True):
+        np.testing.assert_array_equal(then, now)
+
+
+def test_counting_allocates_nothing():
+    with keras.StatelessScope(initialize_variables=False):
+        model = kzoo.build("transformer_big")
+        assert measure.measure(model)["parameters"] == 214_245_376
+    assert all(variable._value is None for variable in model.variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "macs"),
+    [
+        ("perceptron", {"num_features": 5}, 5),
+        ("mlp", {}, 784 * 512 + 512 * 512 + 512 * 10),
+        ("cnn", {}, 24 * 24 * 32 * 27 + 12 * 12 * 64 * 288 + 2304 * 128 + 128 * 10),
+        ("mnist_cnn", {}, 26 * 26 * 32 * 9 + 11 * 11 * 64 * 288 + 3 * 3 * 64 * 576 + 576 * 64 + 64 * 10),
+        ("rnn_lstm", {}, 7 * (4 * 8 * 18 + 4 * 8 * 16) + 16),
+        ("rnn_gru", {}, 7 * (3 * 8 * 18 + 3 * 8 * 16) + 16),
+        ("rnn_simple", {}, 7 * (8 * 18 + 8 * 16) + 16),
+        # six layers: projections, feed-forward and attention of seven tokens; then the vocabulary
+        (
+            "transformer_base",
+            {},
+            6 * (7 * (4 + 8) * 512**2 + 2 * 49 * 512)
+            + 6 * (7 * (8 + 8) * 512**2 + 4 * 49 * 512)
+            + 7 * 512 * 37000,
+        ),
+    ],
+)
+def test_multiply_accumulates_by_hand(name, overrides, macs):
+    assert kzoo.info(name, length=7, **overrides)["macs"] == macs
+
+
+def test_activation_bytes_by_hand():
+    assert kzoo.info("mlp")["activation_bytes"] == 4 * (784 + 4 * 512 + 10)
+
+
+def test_an_unknown_operation_is_listed_not_silently_zero():
+    image = keras.Input((4, 4, 1))
+    model = keras.Model(image, keras.layers.Conv2DTranspose(2, 3)(image))
+    assert measure.measure(model)["uncounted"] == ["Conv2DTranspose"]
