@@ -1,8 +1,10 @@
 """Data: order and augmentation repeat exactly, splits do not leak, bad input is refused before the first step."""
 
+import gzip
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ import tensorflow as tf
 import kzoo.data
 from kzoo import tasks
 from kzoo.data import images, loading, sources, splits
-from kzoo.data.augmentation import Augmentation
+from kzoo.data.augmentation import Augmentation, move
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 
@@ -35,6 +37,11 @@ def make_model(shape=(28, 28, 1), outputs=10, task="image_classification"):
 
 
 MODEL = make_model()
+
+
+@pytest.fixture(autouse=True)
+def no_cache_from_elsewhere(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "no_cache"))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +180,16 @@ def test_carved_validation_ignores_seed_and_order_and_keeps_equal_examples_toget
     assert 50 <= data.validation.num_examples <= 60
 
 
+def test_carved_validation_is_the_same_for_every_model(arrays):
+    small, large = (
+        kzoo.data.from_arrays(*arrays, make_model(shape), validation_fraction=0.3)
+        for shape in ((20, 20, 1), (28, 28, 3))
+    )
+    np.testing.assert_array_equal(collect(small.validation.dataset)[1], collect(large.validation.dataset)[1])
+    assert "45 training examples were set aside for validation" in small.notes[0]
+    assert "no test split" in small.notes[1]
+
+
 def test_digits_prepare_offline_and_do_not_leak(data_dir):
     data = kzoo.data.load("digits", MODEL, data_dir=data_dir)
     assert data.class_names == list("0123456789")
@@ -197,7 +214,7 @@ def test_digits_of_two_classes_fit_every_small_model(data_dir):
     x, y = next(iter(rows.train.epoch(0)))
     assert (x.shape, y.shape, y.dtype) == ((64, 28, 10), (64,), tf.int32)
     assert 0 <= np.min(x) <= np.max(x) <= 1
-    with pytest.raises(ValueError, match=r"label 9.*tells 2 classes.*digits/zero_one"):
+    with pytest.raises(ValueError, match=r"labels: example \d+ has label \d.*tells 2 classes.*digits/zero_one"):
         kzoo.data.load("digits", make_model(outputs=2), data_dir=data_dir)
 
 
@@ -263,6 +280,72 @@ def test_manual_dir_says_which_files_it_lacks(tmp_path):
         kzoo.data.load("mnist", MODEL, data_dir=tmp_path / "data", manual_dir=tmp_path / "none")
 
 
+def write_idx(folder, seed, counts):
+    """Files of random images in the format in which MNIST is published, and what TFDS should expect of them."""
+    import tensorflow_datasets as tfds
+
+    random, infos = np.random.default_rng(seed), {}
+    folder.mkdir()
+    for part, count in counts.items():
+        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            values = random.integers(0, 256 if len(shape) == 3 else 10, shape, dtype=np.uint8)
+            header = np.array([2048 + len(shape), *shape], ">i4").tobytes()
+            name = f"{part}-{kind}-ubyte.gz"
+            packed = gzip.compress(header + values.tobytes(), mtime=0)
+            (folder / name).write_bytes(packed)
+            infos[name] = tfds.core.download.checksums.UrlInfo(len(packed), hashlib.sha256(packed).hexdigest(), name)
+    return infos
+
+
+@pytest.fixture
+def own_extractor(monkeypatch):
+    """TFDS keeps one pool of threads that unpack files for the life of the process; here it ends with the test."""
+    from tensorflow_datasets.core.download import extractor
+
+    own = extractor._Extractor()
+    monkeypatch.setattr(extractor, "get_extractor", lambda *_, **__: own)
+    yield
+    own._executor.shutdown()
+
+
+@pytest.mark.usefixtures("own_extractor")
+def test_upstream_files_prepare_and_two_data_sets_stay_apart(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    module = sys.modules[tfds.image_classification.MNIST.__module__]
+    monkeypatch.setattr(module, "_TRAIN_EXAMPLES", 40)
+    monkeypatch.setattr(module, "_TEST_EXAMPLES", 10)
+    loaded = {}
+    for seed, (name, builder) in enumerate({"mnist": module.MNIST, "fashion_mnist": module.FashionMNIST}.items()):
+        infos = write_idx(tmp_path / name, seed, {"train": 40, "t10k": 10})
+        monkeypatch.setattr(builder, "url_infos", {builder.URL + file: info for file, info in infos.items()})
+        loaded[name] = kzoo.data.load(name, MODEL, data_dir=tmp_path / "data", manual_dir=tmp_path / name)
+        assert (loaded[name].train.num_examples, loaded[name].test.num_examples) == (36, 10)
+    assert not hashes(loaded["mnist"].test) & hashes(loaded["fashion_mnist"].test)
+    damaged = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"could not prepare data set 'mnist'.*train-images"):
+        kzoo.data.load("mnist", MODEL, data_dir=tmp_path / "other", manual_dir=tmp_path / "mnist")
+    assert not list((tmp_path / "other").rglob("dataset_info.json"))
+
+
+def test_names_that_need_the_network_are_not_looked_up(tmp_path):
+    with pytest.raises(ValueError, match="over the network"):
+        kzoo.data.load("huggingface:mnist", MODEL, data_dir=tmp_path)
+
+
+def test_a_damaged_folder_is_named(data_dir, tmp_path):
+    kzoo.data.load("digits", MODEL, data_dir=data_dir)
+    shutil.copytree(data_dir / "digits", tmp_path / "digits")
+    (record,) = tmp_path.glob("digits/ten/*/*train.tfrecord*")
+    record.write_bytes(record.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=rf"the data set in {tmp_path}/digits.* is damaged .*prepare it again"):
+        kzoo.data.load("digits", MODEL, data_dir=tmp_path)
+    record.unlink()
+    with pytest.raises(ValueError, match="is damaged"):
+        kzoo.data.load("digits", MODEL, data_dir=tmp_path)
+
+
 # Bad input
 
 
@@ -288,7 +371,10 @@ def test_batch_size_must_be_a_positive_int(arrays, batch_size):
         (lambda x, y: (x.astype(complex), y), "dtype complex128"),
         (lambda x, y: (x.astype("float32"), y), r"values reach 255.*divide by 255"),
         (lambda x, y: (x.transpose(0, 3, 1, 2), y), r"transpose\(0, 2, 3, 1\)"),
-        (lambda x, y: (np.where(np.arange(150)[:, None, None, None] == 7, np.nan, x / 255), y), "example 7 contains NaN"),
+        (
+            lambda x, y: (np.where(np.arange(150)[:, None, None, None] == 7, np.nan, x / 255), y),
+            "example 7 contains NaN",
+        ),
         (lambda x, y: (np.where(np.arange(150)[:, None, None, None] == 9, np.inf, x / 255), y), "example 9 contains"),
     ],
 )
@@ -373,7 +459,11 @@ def test_images_are_fitted_to_inputs_of_every_rank():
         x = next(iter(data.train.dataset))[0].numpy()
         assert x.shape == (3, *(want or size for want, size in zip(wanted, source.shape[1:], strict=True)))
         np.testing.assert_allclose(x, 0.2, atol=1e-6)
-    for source, wanted, shape in ((colour, (1920,), (3, 1920)), (grey, (14, 7), (3, 14, 7)), (grey, (None, 5), (3, 28, 5))):
+    for source, wanted, shape in (
+        (colour, (1920,), (3, 1920)),
+        (grey, (14, 7), (3, 14, 7)),
+        (grey, (None, 5), (3, 28, 5)),
+    ):
         data = kzoo.data.from_arrays(source, np.zeros(3, int), make_model(wanted), validation_fraction=0)
         x = next(iter(data.train.dataset))[0].numpy()
         assert x.shape == shape
@@ -384,10 +474,21 @@ def test_images_that_need_no_resizing_stay_uint8_in_memory(arrays):
     assert kzoo.data.from_arrays(*arrays, MODEL).train.rows[0].dtype == tf.uint8
 
 
+def test_images_too_large_when_resized_are_resized_by_batch(arrays, monkeypatch):
+    model = make_model((35, 35, 1))
+    whole = kzoo.data.from_arrays(*arrays, model).train
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 200_000)
+    batched = kzoo.data.from_arrays(*arrays, model).train
+    assert (whole.rows[0].dtype, batched.rows[0].dtype) == (tf.float32, tf.uint8)
+    np.testing.assert_allclose(collect(whole.epoch(1))[0], collect(batched.epoch(1))[0], atol=1e-6)
+
+
 def test_normalization(arrays):
     plain = kzoo.data.from_arrays(*arrays, MODEL, validation_fraction=0)
     normal = kzoo.data.from_arrays(*arrays, MODEL, validation_fraction=0, normalization=(0.5, 0.25))
-    np.testing.assert_allclose((collect(plain.train.dataset)[0] - 0.5) / 0.25, collect(normal.train.dataset)[0], atol=1e-6)
+    np.testing.assert_allclose(
+        (collect(plain.train.dataset)[0] - 0.5) / 0.25, collect(normal.train.dataset)[0], atol=1e-6
+    )
 
 
 def test_augmentation_moves_by_at_most_what_it_says():
@@ -395,7 +496,8 @@ def test_augmentation_moves_by_at_most_what_it_says():
     dot[0, 14, 14] = 1
 
     def centre(random, **options):
-        moved = Augmentation(**options)(tf.constant(dot), tf.constant([random], tf.float32)).numpy()[0, :, :, 0]
+        transforms = Augmentation(**options).transforms(tf.constant([random], tf.float32), (29, 29))
+        moved = move(tf.constant(dot), transforms).numpy()[0, :, :, 0]
         rows, columns = np.indices(moved.shape)
         return (rows * moved).sum() / moved.sum(), (columns * moved).sum() / moved.sum()
 
@@ -420,13 +522,14 @@ def test_images_without_a_way_to_the_input_are_refused():
 # Streamed splits
 
 
-def streamed(count=103, block=20, batch_size=8, seed=0, num_random=2):
-    def finish(rows, random):
-        return rows if random is None else (rows, random)
+def streamed(batch_size=8):
+    def draw(key, count):
+        return tf.random.stateless_uniform((count, 2), key)
 
-    return splits.StreamedSplit(
-        lambda: tf.data.Dataset.range(count), count, block, finish, batch_size, seed, True, num_random
-    )
+    def read():
+        return tf.data.Dataset.range(103)
+
+    return splits.StreamedSplit(read, 103, 20, lambda *batch: batch, batch_size, shuffle=True, draw=draw)
 
 
 def test_streamed_splits_repeat_differ_and_can_be_entered_late():
@@ -457,12 +560,12 @@ def test_a_stream_shorter_than_promised_is_an_error():
 
 def test_large_images_stream_to_the_same_examples(data_dir, monkeypatch):
     model = make_model((14, 14, 3))
-    memory = kzoo.data.load("digits", model, data_dir=data_dir)
+    memory = kzoo.data.load("digits/zero_one", model, data_dir=data_dir)
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 1000)
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 4 * 14 * 14 * 500)
-    stream = kzoo.data.load("digits", model, data_dir=data_dir)
+    monkeypatch.setattr(loading, "BLOCK_BYTES", 4 * 14 * 14 * 300)
+    stream = kzoo.data.load("digits/zero_one", model, data_dir=data_dir)
     assert isinstance(stream.train, splits.StreamedSplit)
-    assert stream.train.block_size == 500
+    assert stream.train.block_size == 300
     for name in sources.SPLITS:
         a, b = getattr(memory, name), getattr(stream, name)
         (xa, ya), (xb, yb) = (
@@ -470,9 +573,9 @@ def test_large_images_stream_to_the_same_examples(data_dir, monkeypatch):
         )
         np.testing.assert_array_equal(ya, yb)
         np.testing.assert_allclose(xa, xb, atol=1e-6)
-    augmented = kzoo.data.load("digits", model, data_dir=data_dir, augment=True).train
-    whole, late = collect(augmented.epoch(3))[0], collect(augmented.epoch(3, skip_batches=50))[0]
-    np.testing.assert_array_equal(whole[50 * 64 :], late)
+    augmented = kzoo.data.load("digits/zero_one", model, data_dir=data_dir, augment=True).train
+    whole, late = collect(augmented.epoch(3))[0], collect(augmented.epoch(3, skip_batches=9))[0]
+    np.testing.assert_array_equal(whole[9 * 64 :], late)
 
 
 # Real prepared data
@@ -484,7 +587,8 @@ def test_prepared_data_without_validation_is_carved():
     assert (data.train.num_examples, data.validation.num_examples, data.test.num_examples) == (54000, 6000, 10000)
     assert data.class_names[0] == "T-shirt/top"
     assert not hashes(data.validation) & {
-        hashlib.blake2b(image.tobytes()).digest() for image in data.train.rows[0].numpy().astype(np.float32) / np.float32(255)
+        hashlib.blake2b(image.tobytes()).digest()
+        for image in data.train.rows[0].numpy().astype(np.float32) / np.float32(255)
     }
 
 

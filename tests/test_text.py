@@ -1,4 +1,4 @@
-"""Text: tokenizers round-trip, parallel batches teach the decoder one token at a time, nothing leaks into validation."""
+"""Text: tokenizers round-trip, pairs teach the decoder one token at a time, nothing leaks into validation."""
 
 import os
 import pathlib
@@ -144,7 +144,7 @@ def test_long_texts_are_cut_counted_and_reported():
     x, labels, weight = next(iter(data.train.epoch(0)))
     assert labels.shape == (64, 8)
     assert np.max(np.sum(weight, axis=1)) == 6
-    assert not kzoo.data.load("reverse_digits", MODEL, max_length=11).notes
+    assert not kzoo.data.load("reverse_digits", MODEL, max_length=11).notes, "ten digits and start or end fit"
     with pytest.raises(ValueError, match="max_length must be at least 2"):
         kzoo.data.load("reverse_digits", MODEL, max_length=1)
 

@@ -22,20 +22,22 @@ class Augmentation:
     zoom: float = 0.1
     flip: bool = False
 
-    num_random = 5
-
     def __post_init__(self):
         for name, limit in (("shift", 0.5), ("rotation", 180), ("zoom", 0.9)):
             if not 0 <= getattr(self, name) <= limit:
                 raise ValueError(f"augmentation {name} must be from 0 to {limit}, got {getattr(self, name)!r}")
 
-    def __call__(self, images, random):
-        """Float images (batch, height, width, channels), moved by one affine sampling each (bilinear, edges repeated).
+    def draw(self, key, count, size):
+        """One random transform for each of `count` images of `size` (height, width): float32 (count, 8).
 
-        `random` (batch, 5) holds uniform numbers in [0, 1): shift down, shift right, rotation, zoom, flip.
+        A pure function of its arguments. It is drawn for a whole epoch at once because the last bit of a sine depends
+        on how many are computed together.
         """
-        size = tf.shape(images)
-        height, width = tf.cast(size[1], tf.float32), tf.cast(size[2], tf.float32)
+        return self.transforms(tf.random.stateless_uniform((count, 5), key, alg="philox"), size)
+
+    def transforms(self, random, size):
+        """Transforms (count, 8) from uniform numbers (count, 5): shift down, shift right, rotation, zoom, flip."""
+        height, width = size
         down, right, turn, zoom = tf.unstack(2 * random[:, :4] - 1, axis=1)
         angle = turn * self.rotation * math.pi / 180
         scale = 1 / (1 + zoom * self.zoom)
@@ -47,11 +49,16 @@ class Augmentation:
         offset_x = centre_x - xx * centre_x - xy * centre_y + right * self.shift * width
         offset_y = centre_y - yx * centre_x - yy * centre_y + down * self.shift * height
         zero = tf.zeros_like(xx)
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=images,
-            transforms=tf.stack([xx, xy, offset_x, yx, yy, offset_y, zero, zero], axis=1),
-            output_shape=size[1:3],
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="NEAREST",
-        )
+        return tf.stack([xx, xy, offset_x, yx, yy, offset_y, zero, zero], axis=1)
+
+
+def move(images, transforms):
+    """Float images (batch, height, width, channels), each sampled by its transform: bilinear, edges repeated."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )

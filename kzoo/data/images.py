@@ -35,8 +35,8 @@ def image_shape(source, wanted):
 def resize(images, shape):
     """Images (..., height, width, channels) to `shape` (height, width, channels), antialiased bilinear.
 
-    Sizes that are None stay. What needs no resizing keeps its dtype; what does becomes float32, uint8 in [0, 1]. Grey images
-    keep their one channel here even if `shape` has three: `to_input` repeats it.
+    Sizes that are None stay. What needs no resizing keeps its dtype; what does becomes float32 (`to_float`).
+    Grey images keep their one channel here even if `shape` has three: `to_input` repeats it.
     """
     if images.shape[-1] == 3 and shape[2] == 1:
         images = tf.image.rgb_to_grayscale(images)

@@ -1,6 +1,8 @@
 """From a name or arrays to training, validation and test batches in a model's input structure."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 
@@ -8,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import checks, images, sources, synthetic, text
-from kzoo.data.augmentation import Augmentation
+from kzoo.data.augmentation import Augmentation, move
 from kzoo.data.splits import Split, StreamedSplit
 from kzoo.data.tokenizers import Tokenizer
 
@@ -156,51 +158,43 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
 
 
 def _from_images(name, identity, builder, sizes, model, options):
-    """Images of TFDS: in memory if the fitted images are small enough, else streamed."""
+    """Images of TFDS, in memory if they are small enough there as they are or fitted, else streamed."""
     image_key, label_key = sources.pair(builder)
     feature, label = builder.info.features[image_key], builder.info.features[label_key]
     wanted = _only_input(name, model)
     if len(feature.shape) != 3:
         raise ValueError(f"data set {name!r}: {image_key!r} has shape {feature.shape}; {model.name} takes images here")
-    class_names = getattr(label, "names", None)
-    classes = checks.num_classes(model)
-    if class_names and len(class_names) > classes:
-        checks.check_labels(np.array([len(class_names) - 1]), classes, name=f"labels of {name!r}, largest first")
     shape = images.image_shape(feature.shape, wanted)
     if None in shape:
         raise ValueError(
             f"data set {name!r} has images of different sizes and {model.name} takes any: build it with an input_shape"
         )
-    resized = tuple(feature.shape[:2]) != shape[:2]
-    channels = min(shape[2], feature.shape[2])
-    num_bytes = math.prod(shape[:2]) * channels * (4 if resized else np.dtype(feature.np_dtype).itemsize)
+    class_names = getattr(label, "names", None)
     identity["class_names"] = class_names
 
     def fit(image, label):
         return images.resize(image, shape), label
 
+    if None not in feature.shape:
+        num_bytes = math.prod(feature.shape) * np.dtype(feature.np_dtype).itemsize
+        if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
+            parts = {split: (*_read_arrays(builder, split, size), None) for split, size in sizes.items()}
+            return _from_parts(name, identity, parts, model, options, class_names)
+    ranges = _carve_ranges(sizes, options)
+    num_bytes = 4 * math.prod(shape[:2]) * min(shape[2], feature.shape[2])
     if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-        same_size = None not in feature.shape
-        parts = {
-            split: (*_read_arrays(sources.examples(builder, split), fit, size, same_size), None)
-            for split, size in sizes.items()
-        }
+        parts = {split: (*_read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
         return _from_parts(name, identity, parts, model, options, class_names)
-
-    def read(split):
-        return lambda: sources.examples(builder, split).map(fit, num_parallel_calls=tf.data.AUTOTUNE)
-
-    sizes = _carve_ranges(sizes, options)
-    finish = _image_finish(model, wanted, options)
     splits = {}
-    for split, (instruction, size) in sizes.items():
+    for split, (instruction, size) in ranges.items():
         train = split == "train"
         splits[split] = StreamedSplit(
-            read(instruction), size, max(BLOCK_BYTES // num_bytes, options.batch_size), finish, options.batch_size,
-            options.seed, train, Augmentation.num_random if train and options.augment else 0,
-            options.drop_remainder and train,
+            functools.partial(_stream, builder, instruction, fit), size,
+            max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, shape, options),
+            options.batch_size, options.seed, train, _draw(options, shape) if train else None,
+            train and options.drop_remainder,
         )  # fmt: skip
-    _check_first_batch(splits["train"], classes)
+    _check_first_batch(splits["train"], checks.num_classes(model))
     return _data(name, identity, splits, options, class_names)
 
 
@@ -211,29 +205,43 @@ def _only_input(name, model):
     return next(iter(wanted.values()))[0]
 
 
-def _read_arrays(examples, fit, size, same_size):
-    """All examples as NumPy arrays, each fitted; whole batches at a time where they have the same size."""
-    if same_size:
-        batches = examples.batch(1024).map(fit)
-    else:
-        batches = examples.map(fit, num_parallel_calls=tf.data.AUTOTUNE).batch(1024)
+def _stream(builder, split, fit):
+    return sources.examples(builder, split).map(fit, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _read_arrays(builder, split, size, fit=None):
+    """All images and labels of a split as NumPy arrays, each image changed by `fit`."""
+    examples = _stream(builder, split, fit) if fit else sources.examples(builder, split)
     x = y = None
     start = 0
-    for images_batch, labels_batch in batches.prefetch(2).as_numpy_iterator():
-        if x is None:
-            x = np.empty((size, *images_batch.shape[1:]), images_batch.dtype)
-            y = np.empty((size,), labels_batch.dtype)
-        x[start : start + len(images_batch)], y[start : start + len(images_batch)] = images_batch, labels_batch
-        start += len(images_batch)
+    with _damage_named(builder):
+        for images_batch, labels_batch in examples.batch(1024).prefetch(2).as_numpy_iterator():
+            if x is None:
+                x = np.empty((size, *images_batch.shape[1:]), images_batch.dtype)
+                y = np.empty((size,), labels_batch.dtype)
+            x[start : start + len(images_batch)], y[start : start + len(images_batch)] = images_batch, labels_batch
+            start += len(images_batch)
+    if start != size:
+        raise ValueError(f"{builder.data_dir}: split {split!r} holds {start} examples and should hold {size}")
     return x, y
 
 
 def _read_texts(builder, split):
-    batches = [
-        (list(sources_batch), list(targets_batch))
-        for sources_batch, targets_batch in sources.examples(builder, split).batch(4096).as_numpy_iterator()
-    ]
+    with _damage_named(builder):
+        batches = list(sources.examples(builder, split).batch(4096).as_numpy_iterator())
     return tuple([item.decode("utf-8") for batch in batches for item in batch[side]] for side in range(2))
+
+
+@contextlib.contextmanager
+def _damage_named(builder):
+    try:
+        yield
+    except tf.errors.OpError as error:
+        line = (error.message or "").splitlines()[0][:300]
+        raise ValueError(
+            f"the data set in {builder.data_dir} is damaged ({type(error).__name__}: {line}); delete it and prepare it "
+            "again"
+        ) from error
 
 
 def _check_first_batch(split, classes):
@@ -244,30 +252,37 @@ def _check_first_batch(split, classes):
 
 def _from_parts(name, identity, parts, model, options, class_names=None):
     """In-memory splits from `{split: (x, y, weight or None)}`."""
-    task = checks.task(model)
     if options.augment and not _are_images(parts["train"][0]):
         raise ValueError(f"augment moves images; data set {name!r} has none")
-    rows, finish = {}, None
-    for split, (x, y, weight) in parts.items():
-        label = f"{name} {split}"
-        x, finish = _fit_inputs(label, model, x, options)
-        if task == "translation":
-            y = checks.check_array(f"{label} labels", y)
-            y = checks.check_token_ids(f"{label} labels", y, checks.vocabulary_size(model))
-        else:
-            y = checks.check_labels(y, checks.num_classes(model), f"{label} labels")
-        if task == "binary_classification":
-            y = y.astype(np.float32)[:, None]
-        rows[split] = (x, y) if weight is None else (x, y, weight)
-        lengths = {len(array) for array in tf.nest.flatten(rows[split])}
-        if len(lengths) > 1:
-            raise ValueError(f"{label}: inputs and labels have different numbers of examples: {sorted(lengths)}")
-        if lengths == {0}:
-            raise ValueError(f"{label}: no {'training ' if split == 'train' else ''}examples")
-    _carve(rows, tf.nest.flatten(rows["train"][0])[0], options)
-    splits = _splits(rows, finish, options)
+    rows = {split: _checked(f"{name} {split}", model, *part) for split, part in parts.items()}
+    notes = _carve(name, rows, tf.nest.flatten(rows["train"][0]), options)
+    finish = draw = None
+    for split, (x, *targets) in rows.items():
+        x, finish, draw = _fit_inputs(f"{name} {split}", model, x, options)
+        rows[split] = (x, *targets)
     identity["content"] = _digest(rows["train"])
-    return _data(name, identity, splits, options, class_names)
+    return _data(name, identity, _splits(rows, finish, options, draw), options, class_names, notes=notes)
+
+
+def _checked(label, model, x, y, weight):
+    """The rows of a split whose targets the model can learn: as many targets as inputs, each in its output's range."""
+    if isinstance(x, dict):
+        x = {key: checks.check_array(f"{label} {key}", array) for key, array in x.items()}
+    else:
+        x = checks.check_array(label, x)
+    if checks.task(model) == "translation":
+        y = checks.check_array(f"{label} labels", y)
+        y = checks.check_token_ids(f"{label} labels", y, checks.vocabulary_size(model))
+    else:
+        y = checks.check_labels(y, checks.num_classes(model), f"{label} labels")
+    if checks.task(model) == "binary_classification":
+        y = y.astype(np.float32)[:, None]
+    lengths = {len(array) for array in (*tf.nest.flatten(x), y)}
+    if len(lengths) > 1:
+        raise ValueError(f"{label}: inputs and labels have different numbers of examples: {sorted(lengths)}")
+    if lengths == {0}:
+        raise ValueError(f"{label}: no {'training ' if label.endswith('train') else ''}examples")
+    return (x, y) if weight is None else (x, y, weight)
 
 
 def _are_images(x):
@@ -275,35 +290,42 @@ def _are_images(x):
 
 
 def _fit_inputs(label, model, x, options):
-    """The inputs as they stay in memory, and the function that finishes a batch of them."""
-    wanted = checks.inputs(model)
-    if len(wanted) > 1 or not _are_images(x):
+    """The inputs as they stay in memory, and the `finish` and `draw` of their splits."""
+    if len(checks.inputs(model)) > 1 or not _are_images(x):
         x = checks.check_inputs(model, x) if np.size(x) or isinstance(x, dict) else np.asarray(x)
-        return x, lambda rows, random: rows
-    shape = _only_input(label, model)
+        return x, lambda rows, random: rows, None
+    wanted = _only_input(label, model)
     x = checks.check_finite(label, checks.check_array(label, x))
     x = x[..., None] if x.ndim == 3 else x
     checks.check_scale(label, x)
-    if len(shape) == 3 and x.shape[-1] not in (1, 3):
+    if len(wanted) == 3 and x.shape[-1] not in (1, 3):
         x = checks.check_inputs(model, x)  # says what is wrong, such as channels first
-    shape_in_memory = images.image_shape(x.shape[1:], shape)
+    shape = images.image_shape(x.shape[1:], wanted)
     if x.dtype.kind == "f":
         x = x.astype(np.float32)
-    pieces = [images.resize(tf.constant(x[i : i + 1024]), shape_in_memory).numpy() for i in range(0, len(x), 1024)]
-    return np.concatenate(pieces) if pieces else x, _image_finish(model, shape, options)
+    if 4 * len(x) * math.prod(shape) <= MEMORY_LIMIT:
+        pieces = [images.resize(tf.constant(x[i : i + 1024]), shape).numpy() for i in range(0, len(x), 1024)]
+        x = np.concatenate(pieces) if pieces else x
+    return x, _image_finish(model, wanted, shape, options), _draw(options, shape)
 
 
-def _image_finish(model, shape, options):
+def _draw(options, shape):
+    return functools.partial(options.augment.draw, size=shape[:2]) if options.augment else None
+
+
+def _image_finish(model, wanted, shape, options):
     binary = checks.task(model) == "binary_classification"
 
     def finish(rows, random):
         batch, labels = rows
-        batch = images.to_float(batch)
+        batch = images.to_float(images.resize(batch, shape))
         if random is not None:
-            batch = options.augment(batch, random)
+            batch = move(batch, random)
         if binary:
-            labels = tf.reshape(tf.cast(labels, tf.float32), (-1, 1))
-        return images.to_input(batch, shape, options.normalization), tf.cast(labels, tf.float32 if binary else tf.int32)
+            labels = tf.reshape(labels, (-1, 1))
+        return images.to_input(batch, wanted, options.normalization), tf.cast(
+            labels, tf.float32 if binary else tf.int32
+        )
 
     return finish
 
@@ -313,10 +335,10 @@ def _from_pairs(name, identity, pairs, model, options, tokenizer, max_length):
     if options.augment:
         raise ValueError(f"augment moves images; data set {name!r} is text")
     pairs = {split: tuple(np.array(side, dtype=object) for side in pair) for split, pair in pairs.items()}
-    _carve(pairs, pairs["train"][0], options)
+    notes = _carve(name, pairs, [pairs["train"][0]], options)
     texts = [string for side in pairs["train"] for string in side]
     tokenizer = text.make_tokenizer(tokenizer, texts, checks.vocabulary_size(model))
-    rows, notes = {}, []
+    rows = {}
     for split, pair in pairs.items():
         rows[split], cut = text.encode_pairs(pair, tokenizer, max_length)
         notes.append(text.report_cut(f"{name} {split}", cut, len(pair[0]), max_length))
@@ -326,16 +348,15 @@ def _from_pairs(name, identity, pairs, model, options, tokenizer, max_length):
     return _data(name, identity, splits, options, None, tokenizer, [note for note in notes if note])
 
 
-def _carve(rows, key, options):
+def _carve(name, rows, keys, options):
     """Sets validation examples aside where there are none, then keeps `num_examples` of train; changes `rows`.
 
-    Validation takes the examples whose content hashes lowest: the choice depends on neither seed nor order, and equal
-    examples never fall on both sides.
+    Validation takes the examples whose content (`keys`: arrays) hashes lowest: the choice depends on neither seed,
+    order nor model, and equal examples never fall on both sides. Returns lines that say so.
     """
+    notes = []
     if "validation" not in rows and options.validation_fraction:
-        encode = (lambda item: item.encode()) if key.dtype == object else (lambda item: item.tobytes())
-        digests = np.array([hashlib.blake2b(encode(item), digest_size=8).digest() for item in key], dtype="V8")
-        order = digests.view(">u8")
+        order = np.array([_hash(*example) for example in zip(*keys, strict=True)], np.uint64)
         count = round(options.validation_fraction * len(order))
         if 0 < count < len(order):
             aside = order < np.partition(order, count)[count]
@@ -343,11 +364,20 @@ def _carve(rows, key, options):
             if aside.any():
                 rows["validation"] = tf.nest.map_structure(lambda array: array[aside], train)
                 rows["train"] = tf.nest.map_structure(lambda array: array[~aside], train)
+                notes.append(f"{name}: {aside.sum():,} training examples were set aside for validation")
     total = len(tf.nest.flatten(rows["train"])[0])
     wanted = _limit(options, total)
     if wanted < total:
         chosen = np.sort(np.random.RandomState(0).permutation(total)[:wanted])
         rows["train"] = tf.nest.map_structure(lambda array: array[chosen], rows["train"])
+    return notes
+
+
+def _hash(*values):
+    digest = hashlib.blake2b(digest_size=8)
+    for value in values:
+        digest.update(value.encode() if isinstance(value, str) else value.tobytes())
+    return int.from_bytes(digest.digest(), "big")
 
 
 def _carve_ranges(sizes, options):
@@ -370,13 +400,13 @@ def _limit(options, total):
     return options.num_examples or total
 
 
-def _splits(rows, finish, options):
+def _splits(rows, finish, options, draw=None):
     splits = {}
     for split, arrays in rows.items():
         train = split == "train"
         splits[split] = Split(
             arrays, finish, options.batch_size, options.seed, shuffle=train,
-            num_random=Augmentation.num_random if train and options.augment else 0,
+            draw=draw if train else None,
             drop_remainder=train and options.drop_remainder,
         )  # fmt: skip
     return splits
@@ -391,7 +421,8 @@ def _digest(arrays):
 
 def _data(name, identity, splits, options, class_names, tokenizer=None, notes=()):
     sizes = {split: part.num_examples for split, part in splits.items()}
+    notes = [*notes, *(f"{name} has no {split} split" for split in ("validation", "test") if split not in splits)]
     return Data(
         name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
-        {**identity, "sizes": sizes, **options.fingerprint()}, list(notes),
+        {**identity, "sizes": sizes, **options.fingerprint()}, notes,
     )  # fmt: skip

@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import re
+import shutil
 import stat
 import sys
 import tempfile
@@ -79,6 +80,8 @@ def find(name, data_dir=None, manual_dir=None, download=False):
     """
     import tensorflow_datasets as tfds
 
+    if re.match(r"[^/:]+:[^/\d*]", name) and not download:
+        raise ValueError(f"data set {name!r} has a namespace, which is looked up over the network: pass download=True")
     if re.split("[/:]", name)[0] == "digits":
         import kzoo.data.digits  # noqa: F401 registers the builder
     known = False
@@ -131,7 +134,9 @@ def _prepare(tfds, builder, folder, manual_dir, download):
         raise ValueError(f"manual_dir {manual_dir} is not a folder")
     if manual_dir is not None and not download:
         there = pathlib.Path(manual_dir).expanduser()
-        missing = sorted(info.filename for info in builder.url_infos.values() if not (there / info.filename).exists())
+        missing = sorted(
+            info.filename for info in (builder.url_infos or {}).values() if not (there / info.filename).exists()
+        )
         if missing:
             raise ValueError(
                 f"manual_dir {there} lacks {', '.join(missing[:5])} of data set {builder.name!r}; put the files there, "
@@ -150,6 +155,11 @@ def _prepare(tfds, builder, folder, manual_dir, download):
     except Exception as error:
         if builder.is_prepared():  # another process was faster
             return tfds.builder_from_directory(builder.data_dir)
+        for unfinished in [*download_dir.rglob("*.tmp.*")]:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        for empty in (download_dir / "extracted", download_dir / builder.name, pathlib.Path(builder.data_dir).parent):
+            with contextlib.suppress(OSError):
+                os.removedirs(empty)
         what = "download and prepare" if download else "prepare"
         raise ValueError(
             f"could not {what} data set {builder.name!r} in {folder}: {type(error).__name__}: {_first_line(error)}"

@@ -14,19 +14,20 @@ class Split:
 
     Args:
         rows: a structure of arrays or ragged tensors whose first axis is the examples.
-        finish: `finish(batch, random)` turns gathered rows into `(x, y)` or `(x, y, weight)`; `random` is None or
-            (batch, `num_random`) uniform numbers.
+        finish: `finish(batch, random)` turns gathered rows into `(x, y)` or `(x, y, weight)`; `random` holds
+            the rows that `draw` gave for them, or is None.
+        draw: `draw(key, count)` gives a random tensor (count, ...) for all examples of an epoch, or None.
         drop_remainder: leave out a last batch that is not full.
     """
 
-    def __init__(self, rows, finish, batch_size, seed=0, shuffle=False, num_random=0, drop_remainder=False):
+    def __init__(self, rows, finish, batch_size, seed=0, shuffle=False, draw=None, drop_remainder=False):
         with tf.device("CPU"):
             self.rows = tf.nest.map_structure(_on_host, rows)
         self.num_examples = int(tf.nest.flatten(self.rows)[0].shape[0])
-        self._set_up(finish, batch_size, seed, shuffle, num_random, drop_remainder)
+        self._set_up(finish, batch_size, seed, shuffle, draw, drop_remainder)
 
-    def _set_up(self, finish, batch_size, seed, shuffle, num_random, drop_remainder):
-        self.finish, self.seed, self.shuffle, self.num_random = finish, seed, shuffle, num_random
+    def _set_up(self, finish, batch_size, seed, shuffle, draw, drop_remainder):
+        self.finish, self.seed, self.shuffle, self.draw = finish, seed, shuffle, draw
         self.batch_size = checks.check_count("batch_size", batch_size)
         self.drop_remainder = drop_remainder
         full, rest = divmod(self.num_examples, self.batch_size)
@@ -81,10 +82,10 @@ class Split:
             return tf.random.experimental.stateless_shuffle(index, self._key(epoch), alg="philox")
 
     def _random(self, epoch):
-        if not self.num_random:
+        if self.draw is None:
             return None
         key = tf.random.fold_in(self._key(epoch), tf.constant(-1, tf.int64), alg="philox")
-        return tf.random.stateless_uniform((self.num_examples, self.num_random), key, alg="philox")
+        return self.draw(key, self.num_examples)
 
 
 def _on_host(array):
@@ -104,12 +105,12 @@ class StreamedSplit(Split):
     """
 
     def __init__(
-        self, read, num_examples, block_size, finish, batch_size, seed=0, shuffle=False, num_random=0,
+        self, read, num_examples, block_size, finish, batch_size, seed=0, shuffle=False, draw=None,
         drop_remainder=False,
     ):  # fmt: skip
         self.read, self.num_examples = read, num_examples
         self.block_size = min(block_size, max(num_examples, 1))
-        self._set_up(finish, batch_size, seed, shuffle, num_random, drop_remainder)
+        self._set_up(finish, batch_size, seed, shuffle, draw, drop_remainder)
 
     def _block_order(self, epoch, block, size):
         index = tf.range(size)
