@@ -152,7 +152,7 @@ def test_a_batch_equals_its_examples_one_by_one():
     np.testing.assert_allclose(run(model, inputs), np.concatenate(singles), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("source", "target"), [(1, 1), (1, 5), (6, 1)])
+@pytest.mark.parametrize(("source", "target"), [(1, 1), (1, 5), (6, 1), (0, 5), (6, 0)])
 def test_shortest_sequences(source, target):
     logits = run(kzoo.build("transformer", **SMALL), example(source=source, target=target))
     assert logits.shape == (3, target, 37) and np.isfinite(logits).all()
