@@ -18,7 +18,7 @@ ROOMS = {
     "fit": "training",
     "evaluate": "inference",
     "predict": "inference",
-    "export": "export",
+    "export": "exporting",
 }
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]
@@ -29,9 +29,7 @@ def __getattr__(name):
         return importlib.import_module(f"kzoo.{name}")
     if name not in ROOMS:
         raise AttributeError(f"module 'kzoo' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"kzoo.{ROOMS[name]}"), name)
-    globals()[name] = value  # also outlives the moment a room of the same name (kzoo.export) is imported
-    return value
+    return getattr(importlib.import_module(f"kzoo.{ROOMS[name]}"), name)
 
 
 def __dir__():

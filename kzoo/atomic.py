@@ -41,10 +41,10 @@ def _sync(path):
 
 
 @contextlib.contextmanager
-def file(path):
+def file(path, num_bytes=None):
     """Yields a temporary path beside `path`; on success it is synced to disk and renamed, on failure removed.
 
-    Raises OSError that names `path` and the bytes already written when the disk is full.
+    Raises OSError that names `path`, and the bytes needed (`num_bytes`, if known), when the disk is full.
     """
     path = pathlib.Path(path)
     temporary = _beside(path)
@@ -54,13 +54,13 @@ def file(path):
         os.replace(temporary, path)
         _sync(path.parent)
     except BaseException as error:
-        written = temporary.stat().st_size if temporary.exists() else 0
         _remove(temporary)
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(
                 error.errno,
-                f"{os.strerror(error.errno)} while writing {path} ({written:,} bytes were written; "
-                "what stood there before is intact)",
+                f"{os.strerror(error.errno)} while writing {path}"
+                + (f", which needs {num_bytes:,} bytes" if num_bytes else "")
+                + "; what stood there before is intact",
             ) from error
         raise
 

@@ -393,7 +393,7 @@ def export(source, path, overrides, weights, dtype, format_name, overwrite, as_j
 
     atomic.refuse_occupied(path, overwrite)
     model, _ = _open(source, overrides, weights, dtype)
-    from kzoo.export import export as write
+    from kzoo.exporting import export as write
 
     report = write(model, path, format_name, overwrite)
     if as_json:

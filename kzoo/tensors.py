@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -31,10 +32,15 @@ def write(path, tensors, metadata):
 
     tensors = {name: _plain(array) for name, array in tensors.items()}
     metadata = {**metadata, WRITER: __version__, DIGEST: BLANK}
-    with atomic.file(path) as temporary:
+    with atomic.file(path, sum(array.nbytes for array in tensors.values())) as temporary:
         temporary.touch()
         permissions = temporary.stat().st_mode
-        safetensors.numpy.save_file(tensors, temporary, metadata)
+        try:
+            safetensors.numpy.save_file(tensors, temporary, metadata)
+        except safetensors.SafetensorError as error:
+            if number := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(number[1]), str(error)) from error
+            raise
         temporary.chmod(permissions)  # the library lets nobody else read its files
         _sort_metadata(temporary)
         digest = _digest(temporary, BLANK)

@@ -1,0 +1,149 @@
+"""Trains the recipes whose results the README states, and prints each beside what it must reach.
+
+    python benchmarks/recipes.py digits digits_augmented          # the data comes with the installation
+    TFDS_DATA_DIR=FOLDER python benchmarks/recipes.py mnist bible  # needs prepared mnist, bible_en_es
+    python benchmarks/recipes.py reverse_digits
+
+Each recipe runs once a seed in this process. The last line of standard output is one JSON document, which --output also
+stores. Exit status 1 if a recipe misses what it must reach.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import time
+
+import numpy as np
+
+
+def accuracy(model, data):
+    """Test accuracy of a classifier in percent."""
+    import kzoo
+
+    return {"test_accuracy_percent": 100 * kzoo.evaluate(model, data)["accuracy"]}
+
+
+def exact_match(model, data):
+    """Share of test sources, in percent, whose greedily decoded target is right to the last token."""
+    right, total = 0, 0
+    for x, labels, weight in data.test.dataset:
+        ids = greedy(model, data.tokenizer, x["encoder_token_ids"], x["encoder_padding_mask"], labels.shape[1])
+        labels, weight = np.asarray(labels), np.asarray(weight)
+        right += int(np.all((ids == labels) | (weight == 0), axis=1).sum())
+        total += len(labels)
+    return {"test_exact_match_percent": 100 * right / total}
+
+
+def greedy(model, tokenizer, source, mask, length):
+    """The most probable token, one position after another, (batch, length); recomputes all positions for each."""
+    decoder = np.zeros((len(source), length + 1), "int32")
+    decoder[:, 0] = tokenizer.start_id
+    inputs = {"encoder_token_ids": source, "encoder_padding_mask": mask}
+    for position in range(length):
+        logits = model.predict_on_batch({**inputs, "decoder_token_ids": decoder[:, :-1]})
+        decoder[:, position + 1] = np.argmax(logits[:, position], axis=-1)
+    return decoder[:, 1:]
+
+
+def against_unigrams(model, data):
+    """Validation cross-entropy in nats per token, the model's and that of the training tokens' frequencies."""
+    import kzoo
+
+    counts = np.ones(data.tokenizer.vocabulary_size)  # one added to each, so that an unseen token costs something finite
+    for _, labels, weight in data.train.dataset:
+        counts += np.bincount(np.asarray(labels)[np.asarray(weight) > 0], minlength=len(counts))
+    log_frequencies = np.log(counts / counts.sum())
+    tokens = np.concatenate(
+        [np.asarray(labels)[np.asarray(weight) > 0] for _, labels, weight in data.validation.dataset]
+    )
+    return {
+        "validation_cross_entropy": kzoo.evaluate(model, data, "validation")["cross_entropy"],
+        "unigram_cross_entropy": float(-log_frequencies[tokens].mean()),
+    }
+
+
+SMALL_TRANSFORMER = {"vocabulary_size": 4000, "num_layers": 2, "hidden_dim": 128, "num_heads": 4, "intermediate_dim": 512}
+
+# name -> model, overrides of build, data, choices of fit, seeds, the measure, what must hold for the seeds' means
+RECIPES = {
+    "mnist": {
+        "model": "mnist_cnn", "data": "mnist", "fit": {"epochs": 10, "batch_size": 64}, "seeds": 3,
+        "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 99.0,
+    },
+    "digits": {
+        "model": "mnist_cnn", "data": "digits", "fit": {"epochs": 10, "batch_size": 64}, "seeds": 3,
+        "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 95.0,
+    },
+    "digits_augmented": {
+        "model": "mnist_cnn", "data": "digits", "fit": {"epochs": 30, "augment": True, "schedule": "cosine"}, "seeds": 3,
+        "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 97.0,
+    },
+    "reverse_digits": {
+        "model": "transformer_tiny", "data": "reverse_digits", "seeds": 1,
+        "fit": {"epochs": 10, "warmup_steps": 400, "label_smoothing": 0.0},
+        "measure": exact_match, "must": lambda mean: mean["test_exact_match_percent"] >= 99.0,
+    },
+    "bible": {
+        "model": "transformer_tiny", "overrides": SMALL_TRANSFORMER, "data": "bible_en_es", "seeds": 1,
+        "fit": {"epochs": 8, "warmup_steps": 800},
+        "measure": against_unigrams,
+        "must": lambda mean: mean["validation_cross_entropy"] < 0.7 * mean["unigram_cross_entropy"],
+    },
+}  # fmt: skip
+
+
+def run(name, num_seeds, epochs):
+    """Trains one recipe with its seeds; a dict of the measured means, each seed's numbers and the minutes."""
+    import keras
+
+    import kzoo
+
+    recipe = RECIPES[name]
+    choices = {**recipe["fit"], **({"epochs": epochs} if epochs else {})}
+    rows, minutes = [], []
+    for seed in range(num_seeds or recipe["seeds"]):
+        keras.utils.set_random_seed(seed)
+        model = kzoo.build(recipe["model"], **recipe.get("overrides", {}))
+        options = {key: choices[key] for key in ("batch_size", "augment") if key in choices}
+        data = kzoo.data.load(recipe["data"], model, seed=seed, **options)
+        begin = time.perf_counter()
+        kzoo.fit(model, data, seed=seed, **choices)
+        minutes.append((time.perf_counter() - begin) / 60)
+        rows.append(recipe["measure"](model, data))
+        print(f"{name}, seed {seed}: {rows[-1]}, {minutes[-1]:.1f} min", flush=True)
+    mean = {key: statistics.mean(row[key] for row in rows) for key in rows[0]}
+    return {
+        "recipe": name, "model": recipe["model"], "data": recipe["data"], "overrides": recipe.get("overrides", {}),
+        "fit": choices, "mean": mean, "seeds": rows, "minutes": [round(m, 2) for m in minutes],
+        "reached": bool(recipe["must"](mean)),
+    }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="+", choices=sorted(RECIPES), metavar="RECIPE", help=", ".join(RECIPES))
+    parser.add_argument("--seeds", type=int, help="how many seeds, instead of the recipe's")
+    parser.add_argument("--epochs", type=int, help="how many epochs, instead of the recipe's")
+    parser.add_argument("--output", type=pathlib.Path, help="JSON file to add the results to")
+    arguments = parser.parse_args()
+    results = [run(name, arguments.seeds, arguments.epochs) for name in arguments.recipes]
+    if arguments.output:
+        store(arguments.output, results)
+    print(json.dumps({"command": " ".join(sys.argv), "results": results}))
+    return 0 if all(result["reached"] for result in results) else 1
+
+
+def store(path, results):
+    """Adds results to a JSON file of results by recipe, replacing earlier ones of the same recipe."""
+    from kzoo import atomic
+
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept.update({result["recipe"]: result for result in results})
+    with atomic.file(path) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
