@@ -1,6 +1,5 @@
 """From a name or arrays to training, validation and test batches in a model's input structure."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -128,7 +127,7 @@ def load(
         what = ", ".join(f"{key} ({'text' if yes else 'no text'})" for key, yes in zip(pair, is_text, strict=True))
         raise ValueError(f"data set {name!r} is a pair of {what}; {model.name} is for {checks.task(model)}")
     if translation:
-        pairs = {split: _read_texts(builder, split) for split in sizes}
+        pairs = {split: sources.read_texts(builder, split) for split in sizes}
         return _from_pairs(name, identity, pairs, model, options, tokenizer, max_length)
     return _from_images(name, identity, builder, sizes, model, options)
 
@@ -178,18 +177,18 @@ def _from_images(name, identity, builder, sizes, model, options):
     if None not in feature.shape:
         num_bytes = math.prod(feature.shape) * np.dtype(feature.np_dtype).itemsize
         if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-            parts = {split: (*_read_arrays(builder, split, size), None) for split, size in sizes.items()}
+            parts = {split: (*sources.read_arrays(builder, split, size), None) for split, size in sizes.items()}
             return _from_parts(name, identity, parts, model, options, class_names)
     ranges = _carve_ranges(sizes, options)
     num_bytes = 4 * math.prod(shape[:2]) * min(shape[2], feature.shape[2])
     if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-        parts = {split: (*_read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
+        parts = {split: (*sources.read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
         return _from_parts(name, identity, parts, model, options, class_names)
     splits = {}
     for split, (instruction, size) in ranges.items():
         train = split == "train"
         splits[split] = StreamedSplit(
-            functools.partial(_stream, builder, instruction, fit), size,
+            functools.partial(sources.stream, builder, instruction, fit), size,
             max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, shape, options),
             options.batch_size, options.seed, train, _draw(options, shape) if train else None,
             train and options.drop_remainder,
@@ -203,45 +202,6 @@ def _only_input(name, model):
     if len(wanted) != 1:
         raise ValueError(f"data set {name!r} has one input; {model.name} takes {', '.join(wanted)}")
     return next(iter(wanted.values()))[0]
-
-
-def _stream(builder, split, fit):
-    return sources.examples(builder, split).map(fit, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _read_arrays(builder, split, size, fit=None):
-    """All images and labels of a split as NumPy arrays, each image changed by `fit`."""
-    examples = _stream(builder, split, fit) if fit else sources.examples(builder, split)
-    x = y = None
-    start = 0
-    with _damage_named(builder):
-        for images_batch, labels_batch in examples.batch(1024).prefetch(2).as_numpy_iterator():
-            if x is None:
-                x = np.empty((size, *images_batch.shape[1:]), images_batch.dtype)
-                y = np.empty((size,), labels_batch.dtype)
-            x[start : start + len(images_batch)], y[start : start + len(images_batch)] = images_batch, labels_batch
-            start += len(images_batch)
-    if start != size:
-        raise ValueError(f"{builder.data_dir}: split {split!r} holds {start} examples and should hold {size}")
-    return x, y
-
-
-def _read_texts(builder, split):
-    with _damage_named(builder):
-        batches = list(sources.examples(builder, split).batch(4096).as_numpy_iterator())
-    return tuple([item.decode("utf-8") for batch in batches for item in batch[side]] for side in range(2))
-
-
-@contextlib.contextmanager
-def _damage_named(builder):
-    try:
-        yield
-    except tf.errors.OpError as error:
-        line = (error.message or "").splitlines()[0][:300]
-        raise ValueError(
-            f"the data set in {builder.data_dir} is damaged ({type(error).__name__}: {line}); delete it and prepare it "
-            "again"
-        ) from error
 
 
 def _check_first_batch(split, classes):

@@ -13,6 +13,8 @@ import stat
 import sys
 import tempfile
 
+import numpy as np
+
 from kzoo.suggest import did_you_mean
 
 SPLITS = ("train", "validation", "test")
@@ -203,9 +205,46 @@ def pair(builder):
     return keys
 
 
-def examples(builder, split):
-    """A `tf.data.Dataset` of (input, target), always in the same order."""
+def stream(builder, split, fit=None):
+    """A `tf.data.Dataset` of (input, target), always in the same order; `fit(input, target)` changes each."""
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     config = tfds.ReadConfig(try_autocache=False)
-    return builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=config)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=config)
+    return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
+
+
+def read_arrays(builder, split, size, fit=None):
+    """All images and labels of a split as NumPy arrays, each changed by `fit`."""
+    x = y = None
+    start = 0
+    with _damage_named(builder):
+        for images, labels in stream(builder, split, fit).batch(1024).prefetch(2).as_numpy_iterator():
+            if x is None:
+                x, y = np.empty((size, *images.shape[1:]), images.dtype), np.empty((size,), labels.dtype)
+            x[start : start + len(images)], y[start : start + len(images)] = images, labels
+            start += len(images)
+    if start != size:
+        raise ValueError(f"{builder.data_dir}: split {split!r} holds {start} examples and should hold {size}")
+    return x, y
+
+
+def read_texts(builder, split):
+    """All pairs of texts of a split as two lists of strings."""
+    with _damage_named(builder):
+        batches = list(stream(builder, split).batch(4096).as_numpy_iterator())
+    return tuple([item.decode("utf-8") for batch in batches for item in batch[side]] for side in range(2))
+
+
+@contextlib.contextmanager
+def _damage_named(builder):
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"the data set in {builder.data_dir} is damaged ({type(error).__name__}: {_first_line(error.message)}); "
+            "delete it and prepare it again"
+        ) from error
