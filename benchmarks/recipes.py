@@ -51,7 +51,9 @@ def against_unigrams(model, data):
     """Validation cross-entropy in nats per token, the model's and that of the training tokens' frequencies."""
     import kzoo
 
-    counts = np.ones(data.tokenizer.vocabulary_size)  # one added to each, so that an unseen token costs something finite
+    counts = np.ones(
+        data.tokenizer.vocabulary_size
+    )  # one added to each, so that an unseen token costs something finite
     for _, labels, weight in data.train.dataset:
         counts += np.bincount(np.asarray(labels)[np.asarray(weight) > 0], minlength=len(counts))
     log_frequencies = np.log(counts / counts.sum())
@@ -64,7 +66,13 @@ def against_unigrams(model, data):
     }
 
 
-SMALL_TRANSFORMER = {"vocabulary_size": 4000, "num_layers": 2, "hidden_dim": 128, "num_heads": 4, "intermediate_dim": 512}
+SMALL_TRANSFORMER = {
+    "vocabulary_size": 4000,
+    "num_layers": 2,
+    "hidden_dim": 128,
+    "num_heads": 4,
+    "intermediate_dim": 512,
+}
 
 # name -> model, overrides of build, data, choices of fit, seeds, the measure, what must hold for the seeds' means
 RECIPES = {

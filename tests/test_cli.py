@@ -1,0 +1,155 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from kzoo.cli import cli
+
+BAD = [
+    (["info", "mnist_cn"], "did you mean mnist_cnn"),
+    (["info", "mnist_cnn", "--set", "classes=3"], "did you mean num_classes"),
+    (["info", "mnist_cnn", "--set", "num_classes"], "--set takes key=value, got 'num_classes'"),
+    (["info", "rnn", "--length", "0"], "length must be an int of at least 1"),
+    (["list", "nothing*"], "no model matches 'nothing*'"),
+    (["list", "--task", "chess"], "unknown task 'chess'"),
+    (["train"], "name the model to train"),
+    (["train", "mnist_cn"], "did you mean mnist_cnn"),
+    (["evaluate", "no/such/folder"], "no folder at no/such/folder"),
+    (["explode"], "No such command 'explode'"),
+    (["list", "--colour"], "No such option"),
+]
+
+
+@pytest.fixture
+def run_here(capfd):
+    """Runs the command line in this process: (status, standard output, standard error)."""
+    import kzoo.cli
+
+    def run(*arguments):
+        saved, sys.argv = sys.argv, ["kzoo", *map(str, arguments)]
+        try:
+            with pytest.raises(SystemExit) as caught:
+                kzoo.cli.main()
+        finally:
+            sys.argv = saved
+        return (caught.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD)
+def test_bad_input_is_one_line_and_exit_2(arguments, words, run_here):
+    status, out, err = run_here(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("kzoo: ") and err.count("\n") == 1, err
+    assert words in err
+
+
+def test_every_training_option_is_on_the_command_line():
+    import dataclasses
+
+    from kzoo.training import Recipe
+
+    options = {parameter.name for parameter in cli.commands["train"].params}
+    assert {field.name for field in dataclasses.fields(Recipe)} <= options
+
+
+def test_every_option_has_help():
+    for command in cli.commands.values():
+        assert command.help
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name not in ("split", "batch_size"):
+                assert parameter.help, f"{command.name} --{parameter.name}"
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["train", "--help"]])
+def test_listing_and_help_are_instant(arguments):
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "kzoo", *arguments], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - begin)
+    assert min(seconds) < 0.4
+
+
+def test_list_json(run_here):
+    status, out, err = run_here("list", "--json", "--max-params", "1e6", "--task", "image_classification")
+    assert (status, err) == (0, "")
+    assert [row["name"] for row in json.loads(out)] == ["cnn", "mlp", "mnist_cnn"]
+    assert json.loads(out)[2]["parameters"] == 93_322
+
+
+def test_info_json_and_table(run_here):
+    status, out, _ = run_here("info", "transformer", "--json")
+    facts = json.loads(out)
+    assert status == 0 and facts["parameters"] == 63_082_496 and facts["length"] == 128
+    status, out, _ = run_here("info", "mnist_cnn", "--set", "num_classes=5")
+    assert status == 0 and "92,997 trainable" in out and "2.79 M" in out
+
+
+def test_version(run_here):
+    from kzoo import __version__
+
+    assert run_here("--version")[:2] == (0, f"kzoo, version {__version__}\n")
+
+
+def test_train_evaluate_predict_export(run_kzoo, tmp_path):
+    """The main job as a user runs it, in processes of their own."""
+    run, environment = tmp_path / "run", {"TFDS_DATA_DIR": str(tmp_path / "data")}
+    done = run_kzoo("train", "mlp", "--set", "hidden_dims=(32,)", "--epochs", 2, "--run-folder", run, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stderr and "test: accuracy" in done.stdout and f"kzoo export {run}" in done.stdout
+    assert not any(line.startswith(("I0000", "WARNING", "E0000")) for line in done.stderr.splitlines()), done.stderr
+
+    done = run_kzoo("evaluate", run, "--json", **environment)
+    numbers = json.loads(done.stdout)
+    assert done.returncode == 0 and numbers["accuracy"] > 0.5 and numbers["num_examples"] == 1000
+
+    import keras
+
+    image = tmp_path / "digit.png"
+    keras.utils.save_img(image, np.random.default_rng(0).random((40, 30, 3)), scale=True)
+    done = run_kzoo("predict", run, image, "--json", **environment)
+    (row,) = json.loads(done.stdout)
+    assert row["file"] == str(image) and len(row["classes"]) == 3
+    assert 0 < row["classes"][0]["probability"] <= 1
+
+    done = run_kzoo("export", run, tmp_path / "served", **environment)
+    assert done.returncode == 0 and "largest difference" in done.stdout
+    done = run_kzoo("export", run, tmp_path / "served", **environment)
+    assert done.returncode == 2 and "is not empty" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_files_that_are_no_images(run_here, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    pickled = tmp_path / "pickled.npy"
+    np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    for path, words in ((broken, "broken.png is not an image"), (pickled, "cannot be read safely"), (tmp_path / "x", "no file")):
+        status, out, err = run_here("predict", "mnist_cnn", path)
+        assert (status, out) == (2, "") and err.count("\n") == 1
+        words_found = [word for word in words.split() if word in err]
+        assert len(words_found) == len(words.split()), err
+
+
+def test_arrays_from_npy(run_here, tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((28, 28, 1), "uint8"))
+    np.save(tmp_path / "two.npy", np.zeros((2, 28, 28, 1), "float32"))
+    status, out, _ = run_here("predict", "mnist_cnn", tmp_path / "one.npy", tmp_path / "two.npy", "--json")
+    rows = json.loads(out)
+    assert status == 0 and len(rows) == 3
+    assert rows[0]["classes"] == rows[1]["classes"]
+
+
+def test_predictions_beside_the_true_answers(run_here, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    small = ["--set", "num_layers=1", "--set", "hidden_dim=16", "--set", "num_heads=2"]
+    status, out, _ = run_here("predict", "transformer_tiny", *small, "--limit", 2, "--json")
+    rows = json.loads(out)
+    assert status == 0 and len(rows) == 2
+    assert rows[0]["target"] == rows[0]["source"][::-1]
+    status, out, _ = run_here("predict", "perceptron", "--limit", 2)
+    assert status == 0 and out.count("(label ") == 2

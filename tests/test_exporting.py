@@ -1,0 +1,163 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo import exporting
+from kzoo.data.synthetic import synthetic_batch
+
+SMALL = {
+    "perceptron": {"num_features": 9},
+    "mlp": {"hidden_dims": (8,), "input_shape": (4, 3, 1)},
+    "cnn": {"input_shape": (12, 8, 3), "filters": (4, 5), "hidden_dim": 7},
+    "mnist_cnn": {"filters": (4, 5, 5), "hidden_dim": 6},
+    "rnn_lstm": {},
+    "rnn_gru": {},
+    "rnn_simple": {},
+    "transformer": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "vocabulary_size": 31},
+}
+
+# A stranger's process: TensorFlow alone, and kzoo made impossible to import.
+STRANGER = """
+import json, sys
+sys.modules["kzoo"] = sys.modules["keras"] = None
+import numpy as np, tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+inputs = dict(np.load(sys.argv[2]))
+inputs = inputs.pop("single") if "single" in inputs else inputs
+np.save(sys.argv[3], np.asarray(loaded.serve(inputs)))
+print(json.dumps(sorted(loaded.signatures)))
+"""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_export_equals_the_model(name, tmp_path):
+    model = kzoo.build(name, **SMALL[name])
+    report = kzoo.export(model, tmp_path / "served")
+    assert report["max_difference"] <= 1e-5 * report["scale"]
+    assert report["batch_sizes"] == [1, 3]
+    stored = json.loads((tmp_path / "served" / "kzoo_export.json").read_text())
+    assert stored == {key: value for key, value in report.items() if key != "path"}
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "transformer"])
+def test_a_stranger_can_serve_it(name, tmp_path):
+    model = kzoo.build(name, **SMALL[name])
+    kzoo.export(model, tmp_path / "served")
+    x, _, _ = synthetic_batch(model, 2, sequence_length=7)
+    np.savez(tmp_path / "inputs.npz", **(x if isinstance(x, dict) else {"single": x}))
+    files = [str(tmp_path / file) for file in ("served", "inputs.npz", "outputs.npy")]
+    done = subprocess.run([sys.executable, "-c", STRANGER, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    signatures = ["serve", "serve_images", "serving_default"] if name == "mnist_cnn" else ["serve", "serving_default"]
+    assert json.loads(done.stdout) == signatures
+    wanted = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(np.load(files[2]), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_raw_images_of_any_size(tmp_path):
+    import tensorflow as tf
+
+    model = kzoo.build("cnn", **SMALL["cnn"])
+    kzoo.export(model, tmp_path / "served")
+    loaded = tf.saved_model.load(str(tmp_path / "served"))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 8, 3), "uint8")
+    got = loaded.serve_images(pixels)
+    np.testing.assert_allclose(got["probabilities"], kzoo.predict(model, pixels), atol=1e-6)
+    np.testing.assert_array_equal(got["label"], np.argmax(got["probabilities"], -1))
+    assert loaded.serve_images(pixels[:, :7, :5])["probabilities"].shape == (2, 10)
+
+
+def test_half_precision_is_compared_too(tmp_path):
+    report = kzoo.export(kzoo.build("mnist_cnn", dtype="mixed_bfloat16", **SMALL["mnist_cnn"]), tmp_path / "served")
+    assert report["tolerance"] == exporting.HALF_TOLERANCE
+
+
+def test_an_export_that_differs_is_not_kept(tmp_path, monkeypatch):
+    model = kzoo.build("rnn")
+    write = exporting._write
+
+    def write_then_change(model, folder):
+        described = write(model, folder)
+        model.set_weights([value + 0.1 for value in model.get_weights()])
+        return described
+
+    monkeypatch.setattr(exporting, "_write", write_then_change)
+    with pytest.raises(ValueError, match=r"serve differs from the model by .* at batch size 1"):
+        kzoo.export(model, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_outputs_are_a_difference(tmp_path):
+    model = kzoo.build("rnn")
+    model.set_weights([value * np.nan for value in model.get_weights()])
+    with pytest.raises(ValueError, match="differs from the model by nan"):
+        kzoo.export(model, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_occupied_path_is_refused_and_kept(tmp_path):
+    path = tmp_path / "served"
+    path.mkdir()
+    (path / "precious").write_text("kept")
+    model = kzoo.build("rnn")
+    with pytest.raises(ValueError, match="is not empty"):
+        kzoo.export(model, path)
+    with pytest.raises(ValueError, match="is a file"):
+        kzoo.export(model, path / "precious")
+    assert (path / "precious").read_text() == "kept"
+    kzoo.export(model, path, overwrite=True)
+    assert not (path / "precious").exists() and (path / "saved_model.pb").exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["served"]
+
+
+def test_unknown_format(tmp_path):
+    with pytest.raises(ValueError, match="unknown format 'saved-model'; did you mean saved_model"):
+        kzoo.export(kzoo.build("rnn"), tmp_path / "served", format="saved-model")
+
+
+SLOW_EXPORT = """
+import sys, time
+import kzoo, kzoo.exporting
+compare = kzoo.exporting._compare
+def slow(model, folder):
+    print("written", flush=True)
+    time.sleep(60)
+kzoo.exporting._compare = slow
+kzoo.export(kzoo.build("rnn"), sys.argv[1])
+"""
+
+
+def test_killed_midway_leaves_nothing_under_the_final_name(tmp_path):
+    path = tmp_path / "served"
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOW_EXPORT, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert child.stdout.readline() == "written\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert not path.exists() and len(os.listdir(tmp_path)) == 1
+    kzoo.export(kzoo.build("rnn"), path)
+    assert os.listdir(tmp_path) == ["served"], "what the killed process left is cleared away"
+
+
+def test_two_threads_predict_the_same(tmp_path):
+    import concurrent.futures
+
+    model = kzoo.build("mnist_cnn", **SMALL["mnist_cnn"])
+    x = np.random.default_rng(0).random((64, 28, 28, 1), "float32")
+    wanted = kzoo.predict(model, x)
+    begin = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for got in pool.map(lambda _: kzoo.predict(model, x), range(8)):
+            np.testing.assert_array_equal(got, wanted)
+    assert time.perf_counter() - begin < 60
