@@ -74,7 +74,25 @@ def test_import_needs_no_tensorflow():
         kzoo.data.nothing_here  # noqa: B018
 
 
+def test_synthetic_batches_need_no_tensorflow():
+    pytest.importorskip("jax", reason="the JAX backend is not installed")
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "import keras, kzoo; from kzoo.data.synthetic import synthetic_batch\n"
+        "x, y, weight = synthetic_batch(kzoo.build('mnist_cnn'), 4)\n"
+        "assert keras.backend.backend() == 'jax' and x.shape == (4, 28, 28, 1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "jax"})
+
+
 # Determinism
+
+
+def test_the_order_of_an_epoch_is_the_same_in_every_release():
+    """A run that was started with an older release must find the batches it was stopped at."""
+    split = splits.Split((np.arange(100),), lambda rows, _: rows, 10, seed=3, shuffle=True)
+    assert split.example_ids(2)[:8].tolist() == [65, 70, 62, 36, 37, 66, 46, 35]
+    assert next(iter(split.epoch(2)))[0][:8].numpy().tolist() == [65, 70, 62, 36, 37, 66, 46, 35]
 
 
 def test_epochs_repeat_and_differ(arrays):
