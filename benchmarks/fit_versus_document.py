@@ -25,6 +25,7 @@ TARGET = 1.15
 NOTES = {
     "fit_seconds": "the whole call of fit, in a fresh process per repetition, the sides taking turns",
     "epoch_seconds": "epochs after the first of every repetition: what a longer training costs per epoch",
+    "cpu_seconds": "processor time of all threads in that call; other programs on the machine hardly change it",
     "ratio": "the document's time over kzoo's, of the whole call; above 1 kzoo is faster",
     "document": "Sequential, compile and fit as written: NumPy float32 arrays, batches of 64, Keras's defaults; a "
     "callback notes the time at the end of epochs",
@@ -53,6 +54,7 @@ def summarize_side(repetitions):
     later = [seconds for repetition in repetitions for seconds in repetition["epoch_seconds"][1:]]
     return {
         "fit_seconds": timing.summarize([repetition["fit_seconds"] for repetition in repetitions]),
+        "cpu_seconds": timing.summarize([repetition["cpu_seconds"] for repetition in repetitions]),
         "epoch_seconds": timing.summarize(later) if later else None,
         "loss": statistics.median(repetition["loss"] for repetition in repetitions),
         "accuracy": statistics.median(repetition["accuracy"] for repetition in repetitions),
@@ -62,7 +64,7 @@ def summarize_side(repetitions):
 def compare(document_side, kzoo_side):
     """Ratios of the document's times to kzoo's, of medians and of minima."""
     ratios = {}
-    for key, name in (("fit_seconds", "ratio"), ("epoch_seconds", "later_epochs_ratio")):
+    for key, name in (("fit_seconds", "ratio"), ("epoch_seconds", "later_epochs_ratio"), ("cpu_seconds", "cpu_ratio")):
         if document_side[key] and kzoo_side[key]:
             ratios[name] = document_side[key]["median"] / kzoo_side[key]["median"]
             ratios[f"{name}_of_minima"] = document_side[key]["min"] / kzoo_side[key]["min"]
@@ -83,6 +85,7 @@ def run_all(options, document, folder):
         # who goes first changes, so that a machine that slows down hurts both alike
         for side in SIDES if repetition % 2 == 0 else SIDES[::-1]:
             result = {"side": side, "repetition": repetition, **child(side=side, epochs=options.epochs)}
+            result["load_average"] = harness.load_average()
             document["repetitions"].append(result)
             what = result.get("error") or f"{result['fit_seconds']:.2f} s, accuracy {result['accuracy']:.4f}"
             print(f"{side} {repetition + 1}/{options.repetitions}: {what}", file=sys.stderr, flush=True)
@@ -91,11 +94,13 @@ def run_all(options, document, folder):
 def print_summary(document):
     for side, found in document["sides"].items():
         whole, later = found["fit_seconds"], found["epoch_seconds"]
+        cpu = f"; processor time median {found['cpu_seconds']['median']:.2f} s"
         epochs = f"; later epochs: median {later['median']:.2f} s, min {later['min']:.2f} s" if later else ""
-        print(f"{side}: fit median {whole['median']:.2f} s, min {whole['min']:.2f} s{epochs}", file=sys.stderr)
+        print(f"{side}: fit median {whole['median']:.2f} s, min {whole['min']:.2f} s{cpu}{epochs}", file=sys.stderr)
     if "ratio" in document:
         verdict = "reached" if document["ratio"] >= TARGET else "not reached"
-        print(f"kzoo.fit is {document['ratio']:.2f} times as fast (target {TARGET}: {verdict})", file=sys.stderr)
+        print(f"kzoo.fit is {document['ratio']:.2f} times as fast (target {TARGET}: {verdict}), "
+              f"and {document['cpu_ratio']:.2f} times by processor time", file=sys.stderr)  # fmt: skip
 
 
 def main(arguments=None):
@@ -112,6 +117,7 @@ def main(arguments=None):
         "repetitions": [],
         "interrupted": False,
     }
+    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr, flush=True))
     try:
         with tempfile.TemporaryDirectory() as folder:
             run_all(options, document, folder)

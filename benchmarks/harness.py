@@ -97,8 +97,20 @@ def machine():
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "load_average": os.getloadavg()[0],
+        "load_average": load_average(),
     }
+
+
+def load_average():
+    """How many processes wanted a core, averaged over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def warn_if_busy(description, say):
+    """Says it when other programs take more than half of the cores of the machine that is about to be measured."""
+    load, cores = description["load_average"], description["num_cpu_cores"]
+    if load > cores / 2:
+        say(f"this machine is busy (load {load:g} on {cores} cores): expect noise, and trust the minimum most")
 
 
 def versions():

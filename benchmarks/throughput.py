@@ -29,6 +29,7 @@ NOTES = {
     "macs": "forward multiply-accumulates from kzoo.measure; a training step counts as three forward passes",
     "share_of_matmul": "macs_per_second over that of one large float32 matmul on that device and backend, its fastest "
     "round, in the backend's default precision, which on recent NVIDIA GPUs is TF32",
+    "load_average": "processes that wanted a core over the last minute; more than there are cores: they share",
     "peak_memory_bytes": "largest resident memory of the row's process, which holds the whole backend",
 }
 
@@ -118,6 +119,7 @@ def measure(options, say):
         "rows": [],
         "interrupted": False,
     }
+    harness.warn_if_busy(document["machine"], say)
     try:
         names, document["left_out"] = usable_devices(options, say)
         document["devices"] = [{"backend": b, "device": d, "name": name} for (b, d), name in names.items()]
@@ -141,6 +143,7 @@ def measure_device(document, options, backend, device, say):
         head = {"model": model, "mode": mode, "batch_size": batch_size, "backend": backend, "device": device}
         job = {"kind": "model", **common, **head, "sequence_length": options.sequence_length}
         row = head | harness.run_child(ROW_SCRIPT, job, backend, device, options.timeout)
+        row["load_average"] = harness.load_average()
         if "error" not in row and "error" not in rate:
             row["share_of_matmul"] = row["macs_per_second"] / rate["macs_per_second"]
         document["rows"].append(row)
@@ -222,7 +225,7 @@ def write_chart(path, rows, modes):
             chosen = [r for r in rows if (r["mode"], r["backend"], r["device"]) == (mode, backend, device)]
             places = [labels.index((r["model"], r["batch_size"])) + index * height for r in chosen]
             bars = panel.barh(places, [r["samples_per_sec"] for r in chosen], height, label=f"{device}, {backend}")
-            panel.bar_label(bars, [f"{r['samples_per_sec']:,.0f}" for r in chosen], padding=3, fontsize=8)
+            panel.bar_label(bars, [three_digits(r["samples_per_sec"]) for r in chosen], padding=3, fontsize=8)
         measured = any(row["mode"] == mode for row in rows)  # an empty axis has no logarithm
         panel.set(xscale="log" if measured else "linear", title=mode if measured else f"{mode}: nothing was measured")
         panel.set_xlabel("examples per second")
@@ -236,6 +239,10 @@ def write_chart(path, rows, modes):
     with atomic.file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
+
+
+def three_digits(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def print_table(document, console):
