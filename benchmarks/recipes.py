@@ -90,7 +90,7 @@ RECIPES = {
     },
     "reverse_digits": {
         "model": "transformer_tiny", "data": "reverse_digits", "seeds": 1,
-        "fit": {"epochs": 10, "warmup_steps": 400, "label_smoothing": 0.0},
+        "fit": {"epochs": 12, "warmup_steps": 400, "learning_rate": 0.5, "label_smoothing": 0.0, "early_stopping": 4},
         "measure": exact_match, "must": lambda mean: mean["test_exact_match_percent"] >= 99.0,
     },
     "bible": {
