@@ -105,13 +105,15 @@ def list_models(pattern="*", task=None, max_params=None):
     ]
 
 
-def build(name, /, weights=None, dtype=None, **overrides):
+def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
         name: a variant (`"transformer_base"`) or an architecture (`"transformer"`: its first variant).
-        weights: path of a safetensors file in the reference's names and layout, or a folder `kzoo.save` wrote.
+        weights: safetensors in the reference's names and layout: a file, an index of several, a folder that holds one
+            (such as `kzoo.save` writes), or `hf://owner/name[@revision]`.
         dtype: a Keras dtype policy for all layers, such as `"mixed_bfloat16"`; the global policy by default.
+        load_head: False leaves the classifier random, for another number of classes than the weights have.
         **overrides: any keyword of the model file's `build`, such as `num_classes=10`.
 
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
@@ -132,7 +134,7 @@ def build(name, /, weights=None, dtype=None, **overrides):
     if weights is not None:
         from kzoo import checkpoint
 
-        checkpoint.load_weights(model, weights)
+        checkpoint.load_weights(model, weights, load_head)
     return model
 
 

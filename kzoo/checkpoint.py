@@ -1,126 +1,25 @@
 """Weights between a model and safetensors files in the reference implementation's names and layout.
 
-A layer carries the name of its tensor in the reference checkpoint, so one table, from layer class to suffix and layout,
-moves any model's weights both ways. Loading is all-or-nothing: names, shapes and dtypes are compared from the header,
-then every array is read and converted, and only then is the first variable assigned.
+Loading is all-or-nothing: names, shapes and dtypes are compared from the headers, then every array is read and
+converted, and only then is the first variable assigned.
 """
 
 import json
+import logging
 import math
 import pathlib
+import re
 
 import keras
 import numpy as np
-from keras import layers
 
 from kzoo import atomic, catalog, tensors
+from kzoo.hub import WEIGHTS_FILE, find_files
+from kzoo.layouts import find_slots
 from kzoo.version import __version__
 
-WEIGHTS_FILE = "weights.safetensors"
 MODEL_FILE = "model.json"
 FLOATS = {"F64", "F32", "F16", "BF16"}
-
-
-def _same(array):
-    return (array,)
-
-
-def _transposed(*axes):
-    """Read and write functions for a tensor whose axes are permuted: reference = transpose(variable, axes)."""
-    back = tuple(np.argsort(axes))
-    return lambda array: np.transpose(array, back), lambda variable: (np.transpose(variable, axes),)
-
-
-def _split_bias(variable):
-    """Torch adds two biases where an LSTM or simple cell has one."""
-    return variable, np.zeros(variable.shape, variable.dtype)
-
-
-def _swap_gates(array):
-    """Between Keras's order of GRU gates (update, reset, candidate) and torch's (reset, update, candidate)."""
-    update, reset, candidate = np.split(array, 3)
-    return np.concatenate([reset, update, candidate])
-
-
-def _swap_gru_bias(variable):
-    return tuple(_swap_gates(bias) for bias in variable)
-
-
-IDENTITY = (lambda array: array, _same)
-MATRIX = _transposed(1, 0)
-GRU_MATRIX = (lambda array: _swap_gates(array).T, lambda variable: (_swap_gates(variable.T),))
-RECURRENT_BIAS = (lambda input_bias, recurrent_bias: input_bias + recurrent_bias, _split_bias)
-GRU_BIAS = (lambda *biases: np.stack([_swap_gates(bias) for bias in biases]), _swap_gru_bias)
-
-# layer class -> rows of (suffixes of the reference's tensors, path of the variable in the layer, (read, write))
-LAYOUTS = (
-    (layers.Dense, ((("weight",), "kernel", MATRIX), (("bias",), "bias", IDENTITY))),
-    (layers.Conv2D, ((("weight",), "kernel", _transposed(3, 2, 0, 1)), (("bias",), "bias", IDENTITY))),
-    (layers.Embedding, ((("weight",), "embeddings", IDENTITY),)),
-    (layers.LayerNormalization, ((("weight",), "gamma", IDENTITY), (("bias",), "beta", IDENTITY))),
-    (
-        layers.BatchNormalization,
-        (
-            (("weight",), "gamma", IDENTITY),
-            (("bias",), "beta", IDENTITY),
-            (("running_mean",), "moving_mean", IDENTITY),
-            (("running_var",), "moving_variance", IDENTITY),
-        ),
-    ),
-    (
-        layers.GRU,
-        (
-            (("weight_ih_{}",), "cell.kernel", GRU_MATRIX),
-            (("weight_hh_{}",), "cell.recurrent_kernel", GRU_MATRIX),
-            (("bias_ih_{}", "bias_hh_{}"), "cell.bias", GRU_BIAS),
-        ),
-    ),
-    (
-        (layers.LSTM, layers.SimpleRNN),
-        (
-            (("weight_ih_{}",), "cell.kernel", MATRIX),
-            (("weight_hh_{}",), "cell.recurrent_kernel", MATRIX),
-            (("bias_ih_{}", "bias_hh_{}"), "cell.bias", RECURRENT_BIAS),
-        ),
-    ),
-)
-
-
-class _Slot:
-    """One variable of the model with the names, shapes and layout of its tensors in the reference."""
-
-    def __init__(self, variable, names, layout):
-        self.variable = variable
-        self.names = names
-        self.read, self.write = layout
-        self.shapes = [array.shape for array in self.write(np.broadcast_to(np.float32(0), variable.shape))]
-
-
-def _slots(model):
-    """All weights of a flat model in graph order; a layer that the table does not know keeps its own names and layout."""
-    slots, seen = [], set()
-    for layer in model.layers:
-        if id(layer) in seen or not layer.weights:
-            continue
-        seen.add(id(layer))
-        rows = next((rows for kind, rows in LAYOUTS if isinstance(layer, kind)), None)
-        if rows is None:
-            rows = [((variable.name,), index, IDENTITY) for index, variable in enumerate(layer.weights)]
-        for suffixes, path, layout in rows:
-            variable = layer.weights[path] if isinstance(path, int) else layer
-            for part in path.split(".") if isinstance(path, str) else ():
-                variable = getattr(variable, part, None)
-            if variable is not None:
-                slots.append(_Slot(variable, [_tensor_name(layer.name, suffix) for suffix in suffixes], layout))
-    return slots
-
-
-def _tensor_name(layer_name, suffix):
-    """`fc` + `weight` is `fc.weight`; `rnn.l0` + `weight_ih_{}` is `rnn.weight_ih_l0`."""
-    if "{}" not in suffix:
-        return f"{layer_name}.{suffix}"
-    module, _, leaf = layer_name.rpartition(".")
-    return f"{module}.{suffix.format(leaf)}"
 
 
 def save_weights(model, path):
@@ -129,7 +28,7 @@ def save_weights(model, path):
     The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
     """
     arrays = {}
-    for slot in _slots(model):
+    for slot in find_slots(model):
         value = keras.ops.convert_to_numpy(slot.variable.value)
         arrays.update(zip(slot.names, slot.write(value), strict=True))
     origin = getattr(model, "kzoo", None)
@@ -137,85 +36,136 @@ def save_weights(model, path):
     tensors.write(path, arrays, {"format": "pt", "kzoo.name": origin.name if origin else model.name})
 
 
-def load_weights(model, path):
+def load_weights(model, weights, load_head=True):
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
+    Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. A first convolution over another number
+    of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
+    size.
+
     Args:
-        path: a `.safetensors` file, or a folder that holds `weights.safetensors`. float16, bfloat16 and float64
-            tensors are converted to the variables' dtype.
+        weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
+            `hf://owner/name[@revision]`.
+        load_head: False leaves the classifier as it is, for another number of classes.
 
-    Raises ValueError that lists the first missing, unexpected and mis-shaped names, or says how the file is damaged;
-    the model is unchanged then.
+    Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
+    the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
     """
-    path = pathlib.Path(path)
-    if path.is_dir():
-        path = path / WEIGHTS_FILE
-    specification, _ = tensors.describe(path)
-    slots = _slots(model)
-    derived = _derived(model, specification)
-    _compare(model, path, slots, specification, derived)
-    arrays = tensors.read(path)
-    _check_derived(path, arrays, derived)
+    checkpoint = _Checkpoint(model, weights)
+    head = checkpoint.literals.get("HEAD", ()) if not load_head else ()
+    if not load_head and not head:
+        raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
+    slots = find_slots(model)
+    loaded = [slot for slot in slots if slot.layer.name not in head]
+    left = [name for slot in slots if slot.layer.name in head for name in slot.names]
+    first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
+    adapted = first if first and checkpoint.has_other_channels(first) else None
+    checkpoint.compare(loaded, left, adapted)
+    arrays = checkpoint.read()
     values = []
-    for slot in slots:
-        value = slot.read(*(np.asarray(arrays[name]) for name in slot.names))
-        values.append(value.astype(keras.backend.standardize_dtype(slot.variable.dtype)))
-    for slot, value in zip(slots, values, strict=True):
+    for slot in loaded:
+        parts = [np.asarray(arrays[name]) for name in slot.names]
+        if slot is adapted:
+            parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
+        values.append(slot.read(*parts).astype(keras.backend.standardize_dtype(slot.variable.dtype)))
+    for slot, value in zip(loaded, values, strict=True):
         slot.variable.assign(value)
+    if left:
+        logging.getLogger("kzoo").warning("%s: not loaded, as they were: %s", model.name, ", ".join(left))
+    return left
 
 
-def _derived(model, specification):
-    """Tensors of the file that the reference stores and this graph computes or ties: {name: where it comes from}."""
-    origin = getattr(model, "kzoo", None)
-    table = catalog.literals(origin.architecture).get("DERIVED", {}) if origin else {}
-    found = {name: source for name, source in table.items() if name in specification}
-    found.update({name: "computed" for name in specification if name.endswith(".num_batches_tracked")})
-    return found
+def _adapt_channels(kernel, num_channels):
+    """A first convolution (filters, channels, height, width) over another number of input channels."""
+    if num_channels == 1:
+        return kernel.astype("float32").sum(axis=1, keepdims=True)
+    repeated = np.tile(kernel.astype("float32"), (1, math.ceil(num_channels / kernel.shape[1]), 1, 1))
+    return repeated[:, :num_channels] * (kernel.shape[1] / num_channels)
 
 
-def _check_derived(path, arrays, derived):
-    """A tied tensor must equal the one it is tied to, and one that the graph leaves out must be zero."""
-    for name, source in derived.items():
-        if source == "zeros" and np.any(arrays[name]):
-            raise ValueError(f"{path}: {name} is not zero, and this architecture has no such weight")
-        if source in arrays and not np.array_equal(arrays[name], arrays[source]):
-            raise ValueError(f"{path}: {name} differs from {source}, and this architecture ties the two")
+class _Checkpoint:
+    """The tensors of one or several files by the names this model gives them."""
 
+    def __init__(self, model, weights):
+        self.model = model
+        self.weights = weights
+        origin = getattr(model, "kzoo", None)
+        self.literals = catalog.literals(origin.architecture) if origin else {}
+        self.stored = {}  # name here -> (file, name there)
+        self.specification = {}  # name here -> (shape, dtype)
+        self.files = find_files(weights)
+        for file in self.files:
+            for name, facts in tensors.describe(file)[0].items():
+                here = self._rename(name)
+                if here in self.stored:
+                    raise ValueError(f"{weights} holds {here} twice, in {self.stored[here][0].name} and {file.name}")
+                self.stored[here] = (file, name)
+                self.specification[here] = facts
 
-def _compare(model, path, slots, specification, derived):
-    wanted = {name: shape for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
-    problems = {
-        "missing": [name for name in wanted if name not in specification],
-        "unexpected": [name for name in specification if name not in wanted and name not in derived],
-        "mis-shaped": [
-            f"{name} {specification[name][0]}, wanted {tuple(shape)}"
-            for name, shape in wanted.items()
-            if name in specification and specification[name][0] != tuple(shape)
-        ],
-        "not floating point": [
-            f"{name} {specification[name][1]}"
-            for name in wanted
-            if name in specification and specification[name][1] not in FLOATS
-        ],
-    }
-    if any(problems.values()):
-        listed = [
-            f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-            for kind, names in problems.items()
-            if names
-        ]
-        raise ValueError(
-            f"{path} does not fit {model.name}, which is unchanged; {'; '.join(listed)}{_head_hint(slots, specification)}"
-        )
+    def _rename(self, name):
+        """Names changed between releases of a reference; ALIASES of the model file lists (pattern, replacement)."""
+        for pattern, replacement in self.literals.get("ALIASES", ()):
+            name = re.sub(pattern, replacement, name)
+        return name
 
+    def has_other_channels(self, slot):
+        """Whether the file's first convolution has three input channels and this model's another number."""
+        there, here = self.specification.get(slot.names[0], ((),))[0], tuple(slot.shapes[0])
+        return len(there) == 4 and there[1] == 3 != here[1] and there[:1] + there[2:] == here[:1] + here[2:]
 
-def _head_hint(slots, specification):
-    """The usual reason for mis-shaped names is a head with another number of classes."""
-    head = slots[-1]
-    shapes = [specification[name][0] for name in head.names if name in specification]
-    if len(shapes) == len(head.shapes) and shapes and shapes[0] and shapes[0][0] != head.shapes[0][0]:
-        return f". For a file with {shapes[0][0]} outputs build the model with num_classes={shapes[0][0]}"
-    return ""
+    def derived(self):
+        """Tensors that the reference stores and this graph computes or ties: {name: where it comes from}."""
+        table = self.literals.get("DERIVED", {})
+        found = {name: source for name, source in table.items() if name in self.specification}
+        found.update({name: "computed" for name in self.specification if name.endswith(".num_batches_tracked")})
+        return found
+
+    def compare(self, slots, left, adapted):
+        """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
+        wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
+        known = {*wanted, *left, *self.derived()}
+        there = {name: self.specification[name] for name in wanted if name in self.specification}
+        exempt = adapted.names[0] if adapted else None
+        problems = {
+            "missing": [name for name in wanted if name not in there],
+            "unexpected": [name for name in self.specification if name not in known],
+            "mis-shaped": [
+                f"{name} {shape}, wanted {wanted[name]}"
+                for name, (shape, _) in there.items()
+                if shape != wanted[name] and name != exempt
+            ],
+            "not floating point": [f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype not in FLOATS],
+        }
+        if any(problems.values()):
+            listed = [
+                f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+                for kind, names in problems.items()
+                if names
+            ]
+            raise ValueError(
+                f"{self.weights} does not fit {self.model.name}, which is unchanged; "
+                f"{'; '.join(listed)}{self._head_hint(slots)}"
+            )
+
+    def _head_hint(self, slots):
+        """The usual reason for mis-shaped names is a head with another number of classes."""
+        head = slots[-1]
+        shapes = [self.specification[name][0] for name in head.names if name in self.specification]
+        if not shapes or not shapes[0] or shapes[0][0] == head.shapes[0][0]:
+            return ""
+        hint = f". For a file with {shapes[0][0]} outputs build the model with num_classes={shapes[0][0]}"
+        return f"{hint}, or keep {head.shapes[0][0]} and pass load_head=False" if "HEAD" in self.literals else hint
+
+    def read(self):
+        """All arrays by the names here, after checking those that are derived from others."""
+        contents = {file: tensors.read(file) for file in self.files}
+        arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
+        for name, source in self.derived().items():
+            if source == "zeros" and np.any(arrays[name]):
+                raise ValueError(f"{self.weights}: {name} is not zero, and this architecture has no such weight")
+            if source in arrays and not np.array_equal(arrays[name], arrays[source]):
+                raise ValueError(f"{self.weights}: {name} differs from {source}, and this architecture ties the two")
+        return arrays
 
 
 def save(model, folder):

@@ -1,0 +1,76 @@
+"""Where weights come from: a file, a folder, several files with an index, or a repository of the Hugging Face hub."""
+
+import json
+import pathlib
+import re
+
+WEIGHTS_FILE = "weights.safetensors"
+PREFERRED = (WEIGHTS_FILE, "model.safetensors", "diffusion_pytorch_model.safetensors")
+INDEX = "*.safetensors.index.json"
+SCHEME = "hf://"
+
+
+def find_files(weights):
+    """The safetensors files that `weights` stands for, as a list of paths.
+
+    Args:
+        weights: a `.safetensors` file; its `.safetensors.index.json`; a folder that holds one of these; or
+            `hf://owner/name[@revision]`, which is downloaded once into the hub's own cache and found there offline.
+
+    Raises ValueError in one line that says what is wanted.
+    """
+    if isinstance(weights, str) and weights.startswith(SCHEME):
+        return _in_folder(_download(weights))
+    path = pathlib.Path(weights)
+    if path.is_dir():
+        return _in_folder(path)
+    return _shards(path) if path.name.endswith(".index.json") else [path]
+
+
+def _in_folder(folder):
+    for name in PREFERRED:
+        if (folder / name).is_file():
+            return [folder / name]
+    indices = sorted(folder.glob(INDEX))
+    if len(indices) == 1:
+        return _shards(indices[0])
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) != 1:
+        found = f"{len(files)} of them: {', '.join(file.name for file in files[:5])}" if files else "none"
+        raise ValueError(f"{folder} should hold {WEIGHTS_FILE}, one .safetensors file or one index; found {found}")
+    return files
+
+
+def _shards(index):
+    """The files that an index names, each of which must lie beside it."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is damaged or no index of safetensors files: {error}") from error
+    outside = [name for name in names if not isinstance(name, str) or pathlib.PurePath(name).name != name]
+    if outside:
+        raise ValueError(f"{index} names files outside its folder: {outside[:3]}")
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise ValueError(f"{index.parent} lacks {len(missing)} of the {len(names)} files of its index: {missing[:3]}")
+    return [index.parent / name for name in names]
+
+
+def _download(address):
+    """The folder of a repository's snapshot in the hub's cache."""
+    match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", address)
+    if not match:
+        raise ValueError(f"{address!r} should be hf://owner/name or hf://owner/name@revision")
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ValueError(f"{address} needs huggingface_hub; install it with: pip install 'kzoo[hub]'") from error
+    name, revision = match.groups()
+    patterns = ["*.safetensors", INDEX, "config.json"]
+    try:
+        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except huggingface_hub.errors.LocalEntryNotFoundError as error:
+        raise ValueError(f"{address} is not in the local cache and the hub cannot be reached") from error
+    except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{address} cannot be had: {reason}") from error
