@@ -16,8 +16,8 @@ def main():
     """Runs the command line: exit status 0 done, 1 failed, 2 bad input (one line, no traceback), 130 interrupted."""
     try:
         status = cli.main(standalone_mode=False, prog_name="kzoo")
-    except click.exceptions.Abort:
-        status = 130
+    except click.exceptions.Abort as error:
+        status = _fail(str(error.__cause__ or "") or "interrupted", 130)
     except click.ClickException as error:
         status = _fail(error.format_message(), 2)
     except (ValueError, TypeError, OSError) as error:
@@ -283,10 +283,13 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         then = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         name = name or then["model"]["name"]
         settings = settings or then["model"]["overrides"]
+        dtype = dtype or then["model"].get("dtype")
         data_name = data_name or then["data"]["name"]
         options = {**then["recipe"], **options}
         if (folder / "tokenizer.json").is_file():
             data_choices.setdefault("tokenizer", folder / "tokenizer.json")
+        if "max_length" in then["data"]:
+            data_choices.setdefault("max_length", then["data"]["max_length"])
     elif resume and run_folder and name is None:
         raise click.UsageError(f"no run to resume in {folder}")
     catalog.find(name)

@@ -1,6 +1,6 @@
 """The full state of a training run in one atomic file, in two generations.
 
-Weights, optimizer, dropout seeds and the running metrics are tensors; epoch, step and history are metadata. Restoring it
+Weights, optimizer, dropout seeds and the running metrics are tensors; epoch, step and history are metadata. Restoring
 is all-or-nothing, and since data order is a pure function of (seed, epoch, index), training goes on bit for bit.
 """
 
@@ -14,6 +14,7 @@ from kzoo import tensors
 
 FILE = "backup.safetensors"
 PREVIOUS = "backup.previous.safetensors"
+NEW = "backup.new.safetensors"  # there only while it takes the place of FILE
 
 
 class NonFiniteError(ArithmeticError):
@@ -41,9 +42,11 @@ def write(folder, model, state):
     folder = pathlib.Path(folder)
     check_finite(model)
     arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(model).items()}
+    # Complete before a generation moves: whenever this is killed, whichever file is damaged, an intact one is there.
+    tensors.write(folder / NEW, arrays, {"state": json.dumps(state)})
     if (folder / FILE).exists():
         (folder / FILE).replace(folder / PREVIOUS)
-    tensors.write(folder / FILE, arrays, {"state": json.dumps(state)})
+    (folder / NEW).replace(folder / FILE)
 
 
 def check_finite(model):
@@ -54,23 +57,26 @@ def check_finite(model):
 
 
 def read_state(folder):
-    """(file, state) of the newest intact backup and a warning if it is the previous one; (None, None, None) if none.
+    """(file, state) of the newest intact backup and a warning if a newer one is damaged; (None, None, None) if none.
 
     Raises ValueError if backups are there and none is intact.
     """
-    warning, found = None, False
-    for name in (FILE, PREVIOUS):
-        path = pathlib.Path(folder) / name
+    damage = []
+    for path in (pathlib.Path(folder) / name for name in (NEW, FILE, PREVIOUS)):
         if not path.exists():
             continue
-        found = True
         try:
             _, metadata = tensors.describe(path)
-            return path, json.loads(metadata["state"]), warning
-        except (ValueError, KeyError) as error:
-            warning = f"{error}; going back to the previous backup"
-    if found:
-        raise ValueError(f"no intact backup in {folder}: {warning.partition(';')[0]}; start again with overwrite=True")
+            if "state" not in metadata:
+                raise ValueError(f"{path} is not a backup of a training run")
+        except ValueError as error:
+            damage.append(str(error))
+        else:
+            return path, json.loads(metadata["state"]), "; ".join(damage)
+    if damage:
+        raise ValueError(
+            f"no intact backup in {folder} ({'; '.join(damage)}); start again with overwrite=True (--overwrite)"
+        )
     return None, None, None
 
 
@@ -78,10 +84,10 @@ def restore(path, model):
     """Assigns the full state of a backup to a compiled model with built optimizer and metrics, all or nothing."""
     arrays = tensors.read(path)
     variables = _variables(model)
-    wrong = [name for name in variables.keys() ^ arrays.keys()] + [
+    wrong = list(variables.keys() ^ arrays.keys()) + [
         name for name in variables.keys() & arrays.keys() if tuple(variables[name].shape) != arrays[name].shape
     ]
     if wrong:
-        raise ValueError(f"{path} is a backup of another run; {len(wrong)} variables differ, first: {sorted(wrong)[:3]}")
+        raise ValueError(f"{path} is a backup of another run; {len(wrong)} variables differ: {sorted(wrong)[:3]}, ...")
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -13,7 +13,7 @@ from kzoo.training.backup import NonFiniteError
 
 
 class OneRun(keras.callbacks.CallbackList):
-    """A callback list for a run that calls `model.fit` once an epoch: training begins and ends once, not every epoch."""
+    """A callback list for a run that calls `model.fit` once an epoch: training begins and ends only once."""
 
     def on_train_begin(self, logs=None):
         pass
@@ -29,7 +29,7 @@ class OneRun(keras.callbacks.CallbackList):
 
 
 class Signals:
-    """While entered, the first SIGINT or SIGTERM is only noted, so that a safe point can act on it; a second one acts."""
+    """While entered, the first SIGINT or SIGTERM is noted, for a safe point to act on; a second one acts at once."""
 
     received = None
 
@@ -47,31 +47,22 @@ class Signals:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
-    def act(self):
-        """Raises what the noted signal means: KeyboardInterrupt, or SystemExit(143) for SIGTERM."""
-        if self.received == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + signal.SIGTERM)
-
 
 class StepWatch(keras.callbacks.Callback):
-    """After each execution of steps: stops on NaN, backs up when due, and on a signal saves and stops.
+    """After each execution of steps of a `Loop`: stops on NaN, backs up when due, and on a signal saves and stops."""
 
-    `save(step)` writes the full state with `step` steps of the current epoch done.
-    """
-
-    def __init__(self, split, signals, save, backup_steps=None):
+    def __init__(self, loop):
         super().__init__()
-        self.split = split
-        self.signals = signals
-        self.save = save
-        self.backup_steps = backup_steps
-        self.skipped = 0
+        self.loop = loop
+        self.split = loop.data.train
         self.metrics_state = None
 
     def start(self, epoch, skipped):
         """Announces the epoch and how many of its steps were done before an interruption."""
-        self.current_epoch, self.skipped, self.done, self.saved = epoch, skipped, skipped, skipped
+        self.epoch, self.skipped = epoch, skipped
+        self.first = self.done = self.saved = skipped
+        if skipped:
+            self.metrics_state = [keras.ops.convert_to_numpy(v.value) for v in self.loop.model.metrics_variables]
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.metrics_state is not None:  # keras resets the metrics just before
@@ -80,23 +71,35 @@ class StepWatch(keras.callbacks.Callback):
             self.metrics_state = None
 
     def on_train_batch_end(self, batch, logs=None):
-        first, self.done = self.done, min(self.skipped + batch + 1, self.split.num_batches)
+        self.first, self.done = self.done, min(self.skipped + batch + 1, self.split.num_batches)
         if logs and not math.isfinite(logs["loss"]):
-            raise NonFiniteError(self._where(first, logs["loss"]))
-        due = self.backup_steps and self.done - self.saved >= self.backup_steps
-        if (due or self.signals.received) and self.done < self.split.num_batches:
-            self.save(self.done)
-            self.saved = self.done
-            if self.signals.received:
-                self.signals.act()
+            raise NonFiniteError(f"the loss became {float(logs['loss'])} {self.where()}")
+        backup_steps = self.loop.recipe.backup_steps
+        due = backup_steps and self.done - self.saved >= backup_steps
+        if not (due or self.loop.signals.received) or self.done == self.split.num_batches:
+            return
+        self._sync()
+        try:
+            self.loop.save(self.done)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error} {self.where()}") from error
+        self.saved = self.done
+        if self.loop.signals.received:
+            self.loop.stop()
 
-    def _where(self, first, loss):
+    def _sync(self):
+        if hasattr(self.model, "jax_state_sync"):  # on JAX the variables are empty between steps until asked
+            self.model.jax_state_sync()
+
+    def where(self):
+        """The last steps done, as a phrase for an error: epoch, steps, learning rate and the first examples."""
+        self._sync()
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         size = self.split.batch_size
-        ids = self.split.example_ids(self.current_epoch)[first * size : self.done * size]
-        steps = f"step {self.done}" if self.done == first + 1 else f"steps {first + 1} to {self.done}"
+        ids = self.split.example_ids(self.epoch)[self.first * size : self.done * size]
+        steps = f"step {self.done}" if self.done == self.first + 1 else f"steps {self.first + 1} to {self.done}"
         return (
-            f"the loss became {loss} in epoch {self.current_epoch + 1}, {steps} "
+            f"in epoch {self.epoch + 1}, {steps} "
             f"(learning rate {rate:.3g}, examples {', '.join(str(i) for i in ids[:4])}, ...)"
         )
 

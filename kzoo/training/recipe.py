@@ -43,7 +43,7 @@ class Recipe:
     clip_norm: largest global norm of the gradient, or None.
     early_stopping: stop after so many epochs without a lower validation loss and keep the best epoch's weights.
     augment: random changes to the training inputs, new in every epoch.
-    seed: of weights, order, augmentation and dropout.
+    seed: of order and augmentation; `kzoo train` builds the model with it too, so that weights and dropout repeat.
     backup_steps: also save the full state every so many steps; it is always saved after every epoch.
     steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
     deterministic: let TensorFlow use only operations that give the same bits twice (for the whole process).

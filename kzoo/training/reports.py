@@ -59,6 +59,8 @@ class EventWriter:
             kind, name = ("validation", key[4:]) if key.startswith("val_") else ("train", key)
             with self.writers[kind].as_default(step=row["epoch"]):
                 self.summary.scalar(name, value)
+        for writer in self.writers.values():
+            writer.flush()  # what is buffered is lost when the process is killed
 
     def close(self):
         for writer in self.writers.values():

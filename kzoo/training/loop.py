@@ -1,0 +1,150 @@
+"""The training loop: epoch after epoch through `model.fit`, each one booked, saved and able to be done again alike."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import signal
+import sys
+import time
+
+import keras
+
+from kzoo import checkpoint
+from kzoo.training import backup, reports
+from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch
+from kzoo.training.recipe import Recipe
+from kzoo.training.resume import State
+
+
+@dataclasses.dataclass
+class Loop:
+    """One run from its current state to its last epoch."""
+
+    model: keras.Model
+    data: object
+    recipe: Recipe
+    folder: pathlib.Path | None
+    identity: dict
+    state: State
+    best_weights: list | None = None  # kept here where there is no folder
+
+    def run(self, callbacks, progress):
+        """Trains to the end, with the user's callbacks and a progress bar or None."""
+        self.watch = StepWatch(self)
+        bar = ProgressBar(self.recipe.epochs, self.data.train.num_batches) if progress else None
+        events = reports.EventWriter(self.folder / "tensorboard") if self.folder and self.recipe.tensorboard else None
+        with contextlib.ExitStack() as stack:
+            self.signals = stack.enter_context(Signals())
+            for open_report in filter(None, (bar, events)):
+                stack.callback(open_report.close)
+            everyone = OneRun([self.watch, *filter(None, [bar]), *callbacks], add_history=True, model=self.model)
+            everyone.begin()
+            if not self.state.epoch and not self.state.step:
+                self.save()  # a state to return to, whatever happens in the first epoch
+            for epoch in range(self.state.epoch, self.recipe.epochs):
+                if bar:
+                    bar.skipped = self.state.step
+                row = self._train_epoch(epoch, everyone)
+                self._keep(row, events)
+                if bar:
+                    bar.epoch_done(row)
+                if self.state.finished:
+                    break
+                if self.signals.received:
+                    self.stop()
+            everyone.end()
+
+    def _train_epoch(self, epoch, callbacks):
+        begin = time.perf_counter()
+        self.watch.start(epoch, self.state.step)
+        validation = self.data.validation
+        history = self.model.fit(
+            self.data.train.epoch(epoch, self.state.step),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            validation_data=validation.dataset if validation else None,
+            callbacks=callbacks,
+            shuffle=False,  # the split shuffles
+            verbose=0,
+        )
+        row = {"epoch": epoch + 1, **{key: float(values[-1]) for key, values in history.history.items()}}
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["seconds"] = round(time.perf_counter() - begin, 3)
+        return row
+
+    def _keep(self, row, events):
+        """Books a finished epoch. The backup comes last: killed before it, the epoch is done again, alike."""
+        try:
+            backup.check_finite(self.model)
+        except backup.NonFiniteError as error:
+            raise backup.NonFiniteError(f"{error} {self.watch.where()}") from error
+        state, patience = self.state, self.recipe.early_stopping
+        state.history.append(row)
+        state.epoch = row["epoch"]
+        loss = row.get("val_loss", math.inf)
+        loss = loss if math.isfinite(loss) else sys.float_info.max
+        improved = not patience or state.best is None or loss < state.best
+        if improved:
+            state.best, state.best_epoch = loss, row["epoch"]
+        stopped = bool(patience) and row["epoch"] - state.best_epoch >= patience
+        state.finished = stopped or self.model.stop_training or row["epoch"] == self.recipe.epochs
+        if not self.folder:
+            if patience and improved:
+                self.best_weights = self.model.get_weights()
+            return
+        if improved:
+            checkpoint.save_weights(self.model, self.folder / checkpoint.WEIGHTS_FILE)
+        reports.write_history(self.folder, state.history)
+        if events:
+            events.write(row)
+        if state.finished:
+            reports.draw_curves(
+                self.folder / "curve.png", state.history, f"{self.model.kzoo.name} on {self.data.name}"
+            )
+        self.save()
+
+    def save(self, step=0):
+        """Writes the full state, with `step` steps of the epoch under way done."""
+        self.state.step = step
+        if self.folder:
+            backup.write(self.folder, self.model, {"identity": self.identity, **dataclasses.asdict(self.state)})
+
+    def stop(self):
+        """Raises, at a safe point, what a signal means: KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM."""
+        state = self.state
+        where = f"in epoch {state.epoch + 1} after step {state.step}" if state.step else f"after epoch {state.epoch}"
+        saved = (
+            f"the full state is saved; go on with: kzoo train --run-folder {self.folder} --resume"
+            if self.folder
+            else "nothing is saved, since no run folder was given"
+        )
+        message = f"interrupted {where}; {saved}"
+        if self.signals.received == signal.SIGINT:
+            raise KeyboardInterrupt(message)
+        print(f"kzoo: {message}", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM)
+
+    def kept_epoch(self):
+        """The epoch (from 1) whose weights the run keeps: the best with early stopping, else the last."""
+        return self.state.best_epoch if self.recipe.early_stopping else self.state.epoch
+
+    def return_to_kept_epoch(self):
+        """Puts the weights of the kept epoch into the model, which ends with those of the last."""
+        if self.folder and self.kept_epoch() != self.state.epoch:
+            checkpoint.load_weights(self.model, self.folder)
+        elif self.best_weights:
+            self.model.set_weights(self.best_weights)
+
+    def return_to_last_backup(self):
+        """Restores the last good state after a failure; a sentence that says which it is."""
+        if not self.folder:
+            return "no run folder was given, so there is no last good state to return to"
+        path, state, _ = backup.read_state(self.folder)
+        if path is None:
+            return "there was no good state before it"
+        backup.restore(path, self.model)
+        return (
+            f"the last good state (epoch {state['epoch']}, step {state['step']}) is kept in {self.folder}; "
+            "to go on from it with a lower learning_rate, resume with force=True (--resume --force)"
+        )
