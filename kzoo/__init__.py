@@ -19,6 +19,7 @@ ROOMS = {
     "evaluate": "inference",
     "predict": "inference",
     "export": "exporting",
+    "features": "graph",
 }
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]

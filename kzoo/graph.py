@@ -4,6 +4,8 @@ import dataclasses
 
 import keras
 
+from kzoo.suggest import did_you_mean
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -38,3 +40,43 @@ def calls(model, length=None):
     )
     keras.models.clone_model(model, input_tensors=inputs, clone_function=lambda layer: layer, call_function=record)
     return rows
+
+
+def features(model, taps):
+    """A functional model over the outputs of named taps of a model, sharing its layers and weights.
+
+    Args:
+        taps: names of layers, or of stages: a stage stands for the last layer whose name begins with it, so that
+            `layer2` of a ResNet is `layer2.3`, the end of its second stage.
+
+    Returns a model from the same input to a dict {tap: tensor}. Raises ValueError for a tap that no layer has, with the
+    nearest names.
+    """
+    taps = [taps] if isinstance(taps, str) else list(taps)
+    if not taps:
+        raise ValueError("taps must name at least one layer or stage")
+    outputs = {tap: find_tap(model, tap).output for tap in taps}
+    return keras.Model(model.input, outputs, name=f"{model.name}_features")
+
+
+def find_tap(model, tap):
+    """The layer of that name, else the last layer of the stage of that name; ValueError with the nearest names."""
+    layers = [layer for layer in model.layers if layer.name == tap or layer.name.startswith(f"{tap}.")]
+    exact = [layer for layer in layers if layer.name == tap]
+    if not layers:
+        stages = {".".join(layer.name.split(".")[:count]) for layer in model.layers for count in (1, 2, 3)}
+        raise ValueError(f"{model.name}: {did_you_mean('tap', tap, sorted(stages))}")
+    return (exact or layers)[-1]
+
+
+def strides(model):
+    """How many input pixels one step of each tap stands for: {tap: (vertical, horizontal)}.
+
+    Raises ValueError if the input's height or width is not known.
+    """
+    height, width = model.inputs[0].shape[1:3]
+    outputs = model.output if isinstance(model.output, dict) else dict(zip(model.output_names, model.outputs, strict=True))
+    if None in (height, width) or any(len(tensor.shape) != 4 for tensor in outputs.values()):
+        raise ValueError(f"{model.name}: strides need a known image size and taps that are images; "
+                         f"got input {model.inputs[0].shape}, outputs {[t.shape for t in outputs.values()]}")  # fmt: skip
+    return {name: (round(height / t.shape[1]), round(width / t.shape[2])) for name, t in outputs.items()}

@@ -26,7 +26,7 @@ ALLOWED = {
     "hub": set(),
     "catalog": {"checkpoint", "models"},  # when building
     "tasks": set(),
-    "graph": set(),
+    "graph": set(),  # serves measure and the public features
     "tensors": set(),
     "data": set(),
     "models": {"layers"},
