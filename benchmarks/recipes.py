@@ -95,7 +95,7 @@ RECIPES = {
     },
     "bible": {
         "model": "transformer_tiny", "overrides": SMALL_TRANSFORMER, "data": "bible_en_es", "seeds": 1,
-        "fit": {"epochs": 8, "warmup_steps": 800},
+        "fit": {"epochs": 4, "warmup_steps": 800},
         "measure": against_unigrams,
         "must": lambda mean: mean["validation_cross_entropy"] < 0.7 * mean["unigram_cross_entropy"],
     },
