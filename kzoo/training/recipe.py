@@ -79,10 +79,10 @@ class Recipe:
 
 # field -> (lowest, highest) allowed value; None leaves that side open
 RANGES = {
-    "epochs": (1, None), "batch_size": (1, None), "momentum": (0, 1), "beta_2": (0, 1), "weight_decay": (0, None),
-    "warmup_steps": (0, None), "label_smoothing": (0, 1), "early_stopping": (1, None), "backup_steps": (1, None),
-    "steps_per_execution": (1, None), "seed": (0, 2**31 - 1),
+    "epochs": (1, None), "batch_size": (1, None), "weight_decay": (0, None), "warmup_steps": (0, None),
+    "early_stopping": (1, None), "backup_steps": (1, None), "steps_per_execution": (1, None), "seed": (0, 2**31 - 1),
 }  # fmt: skip
+FRACTIONS = ("momentum", "beta_2", "label_smoothing")
 POSITIVE = ("learning_rate", "epsilon", "clip_norm")
 CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": SCHEDULES}
 
@@ -100,12 +100,16 @@ def _check(name, value, kind):
         return
     if not isinstance(value, int if "int" in str(kind) else int | float):
         raise TypeError(f"{name} must be {'an int' if 'int' in str(kind) else 'a number'}, got {value!r}")
-    lowest, highest = RANGES.get(name, (None, None))
-    positive = value > 0 if name in POSITIVE else True
-    in_range = (lowest is None or value >= lowest) and (highest is None or value <= highest)
-    if not math.isfinite(value) or not positive or not in_range:
-        bounds = "a finite number above 0" if name in POSITIVE else f"at least {lowest}"
-        raise ValueError(f"{name} must be {bounds}{f' and at most {highest}' if highest else ''}, got {value!r}")
+    if name in POSITIVE:
+        good, bounds = value > 0, "a finite number above 0"
+    elif name in FRACTIONS:
+        good, bounds = 0 <= value < 1, "from 0 up to but not including 1"
+    else:
+        lowest, highest = RANGES[name]
+        good = value >= lowest and (highest is None or value <= highest)
+        bounds = f"at least {lowest}" + (f" and at most {highest}" if highest else "")
+    if not good or not math.isfinite(value):
+        raise ValueError(f"{name} must be {bounds}, got {value!r}")
 
 
 def make_recipe(defaults, choices):
@@ -120,6 +124,8 @@ def make_recipe(defaults, choices):
 def make_optimizer(recipe, model, num_steps):
     """A fresh Keras optimizer for a run of `num_steps` steps."""
     rate = recipe.learning_rate
+    if recipe.schedule == "cosine" and recipe.warmup_steps >= num_steps:
+        raise ValueError(f"warmup_steps {recipe.warmup_steps} leaves nothing of the {num_steps} steps to the cosine")
     if recipe.schedule == "transformer":
         rate = TransformerSchedule(_hidden_dim(model), recipe.warmup_steps, recipe.learning_rate)
     elif recipe.schedule == "cosine" or recipe.warmup_steps:
@@ -133,9 +139,9 @@ def make_optimizer(recipe, model, num_steps):
         )
     constants = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {
         "beta_2": recipe.beta_2, "epsilon": recipe.epsilon}  # fmt: skip
-    return OPTIMIZERS[recipe.optimizer](
-        rate, global_clipnorm=recipe.clip_norm, weight_decay=recipe.weight_decay or None, **constants
-    )
+    decays = recipe.weight_decay or recipe.optimizer == "adamw"  # which takes no None
+    weight_decay = float(recipe.weight_decay) if decays else None
+    return OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.clip_norm, weight_decay=weight_decay, **constants)
 
 
 def _hidden_dim(model):
