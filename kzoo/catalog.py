@@ -144,11 +144,12 @@ def _checked(entry, function, overrides):
     for key, value in overrides.items():
         if key not in defaults:
             raise TypeError(f"{entry.name}: {did_you_mean('keyword', key, defaults)} (all: {', '.join(defaults)})")
-        _check_value(entry.name, key, value, entry.arguments.get(key, defaults[key]))
+        headless = key == "num_classes" and literals(entry.architecture).get("HEADLESS", False)
+        _check_value(entry.name, key, value, entry.arguments.get(key, defaults[key]), least=0 if headless else 1)
     return overrides
 
 
-def _check_value(model, key, value, default):
+def _check_value(model, key, value, default, least):
     """One rule a kind of value serves every model, because keywords are the field's standard terms."""
     is_count = isinstance(default, int) and not isinstance(default, bool)
     if key.endswith("dropout"):
@@ -162,7 +163,7 @@ def _check_value(model, key, value, default):
         sequence = isinstance(values, tuple | list) and all(type(item) in (int, type(None)) for item in values)
         if not sequence or (is_count and value is None):
             raise TypeError(f"{model}: {key} must be {'an int' if is_count else 'a tuple of ints'}, got {value!r}")
-        if any(item is not None and item < 1 for item in values):
-            raise ValueError(f"{model}: {key} must be at least 1, got {value!r}")
+        if any(item is not None and item < least for item in values):
+            raise ValueError(f"{model}: {key} must be at least {least}, got {value!r}")
     elif isinstance(default, str) and not isinstance(value, str):
         raise TypeError(f"{model}: {key} must be a string, got {value!r}")

@@ -46,9 +46,10 @@ COUNTERS = (
 )
 # Element by element, by look-up or by rearrangement: no products of matrices, hence none by the field's convention.
 FREE = (
-    "Activation Add AveragePooling2D BatchNormalization Concatenate Dropout Embedding Flatten GlobalAveragePooling2D "
-    "InputLayer LayerNormalization LearnedPositions MaxPooling2D Multiply Permute ReLU RelativePositionBias Rescaling "
-    "Reshape RotaryPositions SinusoidalPositions Softmax ZeroPadding2D"
+    "Activation AdaptiveAveragePooling2D Add AveragePooling2D BatchNormalization ClassToken Concatenate Cropping1D "
+    "Dropout Embedding Flatten GlobalAveragePooling2D GlobalMaxPooling2D InputLayer LayerNormalization "
+    "LearnedPositions LocalResponseNormalization MaxPooling2D Multiply Permute ReLU RelativePositionBias Rescaling "
+    "Reshape RotaryPositions SinusoidalPositions Softmax Split ZeroPadding2D"
 ).split()
 
 

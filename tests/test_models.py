@@ -52,6 +52,64 @@ ROWS = {
         "small": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "vocabulary_size": 31},
         "golden": {},  # its inputs are a dict: see test_transformer.py
     },
+    "resnet": {
+        "counts": {
+            "resnet50": 25_557_032,
+            "resnet18": 11_689_512,
+            "resnet34": 21_797_672,
+            "resnet101": 44_549_160,
+            "resnet152": 60_192_808,
+            "resnet20": 269_722,
+            "resnet32": 464_154,
+            "resnet56": 853_018,
+        },
+        "small": {"depths": (1, 1), "filters": 4, "input_shape": (21, 19, 3), "num_classes": 4},
+        "golden": {},  # of all four from torchvision: see test_vision_models.py
+    },
+    "vgg": {
+        "counts": {
+            "vgg16": 138_357_544,
+            "vgg11": 132_863_336,
+            "vgg13": 133_047_848,
+            "vgg19": 143_667_240,
+            "vgg11_bn": 132_868_840,
+            "vgg13_bn": 133_053_736,
+            "vgg16_bn": 138_365_992,
+            "vgg19_bn": 143_678_248,
+        },
+        "small": {
+            "depths": (1, 2),
+            "filters": (4, 6),
+            "hidden_dim": 16,
+            "with_batch_norm": True,
+            "dropout": 0.1,
+            "input_shape": (17, 19, 3),
+            "num_classes": 4,
+        },
+        "golden": {},
+    },
+    "alexnet": {
+        "counts": {"alexnet": 61_100_840, "alexnet_2012": 60_965_224},
+        "small": {
+            "filters": (8, 8, 8, 8, 8),
+            "two_groups": True,
+            "hidden_dim": 24,
+            "dropout": 0.1,
+            "input_shape": (63, 71, 3),
+            "num_classes": 4,
+        },
+        "golden": {},
+    },
+    "densenet": {
+        "counts": {
+            "densenet121": 7_978_856,
+            "densenet161": 28_681_000,
+            "densenet169": 14_149_480,
+            "densenet201": 20_013_928,
+        },
+        "small": {"depths": (2, 1), "growth_rate": 3, "filters": 6, "input_shape": (21, 19, 3), "num_classes": 4},
+        "golden": {},
+    },
 }
 VARIANTS = [(name, entry.architecture) for name, entry in catalog.entries().items() if entry.name == name]
 GOLDENS = [(name, overrides) for row in ROWS.values() for name, overrides in row["golden"].items()]

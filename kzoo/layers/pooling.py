@@ -1,0 +1,46 @@
+"""Pooling to a fixed number of cells, whatever the size of the image."""
+
+import keras
+from keras import layers, ops
+
+
+def cell_means(size, num_cells):
+    """Matrix (num_cells, size) in float32 whose row i averages positions floor(i r) ... ceil((i + 1) r) - 1.
+
+    r = size / num_cells. Cells overlap where `num_cells` does not divide `size`, and repeat where it is larger.
+    """
+    cells = ops.arange(num_cells, dtype="int32")[:, None]
+    positions = ops.arange(size, dtype="int32")[None, :]
+    start = cells * size // num_cells
+    end = ((cells + 1) * size + num_cells - 1) // num_cells
+    members = ops.cast(ops.logical_and(positions >= start, positions < end), "float32")
+    return members / ops.cast(end - start, "float32")
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class AdaptiveAveragePooling2D(layers.Layer):
+    """Averages (batch, height, width, channels) over output_size x output_size cells, as torch's AdaptiveAvgPool2d.
+
+    Height and width may be unknown until the graph runs. Keras's layer of this name wants them known and, on JAX,
+    returns NaN for some sizes, 7 x 7 to 7 among them. Computed in float32.
+
+    Raises ValueError for an `output_size` that is no int of at least 1.
+    """
+
+    def __init__(self, output_size, **kwargs):
+        super().__init__(**kwargs)
+        if type(output_size) is not int or output_size < 1:
+            raise ValueError(f"output_size must be an int of at least 1, got {output_size!r}")
+        self.output_size = output_size
+
+    def call(self, inputs):
+        if inputs.shape[1:3] == (self.output_size, self.output_size):
+            return inputs
+        _, height, width, _ = ops.shape(inputs)
+        x = ops.cast(inputs, "float32")
+        x = ops.einsum("ih,bhwc->biwc", cell_means(height, self.output_size), x)
+        x = ops.einsum("jw,biwc->bijc", cell_means(width, self.output_size), x)
+        return ops.cast(x, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.output_size, self.output_size, input_shape[3])

@@ -1,0 +1,126 @@
+"""ResNet: residual networks for image classification.
+
+He et al. 2015, https://arxiv.org/abs/1512.03385, table 1, as trained today ("v1.5": the stride of a bottleneck sits on
+its 3x3 convolution); 20, 32 and 56 layers are the small-image networks of section 4.2. Layer names follow torchvision's
+checkpoints. torchvision has no small-image form: its names and the place of its zeros follow the usual PyTorch port
+(akamaster/pytorch_resnet_cifar10). The last ReLU of block k of stage s is named `layer{s}.{k}`.
+"""
+
+import keras
+from keras import layers
+
+from kzoo.layers.images import batch_norm, image_input, logits_or_features, padded_conv, padded_max_pool
+
+TASK = "image_classification"
+VARIANTS = {
+    "resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3)},
+    "resnet18": {"block": "basic", "depths": (2, 2, 2, 2)},
+    "resnet34": {"block": "basic", "depths": (3, 4, 6, 3)},
+    "resnet101": {"block": "bottleneck", "depths": (3, 4, 23, 3)},
+    "resnet152": {"block": "bottleneck", "depths": (3, 8, 36, 3)},
+    "resnet20": {
+        "block": "basic",
+        "depths": (3, 3, 3),
+        "filters": 16,
+        "small_images": True,
+        "input_shape": (32, 32, 3),
+        "num_classes": 10,
+    },
+    "resnet32": {
+        "block": "basic",
+        "depths": (5, 5, 5),
+        "filters": 16,
+        "small_images": True,
+        "input_shape": (32, 32, 3),
+        "num_classes": 10,
+    },
+    "resnet56": {
+        "block": "basic",
+        "depths": (9, 9, 9),
+        "filters": 16,
+        "small_images": True,
+        "input_shape": (32, 32, 3),
+        "num_classes": 10,
+    },
+}
+HEAD = ("fc", "linear")
+HEADLESS = True
+
+
+def conv_norm(x, filters, kernel_size, strides, conv_name, norm_name, **kwargs):
+    """Convolution without bias, then batch norm."""
+    x = padded_conv(x, filters, kernel_size, conv_name, strides, use_bias=False)
+    return batch_norm(x, norm_name, **kwargs)
+
+
+# The last norm of a block starts at zero, so the block starts as the identity (Goyal et al. 2017, section 5.1).
+def basic(x, filters, strides, name):
+    """Two 3x3 convolutions, figure 5 left."""
+    x = conv_norm(x, filters, 3, strides, f"{name}.conv1", f"{name}.bn1")
+    x = layers.ReLU(name=f"{name}.relu1")(x)
+    return conv_norm(x, filters, 3, 1, f"{name}.conv2", f"{name}.bn2", gamma_initializer="zeros")
+
+
+def bottleneck(x, filters, strides, name):
+    """1x1 down, 3x3, 1x1 up to four times the filters, figure 5 right."""
+    x = conv_norm(x, filters, 1, 1, f"{name}.conv1", f"{name}.bn1")
+    x = layers.ReLU(name=f"{name}.relu1")(x)
+    x = conv_norm(x, filters, 3, strides, f"{name}.conv2", f"{name}.bn2")
+    x = layers.ReLU(name=f"{name}.relu2")(x)
+    return conv_norm(x, 4 * filters, 1, 1, f"{name}.conv3", f"{name}.bn3", gamma_initializer="zeros")
+
+
+def projection(x, filters, strides, name):
+    """Shortcut by a 1x1 convolution where the shape changes (option B of section 4.1)."""
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    return conv_norm(x, filters, 1, strides, f"{name}.downsample.0", f"{name}.downsample.1")
+
+
+def zero_padding(x, filters, strides, name):
+    """Shortcut without parameters (option A): every second pixel, and zeros for the new channels, half on each side."""
+    if strides > 1:
+        x = layers.AveragePooling2D(1, strides, name=f"{name}.subsample")(x)
+    if (missing := filters - x.shape[-1]) > 0:
+        # The layer takes axes 2 and 3 for height and width; here they are width and channels.
+        padding = ((0, 0), (missing // 2, missing - missing // 2))
+        x = layers.ZeroPadding2D(padding, data_format="channels_first", name=f"{name}.zeros")(x)
+    return x
+
+
+BLOCKS = {"basic": basic, "bottleneck": bottleneck}
+
+
+def build(
+    block="bottleneck",
+    depths=(3, 4, 6, 3),
+    filters=64,
+    small_images=False,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    name="resnet50",
+):
+    """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
+
+    Images of any size go, height and width may be None. `filters` is the width of the first stage, doubled by each next
+    one; `small_images` takes a 3x3 stem without pooling and shortcuts without parameters. `num_classes=0` returns the
+    averaged features. Raises ValueError for an unknown block.
+    """
+    if block not in BLOCKS:
+        raise ValueError(f"{name}: block must be one of {', '.join(BLOCKS)}, got {block!r}")
+    image = image_input(input_shape, 1, name)
+    stem = (3, 1) if small_images else (7, 2)
+    x = layers.ReLU(name="relu")(conv_norm(image, filters, *stem, "conv1", "bn1"))
+    if not small_images:
+        x = padded_max_pool(x, "maxpool")
+    shortcut = zero_padding if small_images else projection
+    for stage, depth in enumerate(depths, 1):
+        for index in range(depth):
+            block_name = f"layer{stage}.{index}"
+            strides = 2 if stage > 1 and index == 0 else 1
+            y = BLOCKS[block](x, filters * 2 ** (stage - 1), strides, block_name)
+            x = shortcut(x, y.shape[-1], strides, block_name)
+            x = layers.ReLU(name=block_name)(layers.Add(name=f"{block_name}.add")([x, y]))
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="avgpool")(x)
+    logits = logits_or_features(x, num_classes, "linear" if small_images else "fc")
+    return keras.Model(image, logits, name=name)
