@@ -20,6 +20,7 @@ ROOMS = {
     "predict": "inference",
     "export": "exporting",
     "features": "graph",
+    "Preprocessing": "preprocessing",
 }
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]

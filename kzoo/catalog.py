@@ -11,6 +11,7 @@ import functools
 import importlib
 import inspect
 import json
+import math
 import pathlib
 import re
 
@@ -101,7 +102,7 @@ def list_models(pattern="*", task=None, max_params=None):
         if entry.name == name
         and (fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(entry.architecture, pattern))
         and task in (None, entry.task)
-        and (max_params is None or sizes[name]["parameters"] <= max_params)
+        and (max_params is None or sizes.get(name, {}).get("parameters", math.inf) <= max_params)
     ]
 
 

@@ -4,6 +4,7 @@ Loading is all-or-nothing: names, shapes and dtypes are compared from the header
 converted, and only then is the first variable assigned.
 """
 
+import dataclasses
 import json
 import logging
 import math
@@ -16,6 +17,7 @@ import numpy as np
 from kzoo import atomic, catalog, tensors
 from kzoo.hub import WEIGHTS_FILE, find_files
 from kzoo.layouts import find_slots
+from kzoo.preprocessing import Preprocessing, read_beside
 from kzoo.version import __version__
 
 MODEL_FILE = "model.json"
@@ -39,7 +41,8 @@ def save_weights(model, path):
 def load_weights(model, weights, load_head=True):
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
-    Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. A first convolution over another number
+    Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says of
+    the images they were trained on becomes `model.preprocessing`. A first convolution over another number
     of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
     size.
 
@@ -68,8 +71,11 @@ def load_weights(model, weights, load_head=True):
         if slot is adapted:
             parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
         values.append(slot.read(*parts).astype(keras.backend.standardize_dtype(slot.variable.dtype)))
+    preprocessing = read_beside(checkpoint.files[0])
     for slot, value in zip(loaded, values, strict=True):
         slot.variable.assign(value)
+    if preprocessing:
+        model.preprocessing = preprocessing
     if left:
         logging.getLogger("kzoo").warning("%s: not loaded, as they were: %s", model.name, ", ".join(left))
     return left
@@ -192,6 +198,9 @@ def write_description(model, folder, **extra):
         "keras": keras.__version__,
         **extra,
     }
+    preprocessing = getattr(model, "preprocessing", Preprocessing())
+    if preprocessing != Preprocessing():
+        description["preprocessing"] = dataclasses.asdict(preprocessing)
     with atomic.file(pathlib.Path(folder) / MODEL_FILE) as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 

@@ -75,12 +75,10 @@ def _write(model, folder):
     archive.add_endpoint("serve", lambda inputs: model(inputs, training=False), input_signature=[wanted])
     described = {"serve": {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}}
     if _takes_images(model):
-        height, width, channels = model.inputs[0].shape[1:]
+        fit_images, channels = _image_fitter(model), model.inputs[0].shape[-1]
 
         def serve_images(images):
-            pixels = tf.cast(images, tf.float32)
-            resized = tf.image.resize(pixels, (height, width), antialias=True)
-            outputs = tasks.probabilities(model, model(resized / 255.0, training=False))
+            outputs = tasks.probabilities(model, model(fit_images(images), training=False))
             return {"probabilities": outputs, "label": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
 
         raw = tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")
@@ -93,6 +91,15 @@ def _write(model, folder):
     return described
 
 
+def _image_fitter(model):
+    """The model's preprocessing as a function from uint8 images of any size to its input."""
+    from kzoo.data import images
+
+    shape = tuple(model.inputs[0].shape[1:])
+    how = getattr(model, "preprocessing", images.DEFAULT)
+    return lambda pixels: images.to_input(images.to_float(images.resize(pixels, shape, how)), shape, how)
+
+
 def _words(tensors):
     return {tensor.name: f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in tensors}
 
@@ -102,6 +109,7 @@ def _compare(model, folder):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
+    fit_images = _image_fitter(model) if _takes_images(model) else None
     half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
     tolerance = HALF_TOLERANCE if half else TOLERANCE
     difference, scale = 0.0, 0.0
@@ -111,10 +119,8 @@ def _compare(model, folder):
         got = np.asarray(loaded.serve(keras.tree.map_structure(tf.constant, x)))
         difference, scale = _worst("serve", got, wanted, batch_size, tolerance, difference, scale)
         if _takes_images(model):
-            pixels = np.random.default_rng(seed).integers(0, 256, (batch_size, *model.inputs[0].shape[1:]), "uint8")
-            wanted = keras.ops.convert_to_numpy(
-                tasks.probabilities(model, model(pixels.astype("float32") / 255.0, training=False))
-            )
+            pixels = np.random.default_rng(seed).integers(0, 256, x.shape, "uint8")
+            wanted = keras.ops.convert_to_numpy(tasks.probabilities(model, model(fit_images(pixels), training=False)))
             got = np.asarray(loaded.serve_images(tf.constant(pixels))["probabilities"])
             difference, scale = _worst("serve_images", got, wanted, batch_size, tolerance, difference, scale)
     return {"max_difference": difference, "scale": scale, "tolerance": tolerance}

@@ -47,13 +47,17 @@ def predict(model, x, batch_size=64):
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
     Args:
-        x: an array, or a dict of arrays by input name. uint8 images are scaled to [0, 1] as in training.
+        x: an array, or a dict of arrays by input name. uint8 images are scaled and normalised as in training.
 
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
     from kzoo.data import check_inputs
 
+    are_pixels = getattr(x, "dtype", None) == np.uint8 and np.ndim(x) == 4
     x = check_inputs(model, x)
+    if are_pixels and hasattr(model, "preprocessing"):
+        mean, std = model.preprocessing.constants(x.shape[-1])
+        x = (x - np.float32(mean)) / np.float32(std)
     outputs = [
         keras.ops.convert_to_numpy(
             tasks.probabilities(

@@ -96,5 +96,6 @@ def _read(model, path):
         raise ValueError(f"{path} is not an image (PNG, JPEG, GIF, BMP) or is damaged") from error
     pixels = pixels[..., :3] if pixels.shape[-1] in (3, 4) else pixels[..., :1]
     wanted = tuple(model.inputs[0].shape[1:])
-    fitted = images.resize(pixels, images.image_shape(tuple(pixels.shape), wanted))
-    return images.to_input(images.to_float(fitted)[None], wanted).numpy()
+    how = getattr(model, "preprocessing", images.DEFAULT)
+    fitted = images.resize(pixels, images.image_shape(tuple(pixels.shape), wanted), how)
+    return images.to_input(images.to_float(fitted)[None], wanted, how).numpy()

@@ -179,7 +179,7 @@ def test_fingerprint_tells_what_batches_depend_on(arrays):
         fingerprint(augment=True),
         fingerprint(y=(y + 1) % 10),
         fingerprint(x=255 - x),
-        fingerprint(normalization=(0.1, 0.3)),
+        fingerprint(preprocessing=kzoo.Preprocessing(0.1, 0.3)),
     ]
     assert all(other != base for other in others)
 
@@ -413,7 +413,7 @@ def test_a_batch_larger_than_the_data_is_one_short_batch_or_an_error(arrays):
         ({"augment": "yes"}, ValueError, "augment must be"),
         ({"validation_fraction": 1}, ValueError, "validation_fraction"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
-        ({"normalization": (1,)}, ValueError, "normalization must be"),
+        ({"preprocessing": (1,)}, TypeError, "preprocessing must be"),
         ({"shuffel": 1}, TypeError, "unknown keyword shuffel"),
         ({"validation": np.zeros(3)}, ValueError, "must be a pair"),
     ],
@@ -503,7 +503,7 @@ def test_images_too_large_when_resized_are_resized_by_batch(arrays, monkeypatch)
 
 def test_normalization(arrays):
     plain = kzoo.data.from_arrays(*arrays, MODEL, validation_fraction=0)
-    normal = kzoo.data.from_arrays(*arrays, MODEL, validation_fraction=0, normalization=(0.5, 0.25))
+    normal = kzoo.data.from_arrays(*arrays, MODEL, validation_fraction=0, preprocessing=kzoo.Preprocessing(0.5, 0.25))
     np.testing.assert_allclose(
         (collect(plain.train.dataset)[0] - 0.5) / 0.25, collect(normal.train.dataset)[0], atol=1e-6
     )

@@ -9,6 +9,10 @@ import math
 
 import tensorflow as tf
 
+from kzoo.preprocessing import Preprocessing
+
+DEFAULT = Preprocessing()
+
 
 def image_shape(source, wanted):
     """The (height, width, channels) that images of shape `source` are brought to for an input of shape `wanted`.
@@ -32,8 +36,8 @@ def image_shape(source, wanted):
     )
 
 
-def resize(images, shape):
-    """Images (..., height, width, channels) to `shape` (height, width, channels), antialiased bilinear.
+def resize(images, shape, preprocessing=DEFAULT):
+    """Images (..., height, width, channels) to `shape` (height, width, channels), antialiased, cropped if so described.
 
     Sizes that are None stay. What needs no resizing keeps its dtype; what does becomes float32 (`to_float`).
     Grey images keep their one channel here even if `shape` has three: `to_input` repeats it.
@@ -41,28 +45,35 @@ def resize(images, shape):
     if images.shape[-1] == 3 and shape[2] == 1:
         images = tf.image.rgb_to_grayscale(images)
     size = [want or images.shape[axis] or tf.shape(images)[axis] for axis, want in ((-3, shape[0]), (-2, shape[1]))]
-    if (images.shape[-3], images.shape[-2]) == tuple(size):
+    if preprocessing.crop is None and (images.shape[-3], images.shape[-2]) == tuple(size):
         return images
-    return tf.image.resize(to_float(images), size, antialias=True)
+    images, method = to_float(images), preprocessing.interpolation
+    if preprocessing.crop is None:
+        return tf.image.resize(images, size, method, antialias=True)
+    height, width = tf.shape(images)[-3], tf.shape(images)[-2]
+    factor = tf.cast(tf.maximum(size[0] / height, size[1] / width), tf.float32) / preprocessing.crop
+    scaled = [tf.cast(tf.round(tf.cast(side, tf.float32) * factor), tf.int32) for side in (height, width)]
+    images = tf.image.resize(images, scaled, method, antialias=True)
+    top, left = ((side - want) // 2 for side, want in zip(scaled, size, strict=True))
+    cropped = images[..., top : top + size[0], left : left + size[1], :]
+    return tf.ensure_shape(cropped, (*cropped.shape[:-3], *shape[:2], cropped.shape[-1]))
 
 
 def to_float(images):
     """uint8 and uint16 images to float32 in [0, 1]; other numbers are taken as they are."""
+    images = tf.convert_to_tensor(images)
     if images.dtype in (tf.uint8, tf.uint16):
         return tf.cast(images, tf.float32) / images.dtype.max
     return tf.cast(images, tf.float32)
 
 
-def to_input(images, shape, normalization=None):
-    """A batch of float32 images (batch, height, width, channels) in the model's input shape (without batch).
-
-    `normalization` is (mean, standard deviation), each a number or one a channel.
-    """
+def to_input(images, shape, preprocessing=DEFAULT):
+    """A batch of float32 images (batch, height, width, channels), normalised, in the model's input shape (no batch)."""
     if len(shape) == 3 and shape[2] == 3 and images.shape[-1] == 1:
         images = tf.repeat(images, 3, axis=-1)
-    if normalization is not None:
-        mean, deviation = (tf.constant(value, tf.float32) for value in normalization)
-        images = (images - mean) / deviation
+    mean, std = (tf.constant(values, tf.float32) for values in preprocessing.constants(images.shape[-1]))
+    if (preprocessing.mean, preprocessing.std) != (DEFAULT.mean, DEFAULT.std):
+        images = (images - mean) / std
     if len(shape) == 2:
         return tf.squeeze(images, -1)
     return tf.reshape(images, (-1, shape[0])) if len(shape) == 1 else images

@@ -12,6 +12,7 @@ from kzoo.data import checks, images, sources, synthetic, text
 from kzoo.data.augmentation import Augmentation, move
 from kzoo.data.splits import Split, StreamedSplit
 from kzoo.data.tokenizers import Tokenizer
+from kzoo.preprocessing import Preprocessing
 
 MEMORY_LIMIT = 1 << 30  # bytes a split may take in memory before it is streamed
 BLOCK_BYTES = 1 << 28  # bytes of a block within which a streamed split is shuffled
@@ -29,6 +30,7 @@ class Data:
         tokenizer: the `Tokenizer` of a text data set, or None.
         fingerprint: JSON-able dict of all that batches depend on; equal fingerprints give equal batches.
         notes: lines a user should read, such as how many texts were cut.
+        preprocessing: how images became the model's input.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Data:
     tokenizer: Tokenizer | None
     fingerprint: dict
     notes: list
+    preprocessing: Preprocessing = Preprocessing()
 
 
 @dataclasses.dataclass
@@ -50,7 +53,7 @@ class Options:
     augment: bool | Augmentation = False
     validation_fraction: float = 0.1
     num_examples: int | None = None
-    normalization: tuple | None = None
+    preprocessing: Preprocessing = Preprocessing()
     drop_remainder: bool = False
 
     def __post_init__(self):
@@ -66,20 +69,19 @@ class Options:
             self.augment = Augmentation()
         if self.augment and not isinstance(self.augment, Augmentation):
             raise ValueError(f"augment must be True, False or a kzoo.data.Augmentation, got {self.augment!r}")
-        if self.normalization is not None and len(self.normalization) != 2:
-            raise ValueError(f"normalization must be (mean, standard deviation), got {self.normalization!r}")
+        if not isinstance(self.preprocessing, Preprocessing):
+            raise TypeError(f"preprocessing must be a kzoo.Preprocessing, got {self.preprocessing!r}")
 
     def fingerprint(self):
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["augment"] = dataclasses.asdict(self.augment) if self.augment else False
-        if self.normalization is not None:
-            fields["normalization"] = [np.asarray(value).tolist() for value in self.normalization]
+        fields["preprocessing"] = dataclasses.asdict(self.preprocessing)
         return fields
 
 
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
-    tokenizer=None, download=False, num_examples=None, normalization=None, max_length=128, drop_remainder=False,
+    tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=128, drop_remainder=False,
 ):  # fmt: skip
     """Loads a data set by name, fitted to a model.
 
@@ -98,7 +100,7 @@ def load(
             examples only, and equal examples stay together.
         tokenizer: a `Tokenizer`, a path, or the kind to train on the training texts: characters, words or subwords.
         num_examples: train on so many examples only.
-        normalization: (mean, standard deviation) applied to images, each a number or one a channel.
+        preprocessing: how images become the input, a `kzoo.Preprocessing`; the model's own by default.
         max_length: tokens a text is cut to; how many were cut is in `notes`.
         drop_remainder: leave out a last training batch that is not full.
 
@@ -106,7 +108,7 @@ def load(
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
-    options = Options(batch_size, seed, augment, validation_fraction, num_examples, normalization, drop_remainder)
+    options = Options(batch_size, seed, augment, validation_fraction, num_examples, _preprocessing(model, preprocessing), drop_remainder)
     translation = checks.task(model) == "translation"
     if name == "synthetic":
         batches = {
@@ -140,7 +142,7 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
 
     Args:
         validation, test: pairs (x, y), or None; without `validation`, a part of the training examples is set aside.
-        **options: batch_size, seed, augment, validation_fraction, num_examples, normalization and drop_remainder of
+        **options: batch_size, seed, augment, validation_fraction, num_examples, preprocessing and drop_remainder of
             `load`.
     """
     known = [field.name for field in dataclasses.fields(Options)]
@@ -153,6 +155,7 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise ValueError(f"{split} must be a pair (x, y), got {type(pair).__name__}")
             parts[split] = (*pair, None)
+    options["preprocessing"] = _preprocessing(model, options.get("preprocessing"))
     return _from_parts(name, {"name": name}, parts, model, Options(**options), class_names)
 
 
@@ -172,7 +175,7 @@ def _from_images(name, identity, builder, sizes, model, options):
     identity["class_names"] = class_names
 
     def fit(image, label):
-        return images.resize(image, shape), label
+        return images.resize(image, shape, options.preprocessing), label
 
     if None not in feature.shape:
         num_bytes = math.prod(feature.shape) * np.dtype(feature.np_dtype).itemsize
@@ -183,13 +186,13 @@ def _from_images(name, identity, builder, sizes, model, options):
     num_bytes = 4 * math.prod(shape[:2]) * min(shape[2], feature.shape[2])
     if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
         parts = {split: (*sources.read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
-        return _from_parts(name, identity, parts, model, options, class_names)
+        return _from_parts(name, identity, parts, model, options, class_names, fitted=True)
     splits = {}
     for split, (instruction, size) in ranges.items():
         train = split == "train"
         splits[split] = StreamedSplit(
             functools.partial(sources.stream, builder, instruction, fit), size,
-            max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, shape, options),
+            max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, None, options),
             options.batch_size, options.seed, train, _draw(options, shape) if train else None,
             train and options.drop_remainder,
         )  # fmt: skip
@@ -210,15 +213,16 @@ def _check_first_batch(split, classes):
     checks.check_labels(y.numpy(), classes, "labels of the first batch")
 
 
-def _from_parts(name, identity, parts, model, options, class_names=None):
-    """In-memory splits from `{split: (x, y, weight or None)}`."""
+def _from_parts(name, identity, parts, model, options, class_names=None, fitted=False):
+    """In-memory splits from `{split: (x, y, weight or None)}`; `fitted` images have the model's size already."""
     if options.augment and not _are_images(parts["train"][0]):
         raise ValueError(f"augment moves images; data set {name!r} has none")
     rows = {split: _checked(f"{name} {split}", model, *part) for split, part in parts.items()}
     notes = _carve(name, rows, tf.nest.flatten(rows["train"][0]), options)
     finish = draw = None
+    largest = max(len(tf.nest.flatten(x)[0]) for x, *_ in rows.values())
     for split, (x, *targets) in rows.items():
-        x, finish, draw = _fit_inputs(f"{name} {split}", model, x, options)
+        x, finish, draw = _fit_inputs(f"{name} {split}", model, x, options, fitted, largest)
         rows[split] = (x, *targets)
     identity["content"] = _digest(rows["train"])
     return _data(name, identity, _splits(rows, finish, options, draw), options, class_names, notes=notes)
@@ -249,8 +253,8 @@ def _are_images(x):
     return not isinstance(x, dict) and (np.ndim(x) == 4 or (np.ndim(x) == 3 and getattr(x, "dtype", None) == np.uint8))
 
 
-def _fit_inputs(label, model, x, options):
-    """The inputs as they stay in memory, and the `finish` and `draw` of their splits."""
+def _fit_inputs(label, model, x, options, fitted, largest):
+    """The inputs as they stay in memory, and the `finish` and `draw` of all splits, the largest of which decides."""
     if len(checks.inputs(model)) > 1 or not _are_images(x):
         x = checks.check_inputs(model, x) if np.size(x) or isinstance(x, dict) else np.asarray(x)
         return x, lambda rows, random: rows, None
@@ -263,10 +267,15 @@ def _fit_inputs(label, model, x, options):
     shape = images.image_shape(x.shape[1:], wanted)
     if x.dtype.kind == "f":
         x = x.astype(np.float32)
-    if 4 * len(x) * math.prod(shape) <= MEMORY_LIMIT:
-        pieces = [images.resize(tf.constant(x[i : i + 1024]), shape).numpy() for i in range(0, len(x), 1024)]
-        x = np.concatenate(pieces) if pieces else x
-    return x, _image_finish(model, wanted, shape, options), _draw(options, shape)
+    if not fitted and 4 * largest * math.prod(shape) <= MEMORY_LIMIT:
+        pieces = [images.resize(tf.constant(x[i : i + 1024]), shape, options.preprocessing).numpy() for i in range(0, len(x), 1024)]
+        x, fitted = (np.concatenate(pieces) if pieces else x), True
+    return x, _image_finish(model, wanted, None if fitted else shape, options), _draw(options, shape)
+
+
+def _preprocessing(model, asked):
+    """What the caller asks for, else what the model's weights were trained with, else the default."""
+    return asked or getattr(model, "preprocessing", None) or Preprocessing()
 
 
 def _draw(options, shape):
@@ -274,16 +283,17 @@ def _draw(options, shape):
 
 
 def _image_finish(model, wanted, shape, options):
+    """What happens to every batch; images that have their size already come with `shape` None."""
     binary = checks.task(model) == "binary_classification"
 
     def finish(rows, random):
         batch, labels = rows
-        batch = images.to_float(images.resize(batch, shape))
+        batch = images.to_float(images.resize(batch, shape, options.preprocessing) if shape else batch)
         if random is not None:
             batch = move(batch, random)
         if binary:
             labels = tf.reshape(labels, (-1, 1))
-        return images.to_input(batch, wanted, options.normalization), tf.cast(
+        return images.to_input(batch, wanted, options.preprocessing), tf.cast(
             labels, tf.float32 if binary else tf.int32
         )
 
@@ -384,5 +394,5 @@ def _data(name, identity, splits, options, class_names, tokenizer=None, notes=()
     notes = [*notes, *(f"{name} has no {split} split" for split in ("validation", "test") if split not in splits)]
     return Data(
         name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
-        {**identity, "sizes": sizes, **options.fingerprint()}, notes,
+        {**identity, "sizes": sizes, **options.fingerprint()}, notes, options.preprocessing,
     )  # fmt: skip
