@@ -248,6 +248,11 @@ def test_a_run_folder(tmp_path):
     check_events(folder / "tensorboard", rows)
     with pytest.raises(ValueError, match="is not empty"):
         run(folder, make())
+    with pytest.raises(ValueError, match="pass one of them"):
+        run(folder, make(), resume=True, overwrite=True)
+    with pytest.raises(ValueError, match="warmup_steps 999 leaves nothing"):
+        run(folder, make(), overwrite=True, warmup_steps=999)
+    assert same(weights(kzoo.load(folder)), weights(model))
     assert len(run(folder, make(), overwrite=True, epochs=1).history) == 1
 
 

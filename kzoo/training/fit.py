@@ -57,8 +57,10 @@ def fit(
     recipe = make_recipe(_defaults(task, data, choices), choices)
     _seed(recipe)
     data = _load_data(model, data, recipe, task)
-    folder = _prepare_folder(run_folder, resume, overwrite)
+    folder = _check_folder(run_folder, resume, overwrite)
     _compile(model, recipe, data)
+    if folder and overwrite:  # only now that nothing speaks against the new run
+        shutil.rmtree(folder)
     facts = identity(model, recipe, data)
     state = resume_run(model, folder, facts, force) if resume and folder else State()
     loop = Loop(model, data, recipe, folder, facts, state)
@@ -112,7 +114,9 @@ def _load_data(model, data, recipe, task):
     return data
 
 
-def _prepare_folder(run_folder, resume, overwrite):
+def _check_folder(run_folder, resume, overwrite):
+    if resume and overwrite:
+        raise ValueError("resume=True continues a run and overwrite=True deletes it; pass one of them")
     if run_folder is None:
         if resume:
             raise ValueError("resume=True needs the run_folder to resume")
@@ -127,8 +131,6 @@ def _prepare_folder(run_folder, resume, overwrite):
         )
     if occupied and not (folder / RUN_FILE).exists():
         raise ValueError(f"{folder} is not empty and holds no training run (no {RUN_FILE}); name another folder")
-    if occupied and not resume:
-        shutil.rmtree(folder)
     atomic.require_writable(folder)
     return folder
 
