@@ -54,16 +54,17 @@ def load_weights(model, weights, load_head=True):
     Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
     the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
     """
-    checkpoint = _Checkpoint(model, weights)
-    head = checkpoint.literals.get("HEAD", ()) if not load_head else ()
+    literals = _literals(model)
+    head = () if load_head else literals.get("HEAD", ())
     if not load_head and not head:
         raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
+    checkpoint = _Checkpoint(model, weights, literals, head)
     slots = find_slots(model)
     loaded = [slot for slot in slots if slot.layer.name not in head]
     left = [name for slot in slots if slot.layer.name in head for name in slot.names]
     first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
     adapted = first if first and checkpoint.has_other_channels(first) else None
-    checkpoint.compare(loaded, left, adapted)
+    checkpoint.compare(loaded, adapted)
     arrays = checkpoint.read()
     values = []
     for slot in loaded:
@@ -89,14 +90,18 @@ def _adapt_channels(kernel, num_channels):
     return repeated[:, :num_channels] * (kernel.shape[1] / num_channels)
 
 
+def _literals(model):
+    """The literals of the file that a catalogue model was built from: DERIVED, ALIASES, HEAD."""
+    origin = getattr(model, "kzoo", None)
+    return catalog.literals(origin.architecture) if origin else {}
+
+
 class _Checkpoint:
     """The tensors of one or several files by the names this model gives them."""
 
-    def __init__(self, model, weights):
-        self.model = model
-        self.weights = weights
-        origin = getattr(model, "kzoo", None)
-        self.literals = catalog.literals(origin.architecture) if origin else {}
+    def __init__(self, model, weights, literals, head):
+        self.model, self.weights, self.literals = model, weights, literals
+        self.left_out = tuple(f"{layer}." for layer in head)
         self.stored = {}  # name here -> (file, name there)
         self.specification = {}  # name here -> (shape, dtype)
         self.files = find_files(weights)
@@ -124,17 +129,21 @@ class _Checkpoint:
         table = self.literals.get("DERIVED", {})
         found = {name: source for name, source in table.items() if name in self.specification}
         found.update({name: "computed" for name in self.specification if name.endswith(".num_batches_tracked")})
+        for pattern in self.literals.get("TRAINING_ONLY", ()):
+            found.update({name: "only trained with" for name in self.specification if re.match(pattern, name)})
         return found
 
-    def compare(self, slots, left, adapted):
+    def compare(self, slots, adapted):
         """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
         wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
-        known = {*wanted, *left, *self.derived()}
+        known = {*wanted, *self.derived()}
         there = {name: self.specification[name] for name in wanted if name in self.specification}
         exempt = adapted.names[0] if adapted else None
         problems = {
             "missing": [name for name in wanted if name not in there],
-            "unexpected": [name for name in self.specification if name not in known],
+            "unexpected": [
+                name for name in self.specification if name not in known and not name.startswith(self.left_out)
+            ],
             "mis-shaped": [
                 f"{name} {shape}, wanted {wanted[name]}"
                 for name, (shape, _) in there.items()

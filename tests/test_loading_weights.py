@@ -1,0 +1,103 @@
+"""Weights that do not fit to the letter: other classes, other channels, other releases' names."""
+
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import kzoo
+
+GOLDEN = pathlib.Path(__file__).with_name("golden") / "timm_channels.safetensors"
+SMALL = {"input_shape": (32, 32, 3)}
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A file with the weights of a small residual network."""
+    path = tmp_path_factory.mktemp("weights") / "resnet20.safetensors"
+    model = kzoo.build("resnet20")
+    kzoo.save_weights(model, path)
+    return path, model
+
+
+def weights_by_layer(model):
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def test_another_number_of_classes_loads_the_backbone(resnet, caplog):
+    path, original = resnet
+    with pytest.raises(ValueError, match=r"num_classes=10, or keep 3 and pass load_head=False"):
+        kzoo.build("resnet20", path, num_classes=3)
+    model = kzoo.build("resnet20", num_classes=3)
+    before, source = weights_by_layer(model), weights_by_layer(original)
+    with caplog.at_level(logging.WARNING, "kzoo"):
+        left = kzoo.load_weights(model, path, load_head=False)
+    assert left == ["linear.weight", "linear.bias"]
+    assert "not loaded, as they were: linear.weight, linear.bias" in caplog.text
+    for name, weights in weights_by_layer(model).items():
+        wanted = before[name] if name == "linear" else source[name]
+        assert all(np.array_equal(a, b) for a, b in zip(weights, wanted, strict=True)), name
+    assert kzoo.build("resnet20", path, load_head=False, num_classes=3).output_shape == (None, 3)
+
+
+def test_a_body_without_a_head_takes_a_whole_files_weights(resnet):
+    path, original = resnet
+    model = kzoo.build("resnet20", path, load_head=False, num_classes=0)
+    assert model.output_shape == (None, 64)
+    source = weights_by_layer(original)
+    assert all(np.array_equal(a, b) for n, w in weights_by_layer(model).items() for a, b in zip(w, source[n], strict=True))
+
+
+def test_models_without_a_named_head_say_so():
+    with pytest.raises(ValueError, match="has no head that can be left out"):
+        kzoo.load_weights(kzoo.build("rnn"), "anything", load_head=False)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_first_convolution_is_adapted_as_timm_does(channels, tmp_path):
+    golden = safetensors.numpy.load_file(GOLDEN)
+    options = {"filters": (4, 5), "hidden_dim": 7}
+    kzoo.save_weights(kzoo.build("cnn", input_shape=(12, 8, 3), **options), tmp_path / "three.safetensors")
+    arrays = safetensors.numpy.load_file(tmp_path / "three.safetensors")
+    arrays["conv1.weight"] = golden["kernel"]
+    safetensors.numpy.save_file(arrays, tmp_path / "three.safetensors")
+    model = kzoo.build("cnn", tmp_path / "three.safetensors", input_shape=(12, 8, channels), **options)
+    kzoo.save_weights(model, tmp_path / "adapted.safetensors")
+    adapted = safetensors.numpy.load_file(tmp_path / "adapted.safetensors")
+    np.testing.assert_allclose(adapted.pop("conv1.weight"), golden[f"channels.{channels}"], rtol=1e-6)
+    assert all(np.array_equal(value, arrays[name]) for name, value in adapted.items())
+
+
+def test_a_grey_network_is_not_adapted_to_colours(tmp_path):
+    kzoo.save_weights(kzoo.build("mnist_cnn"), tmp_path / "grey.safetensors")
+    with pytest.raises(ValueError, match=r"mis-shaped: conv2d.weight \(32, 1, 3, 3\), wanted \(32, 3, 3, 3\)"):
+        kzoo.build("mnist_cnn", tmp_path / "grey.safetensors", input_shape=(28, 28, 3))
+
+
+def test_names_of_other_releases(tmp_path):
+    """torchvision's published DenseNet files say norm.1 where its modules say norm1."""
+    model = kzoo.build("densenet121", input_shape=(32, 32, 3), num_classes=4)
+    kzoo.save_weights(model, tmp_path / "ours.safetensors")
+    arrays = safetensors.numpy.load_file(tmp_path / "ours.safetensors")
+    old = {}
+    for name, value in arrays.items():
+        for part in ("norm", "conv"):
+            for number in "12":
+                if "denselayer" in name:
+                    name = name.replace(f"{part}{number}.", f"{part}.{number}.")
+        old[name] = value
+    assert old.keys() != arrays.keys()
+    safetensors.numpy.save_file(old, tmp_path / "old.safetensors")
+    again = kzoo.build("densenet121", tmp_path / "old.safetensors", input_shape=(32, 32, 3), num_classes=4)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
+
+
+def test_half_precision_files(resnet, tmp_path):
+    path, original = resnet
+    arrays = {name: value.astype("float16") for name, value in safetensors.numpy.load_file(path).items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "half.safetensors")
+    model = kzoo.build("resnet20", tmp_path / "half.safetensors")
+    for a, b in zip(model.get_weights(), original.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b.astype("float16").astype("float32"))
