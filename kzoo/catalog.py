@@ -166,5 +166,8 @@ def _check_value(model, key, value, default, least):
             raise TypeError(f"{model}: {key} must be {'an int' if is_count else 'a tuple of ints'}, got {value!r}")
         if any(item is not None and item < least for item in values):
             raise ValueError(f"{model}: {key} must be at least {least}, got {value!r}")
+    elif isinstance(default, float):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+            raise ValueError(f"{model}: {key} must be a number above 0, got {value!r}")
     elif isinstance(default, str) and not isinstance(value, str):
         raise TypeError(f"{model}: {key} must be a string, got {value!r}")

@@ -72,6 +72,13 @@ LAYOUTS = (
     ),
 )
 
+# last part of a layer's name -> rows, where the reference keeps bare parameters instead of a module
+BARE = {
+    "in_proj": ((("{}_weight",), "kernel", MATRIX), (("{}_bias",), "bias", IDENTITY)),
+    "class_token": ((("{}",), "embedding", IDENTITY),),
+    "pos_embedding": ((("{}",), "embeddings", (lambda array: array[0], lambda variable: (variable[None],))),),
+}
+
 
 class Slot:
     """One variable of a model with the names, shapes and layout of its tensors in the reference."""
@@ -91,7 +98,8 @@ def find_slots(model):
         if id(layer) in seen or not layer.weights:
             continue
         seen.add(id(layer))
-        rows = next((rows for kind, rows in LAYOUTS if isinstance(layer, kind)), None)
+        rows = BARE.get(layer.name.rpartition(".")[2])
+        rows = rows or next((rows for kind, rows in LAYOUTS if isinstance(layer, kind)), None)
         if rows is None:
             rows = [((variable.name,), index, IDENTITY) for index, variable in enumerate(layer.weights)]
         for suffixes, path, layout in rows:
@@ -108,5 +116,5 @@ def _tensor_name(layer_name, suffix):
     """`fc` + `weight` is `fc.weight`; `rnn.l0` + `weight_ih_{}` is `rnn.weight_ih_l0`."""
     if "{}" not in suffix:
         return f"{layer_name}.{suffix}"
-    module, _, leaf = layer_name.rpartition(".")
-    return f"{module}.{suffix.format(leaf)}"
+    module, dot, leaf = layer_name.rpartition(".")
+    return f"{module}{dot}{suffix.format(leaf)}"

@@ -110,6 +110,43 @@ ROWS = {
         "small": {"depths": (2, 1), "growth_rate": 3, "filters": 6, "input_shape": (21, 19, 3), "num_classes": 4},
         "golden": {},
     },
+    "googlenet": {
+        "counts": {"googlenet": 6_624_904, "googlenet_2014": 6_998_552},
+        "small": {"width_multiplier": 0.07, "input_shape": (33, 41, 3), "num_classes": 4},
+        "golden": {},  # of the following from torchvision: see test_inception_vit_recurrent_cnn.py
+    },
+    "inception_v3": {
+        "counts": {"inception_v3": 23_834_568},
+        "small": {"width_multiplier": 0.04, "dropout": 0.1, "input_shape": (75, 83, 3), "num_classes": 4},
+        "golden": {},
+    },
+    "vit": {
+        "counts": {
+            "vit_b_16": 86_567_656,
+            "vit_b_32": 88_224_232,
+            "vit_l_16": 304_326_632,
+            "vit_l_32": 306_535_400,
+            "vit_ti_16": 5_717_416,
+            "vit_s_16": 22_050_664,
+        },
+        "small": {
+            "patch_size": 4,
+            "num_layers": 2,
+            "hidden_dim": 16,
+            "num_heads": 2,
+            "intermediate_dim": 24,
+            "dropout": 0.1,
+            "input_shape": (12, 8, 3),
+            "num_classes": 4,
+        },
+        "golden": {},
+    },
+    "recurrent_cnn": {
+        # the paper: 1.86, 0.67 and 1.19 million
+        "counts": {"recurrent_cnn_160": 1_856_800, "recurrent_cnn_96": 671_712, "recurrent_cnn_128": 1_190_528},
+        "small": {"filters": 16, "num_steps": 2, "dropout": 0.1, "input_shape": (13, 11, 3), "num_classes": 4},
+        "golden": {},
+    },
 }
 VARIANTS = [(name, entry.architecture) for name, entry in catalog.entries().items() if entry.name == name]
 GOLDENS = [(name, overrides) for row in ROWS.values() for name, overrides in row["golden"].items()]

@@ -1,0 +1,50 @@
+"""What turns a sequence of patches into one a Transformer classifies, and one projection into query, key and value."""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ClassToken(layers.Layer):
+    """Puts one learned token before a sequence: (batch, length, hidden_dim) to (batch, length + 1, hidden_dim).
+
+    Devlin et al. 2018, https://arxiv.org/abs/1810.04805, section 3; the last layer's output at its place describes the
+    whole sequence.
+
+    Weight: `embedding` (1, 1, hidden_dim).
+    """
+
+    def build(self, input_shape):
+        self.embedding = self.add_weight((1, 1, input_shape[-1]), initializer="zeros", name="embedding")
+
+    def call(self, inputs):
+        batch, _, hidden_dim = ops.shape(inputs)
+        token = ops.broadcast_to(ops.convert_to_tensor(self.embedding), (batch, 1, hidden_dim))
+        return ops.concatenate([ops.cast(token, inputs.dtype), inputs], axis=1)
+
+    def compute_output_shape(self, input_shape):
+        batch, length, hidden_dim = input_shape
+        return (batch, None if length is None else length + 1, hidden_dim)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Split(layers.Layer):
+    """Splits the last axis, (..., num_parts * width), into a list of `num_parts` tensors (..., width); no weights.
+
+    Raises ValueError for a number of parts that is no int of at least 1 or does not divide the axis.
+    """
+
+    def __init__(self, num_parts, **kwargs):
+        super().__init__(**kwargs)
+        if type(num_parts) is not int or num_parts < 1:
+            raise ValueError(f"num_parts must be an int of at least 1, got {num_parts!r}")
+        self.num_parts = num_parts
+
+    def call(self, inputs):
+        return ops.split(inputs, self.num_parts, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        *others, size = input_shape
+        if size % self.num_parts:
+            raise ValueError(f"{self.name}: num_parts {self.num_parts} does not divide the last axis, {size}")
+        return [(*others, size // self.num_parts)] * self.num_parts

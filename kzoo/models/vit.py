@@ -1,0 +1,101 @@
+"""ViT: a Transformer over image patches, for image classification.
+
+Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929, figure 1 and table 1: pre-norm, exact GELU, a class token,
+learned positions. Tiny and small are the sizes of DeiT (Touvron et al. 2021, https://arxiv.org/abs/2012.12877, table
+1). Layer names follow torchvision's checkpoints; those of timm and DeiT are renamed when they are loaded.
+"""
+
+import keras
+from keras import layers
+
+from kzoo.layers import DotProductAttention, LearnedPositions
+from kzoo.layers.images import image_input, logits_or_features
+from kzoo.layers.tokens import ClassToken, Split
+
+TASK = "image_classification"
+VARIANTS = {
+    "vit_b_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
+    "vit_b_32": {"patch_size": 32, "num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
+    "vit_l_16": {"patch_size": 16, "num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
+    "vit_l_32": {"patch_size": 32, "num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
+    "vit_ti_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 192, "num_heads": 3, "intermediate_dim": 768},
+    "vit_s_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 384, "num_heads": 6, "intermediate_dim": 1536},
+}
+HEADLESS = True
+HEAD = ("heads.head",)
+# timm's names, and those of torchvision before 0.14 (`linear_1`)
+ALIASES = (
+    (r"^cls_token$", "class_token"),
+    (r"^pos_embed$", "encoder.pos_embedding"),
+    (r"^patch_embed\.proj\.", "conv_proj."),
+    (r"^blocks\.(\d+)\.", r"encoder.layers.encoder_layer_\1."),
+    (r"^norm\.", "encoder.ln."),
+    (r"^head\.", "heads.head."),
+    (r"(encoder_layer_\d+)\.norm([12])\.", r"\1.ln_\2."),
+    (r"(encoder_layer_\d+)\.attn\.qkv\.", r"\1.self_attention.in_proj_"),
+    (r"(encoder_layer_\d+)\.attn\.proj\.", r"\1.self_attention.out_proj."),
+    (r"(encoder_layer_\d+)\.mlp\.(fc1|linear_1)\.", r"\1.mlp.0."),
+    (r"(encoder_layer_\d+)\.mlp\.(fc2|linear_2)\.", r"\1.mlp.3."),
+)
+
+
+def norm(x, name):
+    """Layer normalisation with the references' epsilon."""
+    return layers.LayerNormalization(epsilon=1e-6, name=name)(x)
+
+
+def self_attention(x, num_heads, name):
+    """Multi-head self-attention whose query, key and value come from one projection, as torch stores them."""
+    hidden_dim = x.shape[-1]
+    projected = layers.Dense(3 * hidden_dim, name=f"{name}.in_proj")(x)
+    query, key, value = Split(3, name=f"{name}.split")(projected)
+    x = DotProductAttention(num_heads, name=name)(query, key, value)
+    return layers.Dense(hidden_dim, name=f"{name}.out_proj")(x)
+
+
+def encoder_layer(x, num_heads, intermediate_dim, dropout, name):
+    """Attention, then a two-layer network, each over normalised input and added to it: equations 2 and 3."""
+    y = self_attention(norm(x, f"{name}.ln_1"), num_heads, f"{name}.self_attention")
+    y = layers.Dropout(dropout, name=f"{name}.dropout")(y)
+    x = layers.Add(name=f"{name}.add")([x, y])
+    y = layers.Dense(intermediate_dim, name=f"{name}.mlp.0")(norm(x, f"{name}.ln_2"))
+    y = layers.Dropout(dropout, name=f"{name}.mlp.2")(layers.Activation("gelu", name=f"{name}.mlp.1")(y))
+    y = layers.Dropout(dropout, name=f"{name}.mlp.4")(layers.Dense(x.shape[-1], name=f"{name}.mlp.3")(y))
+    return layers.Add(name=name)([x, y])
+
+
+def build(
+    patch_size=16,
+    num_layers=12,
+    hidden_dim=768,
+    num_heads=12,
+    intermediate_dim=3072,
+    dropout=0.0,
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    name="vit_b_16",
+):
+    """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
+
+    `num_classes=0` returns the class token's features. Raises ValueError for an image that `patch_size` does not divide
+    or a hidden_dim that `num_heads` does not divide.
+    """
+    image = image_input(input_shape, patch_size, name)
+    height, width, _ = input_shape
+    if None in (height, width) or height % patch_size or width % patch_size:
+        raise ValueError(
+            f"{name}: the height and width of input_shape {tuple(input_shape)} must be known multiples of patch_size "
+            f"{patch_size}; resize the images or choose another patch_size"
+        )
+    num_patches = (height // patch_size) * (width // patch_size)
+    # lecun_normal is torchvision's truncated normal of variance 1 / fan_in
+    x = layers.Conv2D(hidden_dim, patch_size, patch_size, kernel_initializer="lecun_normal", name="conv_proj")(image)
+    x = layers.Reshape((num_patches, hidden_dim), name="patches")(x)
+    x = ClassToken(name="class_token")(x)
+    x = LearnedPositions(num_patches + 1, keras.initializers.RandomNormal(stddev=0.02), name="encoder.pos_embedding")(x)
+    x = layers.Dropout(dropout, name="encoder.dropout")(x)
+    for index in range(num_layers):
+        x = encoder_layer(x, num_heads, intermediate_dim, dropout, f"encoder.layers.encoder_layer_{index}")
+    x = norm(x, "encoder.ln")
+    x = layers.Flatten(name="class_features")(layers.Cropping1D((0, num_patches), name="class_position")(x))
+    return keras.Model(image, logits_or_features(x, num_classes, "heads.head"), name=name)
