@@ -67,7 +67,7 @@ def against_unigrams(model, data):
 
 
 SMALL_TRANSFORMER = {
-    "vocabulary_size": 4000,
+    "vocabulary_size": 2000,
     "num_layers": 2,
     "hidden_dim": 128,
     "num_heads": 4,
@@ -95,7 +95,7 @@ RECIPES = {
     },
     "bible": {
         "model": "transformer_tiny", "overrides": SMALL_TRANSFORMER, "data": "bible_en_es", "seeds": 1,
-        "fit": {"epochs": 4, "warmup_steps": 800},
+        "fit": {"epochs": 3, "warmup_steps": 800}, "load": {"max_length": 64},
         "measure": against_unigrams,
         "must": lambda mean: mean["validation_cross_entropy"] < 0.7 * mean["unigram_cross_entropy"],
     },
@@ -115,7 +115,7 @@ def run(name, num_seeds, epochs):
         keras.utils.set_random_seed(seed)
         model = kzoo.build(recipe["model"], **recipe.get("overrides", {}))
         options = {key: choices[key] for key in ("batch_size", "augment") if key in choices}
-        data = kzoo.data.load(recipe["data"], model, seed=seed, **options)
+        data = kzoo.data.load(recipe["data"], model, seed=seed, **options, **recipe.get("load", {}))
         begin = time.perf_counter()
         kzoo.fit(model, data, seed=seed, **choices)
         minutes.append((time.perf_counter() - begin) / 60)
