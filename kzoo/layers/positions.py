@@ -184,6 +184,10 @@ class LearnedPositions(layers.Layer):
         self.check_length(input_shape[1])
         return input_shape
 
+    def get_config(self):
+        initializer = keras.initializers.serialize(self.embeddings_initializer)
+        return {**super().get_config(), "max_length": self.max_length, "embeddings_initializer": initializer}
+
     def check_length(self, length):
         """ValueError for a length above the table's; None is a length that is not known yet."""
         if length is not None and length > self.max_length:
