@@ -71,6 +71,15 @@ def test_names_and_shapes_are_the_references(name):
         assert digest(reference_shapes(kzoo.build(name))) == SHAPES[name]
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet20", "vgg11_bn", "densenet121"])
+def test_batch_norm_has_torchs_constants(name):
+    """An epsilon slightly off hides in the outputs, the momentum shows in training only."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = kzoo.build(name)
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    assert {(norm.epsilon, norm.momentum) for norm in norms} == {(1e-5, 0.9)}
+
+
 def test_every_variant_is_compared():
     architectures = ("alexnet", "vgg", "resnet", "densenet")
     assert set(SHAPES) == {name for architecture in architectures for name in kzoo.list_models(f"{architecture}*")}
