@@ -85,7 +85,8 @@ RECIPES = {
         "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 95.0,
     },
     "digits_augmented": {
-        "model": "mnist_cnn", "data": "digits", "fit": {"epochs": 30, "augment": True, "schedule": "cosine"}, "seeds": 3,
+        "model": "mnist_cnn", "data": "digits", "seeds": 3,
+        "fit": {"epochs": 30, "augment": True, "schedule": "cosine"},
         "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 97.0,
     },
     "reverse_digits": {

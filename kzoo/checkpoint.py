@@ -41,9 +41,9 @@ def save_weights(model, path):
 def load_weights(model, weights, load_head=True):
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
-    Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says of
-    the images they were trained on becomes `model.preprocessing`. A first convolution over another number
-    of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
+    Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
+    of the images they were trained on becomes `model.preprocessing`. A first convolution over another number of
+    channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
     size.
 
     Args:

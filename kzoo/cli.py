@@ -99,7 +99,9 @@ def _open(source, overrides=(), weights=None, dtype=None):
 
     if is_folder:
         if overrides:
-            raise click.UsageError("--set builds a model from the catalogue; a folder says itself how its model is built")
+            raise click.UsageError(
+                "--set builds a model from the catalogue; a folder says itself how its model is built"
+            )
         return checkpoint.load(source, dtype), checkpoint.read_description(source)
     return catalog.build(source, weights=weights, dtype=dtype, **_settings(overrides)), {}
 
@@ -127,7 +129,9 @@ def _options(*options):
     return decorate
 
 
-set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A keyword of the model's build.")
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A keyword of the model's build."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 model_options = _options(
     set_option,
@@ -167,7 +171,13 @@ def list_command(pattern, task, max_params, as_json):
     entries = [catalog.find(name) for name in names]
     if as_json:
         rows = [
-            {"name": e.name, "architecture": e.architecture, "task": e.task, "summary": e.summary, **figures.get(e.name, {})}
+            {
+                "name": e.name,
+                "architecture": e.architecture,
+                "task": e.task,
+                "summary": e.summary,
+                **figures.get(e.name, {}),
+            }
             for e in entries
         ]
         return _print_json(rows)
@@ -313,9 +323,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     )  # fmt: skip
     for note in data.notes:
         click.echo(note, err=True)
-    run = fit(
-        model, data, folder, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **options
-    )
+    run = fit(model, data, folder, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **options)
     click.echo(run.message)
     if data.test is not None:
         numbers = inference.evaluate(model, data)
@@ -325,7 +333,9 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
 
 
 def _line(numbers):
-    return "  ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in numbers.items())
+    return "  ".join(
+        f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in numbers.items()
+    )
 
 
 @cli.command()

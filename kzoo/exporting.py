@@ -22,9 +22,9 @@ HALF_TOLERANCE = 2e-2
 def export(model, path, format="saved_model", overwrite=False):
     """Exports a model for servers that have neither kzoo nor Keras, and proves the export equal to the model.
 
-    The SavedModel's signature `serve` (also `serving_default`) takes the model's inputs with any batch size and gives its
-    outputs. Image classifiers also get `serve_images`: uint8 images (batch, height, width, channels) of any size in,
-    `probabilities` (batch, num_classes) and `label` (batch,) out.
+    The SavedModel's signature `serve` (also `serving_default`) takes the model's inputs with any batch size and gives
+    its outputs. Image classifiers also get `serve_images`: uint8 images (batch, height, width, channels) of any size,
+    to `probabilities` (batch, num_classes) and `label` (batch,).
 
     Args:
         path: folder to create; it must be absent or empty unless `overwrite`.
@@ -128,7 +128,9 @@ def _compare(model, folder):
 
 def _worst(signature, got, wanted, batch_size, tolerance, difference, scale):
     if got.shape != wanted.shape:
-        raise ValueError(f"export: {signature} gives shape {got.shape} at batch size {batch_size}, wanted {wanted.shape}")
+        raise ValueError(
+            f"export: {signature} gives shape {got.shape} at batch size {batch_size}, wanted {wanted.shape}"
+        )
     largest = float(np.max(np.abs(got.astype("float64") - wanted)))
     size = float(np.max(np.abs(wanted)))
     if not largest <= tolerance * max(size, 1e-6):

@@ -75,8 +75,12 @@ def strides(model):
     Raises ValueError if the input's height or width is not known.
     """
     height, width = model.inputs[0].shape[1:3]
-    outputs = model.output if isinstance(model.output, dict) else dict(zip(model.output_names, model.outputs, strict=True))
+    outputs = (
+        model.output if isinstance(model.output, dict) else dict(zip(model.output_names, model.outputs, strict=True))
+    )
     if None in (height, width) or any(len(tensor.shape) != 4 for tensor in outputs.values()):
-        raise ValueError(f"{model.name}: strides need a known image size and taps that are images; "
-                         f"got input {model.inputs[0].shape}, outputs {[t.shape for t in outputs.values()]}")  # fmt: skip
+        raise ValueError(
+            f"{model.name}: strides need a known image size and taps that are images; got input "
+            f"{model.inputs[0].shape}, outputs {[tensor.shape for tensor in outputs.values()]}"
+        )
     return {name: (round(height / t.shape[1]), round(width / t.shape[2])) for name, t in outputs.items()}

@@ -13,9 +13,9 @@ def evaluate(model, data=None, split="test", batch_size=64):
 
     Args:
         data: a `kzoo.data.Data`, the name of a data set, or None for the task's default.
-        split: "train" (unshuffled order does not matter here), "validation" or "test".
+        split: "train", "validation" or "test".
 
-    Returns a dict: loss, the task's metrics, `num_examples`, `seconds`. Raises ValueError if the data has no such split.
+    Returns a dict: loss, the task's metrics, `num_examples`, `seconds`. Raises ValueError if there is no such split.
     """
     from kzoo.data import load
 

@@ -92,7 +92,7 @@ class Slot:
 
 
 def find_slots(model):
-    """All weights of a flat model in graph order; a layer that the table does not know keeps its own names and layout."""
+    """All weights of a flat model in graph order; a layer that the table does not know keeps its names and layout."""
     slots, seen = [], set()
     for layer in model.layers:
         if id(layer) in seen or not layer.weights:

@@ -45,12 +45,37 @@ COUNTERS = (
     (DotProductAttention, _attention),
 )
 # Element by element, by look-up or by rearrangement: no products of matrices, hence none by the field's convention.
-FREE = (
-    "Activation AdaptiveAveragePooling2D Add AveragePooling2D BatchNormalization ClassToken Concatenate Cropping1D "
-    "Dropout Embedding Flatten GlobalAveragePooling2D GlobalMaxPooling2D InputLayer LayerNormalization "
-    "LearnedPositions LocalResponseNormalization MaxPooling2D Multiply Permute ReLU RelativePositionBias Rescaling "
-    "Reshape RotaryPositions SinusoidalPositions Softmax Split ZeroPadding2D"
-).split()
+FREE = [
+    "Activation",
+    "AdaptiveAveragePooling2D",
+    "Add",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "ClassToken",
+    "Concatenate",
+    "Cropping1D",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "InputLayer",
+    "LayerNormalization",
+    "LearnedPositions",
+    "LocalResponseNormalization",
+    "MaxPooling2D",
+    "Multiply",
+    "Permute",
+    "ReLU",
+    "RelativePositionBias",
+    "Rescaling",
+    "Reshape",
+    "RotaryPositions",
+    "SinusoidalPositions",
+    "Softmax",
+    "Split",
+    "ZeroPadding2D",
+]
 
 
 def measure(model, length=DEFAULT_LENGTH):
@@ -59,9 +84,9 @@ def measure(model, length=DEFAULT_LENGTH):
     Args:
         length: what unknown dimensions (sequence lengths) are taken to be.
 
-    Returns a dict: `parameters` (trainable), `non_trainable_parameters`, `macs` (multiply-accumulates of matrix products
-    and convolutions, biases and element-wise work left out), `activation_bytes` (every layer's output, which is what
-    training keeps) and `uncounted` (names of operations that no rule knows; their MACs are missing from `macs`).
+    Returns a dict: `parameters` (trainable), `non_trainable_parameters`, `macs` (multiply-accumulates of matrix
+    products and convolutions, biases and element-wise work left out), `activation_bytes` (every layer's output, which
+    is what training keeps) and `uncounted` (names of operations that no rule knows; their MACs are missing).
     """
     macs, activation_bytes, uncounted = 0, 0, set()
     for call in graph.calls(model, length):
@@ -99,8 +124,8 @@ def info(name, /, length=DEFAULT_LENGTH, **overrides):
         length: the sequence length to count at, where the model leaves it open.
         **overrides: as for `kzoo.build`.
 
-    Returns a dict: name, architecture, task, summary, paper, inputs and outputs {name: {shape, dtype}}, and the counts of
-    `measure` per example. Raises what `kzoo.build` raises.
+    Returns a dict: name, architecture, task, summary, paper, inputs and outputs {name: {shape, dtype}}, and the counts
+    of `measure` per example. Raises what `kzoo.build` raises.
     """
     entry = catalog.find(name)
     if not isinstance(length, int) or length < 1:

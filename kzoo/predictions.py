@@ -58,7 +58,8 @@ def _classes(probabilities, class_names, top):
     return [
         {
             "classes": [
-                {"class": _name(index, class_names), "probability": float(row[index])} for index in np.argsort(-row)[:top]
+                {"class": _name(index, class_names), "probability": float(row[index])}
+                for index in np.argsort(-row)[:top]
             ]
         }
         for row in probabilities

@@ -46,9 +46,7 @@ class Preprocessing:
     def constants(self, num_channels):
         """(mean, std) for images of so many channels; their averages where the numbers of channels differ."""
         pair = (self.mean, self.std)
-        return tuple(
-            values if len(values) in (1, num_channels) else (sum(values) / len(values),) for values in pair
-        )
+        return tuple(values if len(values) in (1, num_channels) else (sum(values) / len(values),) for values in pair)
 
 
 def read_beside(file):

@@ -11,8 +11,8 @@ from keras import ops
 class SparseCrossEntropy(keras.losses.Loss):
     """Cross-entropy between integer labels and logits or probabilities, averaged over the weights' sum.
 
-    With `label_smoothing` e the target is 1 - e on the label plus e spread evenly over all classes (Szegedy et al. 2016,
-    section 7). Labels (..., ) int, predictions (..., num_classes); computed in float32.
+    With `label_smoothing` e the target is 1 - e on the label plus e spread evenly over all classes (Szegedy et al.
+    2016, section 7). Labels (..., ) int, predictions (..., num_classes); computed in float32.
     """
 
     def __init__(self, from_logits=True, label_smoothing=0.0, name="cross_entropy"):

@@ -129,9 +129,14 @@ def _refuse_other_kinds(path):
     kinds = {
         "empty, so not weights": size == 0,
         "a git-lfs pointer, not weights; run `git lfs pull`": start.startswith(b"version https://git-lfs"),
-        "an HTML page, not weights; download the file itself": start.lstrip()[:15].lower().startswith((b"<!doctype", b"<html")),
-        "a torch or zip file; kzoo opens no pickles: save it with safetensors.torch.save_file": start.startswith(b"PK\x03\x04"),
-        "a pickle; kzoo opens no pickles: save it with safetensors.torch.save_file": start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "an HTML page, not weights; download the file itself": start.lstrip()[:15]
+        .lower()
+        .startswith((b"<!doctype", b"<html")),
+        "a torch or zip file; kzoo opens no pickles: save it with safetensors.torch.save_file": start.startswith(
+            b"PK\x03\x04"
+        ),
+        "a pickle; kzoo opens no pickles: save it with safetensors.torch.save_file": start[:2]
+        in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
         "an HDF5 file; load it in Keras and write it with kzoo.save_weights": start.startswith(b"\x89HDF"),
     }
     for kind, found in kinds.items():

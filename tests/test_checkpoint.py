@@ -90,12 +90,15 @@ def header(entries, length=None, data=b""):
     return (length or len(text)).to_bytes(8, "little") + text + data
 
 
+PAIR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
 @pytest.mark.parametrize(
     "content",
     [
         header({}, length=100_000_001),
         header({}, length=2**63),
-        header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}, data=bytes(12)),
+        header({"a": PAIR, "b": {**PAIR, "data_offsets": [4, 12]}}, data=bytes(12)),
         header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}, data=bytes(12)),
         header({"a": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 8]}}, data=bytes(8)),
         header({"a": {"dtype": "X99", "shape": [2], "data_offsets": [0, 8]}}, data=bytes(8)),
@@ -103,7 +106,8 @@ def header(entries, length=None, data=b""):
         header([1, 2, 3]),
         b"[" * 100_000,
     ],
-    ids=["header too long", "length overflows", "overlap", "hole", "shape overflows", "unknown dtype", "shape bomb", "not a dict", "nested"],
+    ids=["header too long", "length overflows", "overlap", "hole", "shape overflows", "unknown dtype", "shape bomb",
+         "not a dict", "nested"],
 )  # fmt: skip
 def test_malformed_headers(content, model, tmp_path):
     path = tmp_path / "weights.safetensors"

@@ -129,7 +129,11 @@ def test_files_that_are_no_images(run_here, tmp_path):
     broken.write_bytes(b"\x89PNG\r\n\x1a\n broken")
     pickled = tmp_path / "pickled.npy"
     np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    for path, words in ((broken, "broken.png is not an image"), (pickled, "cannot be read safely"), (tmp_path / "x", "no file")):
+    for path, words in (
+        (broken, "broken.png is not an image"),
+        (pickled, "cannot be read safely"),
+        (tmp_path / "x", "no file"),
+    ):
         status, out, err = run_here("predict", "mnist_cnn", path)
         assert (status, out) == (2, "") and err.count("\n") == 1
         words_found = [word for word in words.split() if word in err]

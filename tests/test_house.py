@@ -60,7 +60,9 @@ def test_directions(path):
     assert others <= ALLOWED[room(path)]
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if room(path) in ("models", "layers")], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if room(path) in ("models", "layers")], ids=lambda path: path.stem
+)
 def test_models_and_layers_use_keras_ops_only(path):
     assert not {name.split(".")[0] for name in imports(path)} & {"tensorflow", "torch", "jax"}
 

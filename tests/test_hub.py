@@ -48,11 +48,15 @@ def test_several_files_load_as_one(model, sharded):
 
 def test_a_missing_shard_is_named(model, sharded):
     (sharded / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"lacks 1 of the 2 files of its index: \['model-00002-of-00002.safetensors'\]"):
+    with pytest.raises(
+        ValueError, match=r"lacks 1 of the 2 files of its index: \['model-00002-of-00002.safetensors'\]"
+    ):
         kzoo.load_weights(model, sharded)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"weight_map": 3}', '{"weight_map": {"a": "../../etc/passwd"}}', '{"weight_map": {"a": 3}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"weight_map": 3}', '{"weight_map": {"a": "../../etc/passwd"}}', '{"weight_map": {"a": 3}}']
+)
 def test_a_damaged_index(text, model, sharded):
     (sharded / "model.safetensors.index.json").write_text(text)
     with pytest.raises(ValueError, match=r"index\.json"):
@@ -90,11 +94,16 @@ def load_in_child(address, **environment):
     """Loads an address in a fresh process (the hub's library reads its settings once) and prints a weight's sum."""
     code = (
         "import sys, kzoo\n"
-        "try: print(sum(float(abs(w).sum()) for w in kzoo.build('rnn', sys.argv[1], units=3, num_features=2).get_weights()))\n"
-        "except ValueError as error: print('ValueError:', error)"
+        "try: model = kzoo.build('rnn', sys.argv[1], units=3, num_features=2)\n"
+        "except ValueError as error: print('ValueError:', error)\n"
+        "else: print(sum(float(abs(weight).sum()) for weight in model.get_weights()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, address], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+        [sys.executable, "-c", code, address],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -1,6 +1,6 @@
 """GoogLeNet, Inception v3, ViT and the recurrent CNN against the published implementations, and the layers of ViT.
 
-The golden files come from scripts/golden/torchvision_inception_vit.py; weights and images are drawn alike here and there.
+The golden files come from scripts/golden/torchvision_inception_vit.py; weights and images are drawn alike there.
 """
 
 import json

@@ -47,7 +47,9 @@ def test_a_body_without_a_head_takes_a_whole_files_weights(resnet):
     model = kzoo.build("resnet20", path, load_head=False, num_classes=0)
     assert model.output_shape == (None, 64)
     source = weights_by_layer(original)
-    assert all(np.array_equal(a, b) for n, w in weights_by_layer(model).items() for a, b in zip(w, source[n], strict=True))
+    assert all(
+        np.array_equal(a, b) for n, w in weights_by_layer(model).items() for a, b in zip(w, source[n], strict=True)
+    )
 
 
 def test_models_without_a_named_head_say_so():

@@ -96,7 +96,8 @@ def test_resizing_agrees_with_pillow():
         (
             "config.json",
             {"architecture": "resnet50", "pretrained_cfg": {
-                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "crop_pct": 0.875, "interpolation": "bicubic"}},
+                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "crop_pct": 0.875,
+                "interpolation": "bicubic"}},
             IMAGENET,
         ),
         (

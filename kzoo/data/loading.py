@@ -108,7 +108,15 @@ def load(
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
-    options = Options(batch_size, seed, augment, validation_fraction, num_examples, _preprocessing(model, preprocessing), drop_remainder)
+    options = Options(
+        batch_size,
+        seed,
+        augment,
+        validation_fraction,
+        num_examples,
+        _preprocessing(model, preprocessing),
+        drop_remainder,
+    )
     translation = checks.task(model) == "translation"
     if name == "synthetic":
         batches = {
@@ -268,7 +276,10 @@ def _fit_inputs(label, model, x, options, fitted, largest):
     if x.dtype.kind == "f":
         x = x.astype(np.float32)
     if not fitted and 4 * largest * math.prod(shape) <= MEMORY_LIMIT:
-        pieces = [images.resize(tf.constant(x[i : i + 1024]), shape, options.preprocessing).numpy() for i in range(0, len(x), 1024)]
+        pieces = [
+            images.resize(tf.constant(x[i : i + 1024]), shape, options.preprocessing).numpy()
+            for i in range(0, len(x), 1024)
+        ]
         x, fitted = (np.concatenate(pieces) if pieces else x), True
     return x, _image_finish(model, wanted, None if fitted else shape, options), _draw(options, shape)
 

@@ -99,9 +99,7 @@ class Loop:
         if events:
             events.write(row)
         if state.finished:
-            reports.draw_curves(
-                self.folder / "curve.png", state.history, f"{self.model.kzoo.name} on {self.data.name}"
-            )
+            reports.draw_curves(self.folder / "curve.png", state.history, f"{self.model.kzoo.name} on {self.data.name}")
         self.save()
 
     def save(self, step=0):

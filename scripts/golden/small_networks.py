@@ -131,7 +131,7 @@ def write(name, tensors, metadata):
 
 
 def check_back(folder):
-    """Loads kzoo's files strictly: SystemExit if a tensor is missing, left over or mis-shaped, or the output differs."""
+    """Loads kzoo's files strictly: SystemExit if a tensor is missing or left over, or an output differs."""
     import safetensors.torch
 
     for name, (module, x) in torch_references().items():
