@@ -139,10 +139,11 @@ model_options = _options(
     click.option("--dtype", metavar="POLICY", help="Keras dtype policy, such as mixed_bfloat16."),
 )
 data_options = _options(
-    click.option("--data", "data_name", metavar="NAME", help="Data set; the task's default if left out."),
+    click.option("--data", "data_name", metavar="NAME|FOLDER", help="Data set, or a folder of class folders of images."),
     click.option("--data-dir", metavar="FOLDER", help="Where prepared data lies (else TFDS_DATA_DIR)."),
     click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them."),
     click.option("--download", is_flag=True, default=None, help="Download the data set if it is not prepared."),
+    click.option("--skip-bad", is_flag=True, default=None, help="Leave out a folder's files that are no images."),
     click.option("--tokenizer", metavar="KIND|PATH", help="characters, words, subwords, or a tokenizer.json."),
     click.option("--max-length", type=int, help="Tokens that a text is cut to."),
 )
@@ -257,6 +258,8 @@ recipe_options = _options(
     click.option("--clip-norm", type=float, help="Largest global norm of the gradient."),
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop so long after the best validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
+    click.option("--train-from", metavar="STAGE", help="Freeze what comes before this layer or stage."),
+    click.option("--augment-recipe", metavar="NAME", help="digits (as --augment), small_images, photos, photos_strong."),
     click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
     click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
@@ -283,7 +286,9 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     from kzoo import atomic, catalog
 
     options = {key: value for key, value in options.items() if value is not None}
-    data_keys = ("data_dir", "manual_dir", "download", "tokenizer", "max_length")
+    if "augment_recipe" in options:
+        options["augment"] = options.pop("augment_recipe")
+    data_keys = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length")
     data_choices = {key: options.pop(key) for key in data_keys if key in options}
     settings = _settings(overrides)
     if name is None and not (resume and run_folder):
@@ -298,6 +303,8 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         options = {**then["recipe"], **options}
         if (folder / "tokenizer.json").is_file():
             data_choices.setdefault("tokenizer", folder / "tokenizer.json")
+        if then["data"].get("skip_bad"):
+            data_choices.setdefault("skip_bad", True)
         if "max_length" in then["data"]:
             data_choices.setdefault("max_length", then["data"]["max_length"])
     elif resume and run_folder and name is None:
@@ -416,3 +423,39 @@ def export(source, path, overrides, weights, dtype, format_name, overwrite, as_j
         f"reloaded and compared at batch sizes {report['batch_sizes']}: largest difference "
         f"{report['max_difference']:.2g} on outputs up to {report['scale']:.2g}"
     )
+
+
+@cli.command("show-data")
+@click.argument("name")
+@click.argument("path", metavar="OUTPUT.png")
+@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; their own size if left out.")
+@set_option
+@click.option("--augment", is_flag=True, help="The default augmentation of kzoo train.")
+@click.option("--augment-recipe", metavar="NAME", help="digits (as --augment), small_images, photos, photos_strong.")
+@click.option("--epochs", type=click.IntRange(1), default=2, show_default=True, help="How many epochs to show.")
+@click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many examples to show.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation.")
+@click.option("--data-dir", metavar="FOLDER", help="Where prepared data lies (else TFDS_DATA_DIR).")
+@click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them.")
+@click.option("--download", is_flag=True, help="Download the data set if it is not prepared.")
+@click.option("--skip-bad", is_flag=True, help="Leave out a folder's files that are no images.")
+def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs, count, seed, skip_bad, **places):
+    """Draw training images before and after augmentation, one row an example, as a PNG.
+
+    NAME is a data set or a folder of class folders of images.
+    """
+    from kzoo import catalog
+
+    if overrides and not model_name:
+        raise click.UsageError("--set builds a model; name it with --model")
+    if model_name:
+        catalog.find(model_name)
+    _keras()
+    from kzoo.data import load, sheet
+
+    model = catalog.build(model_name, **_settings(overrides)) if model_name else sheet.canvas(name, **places)
+    data = load(name, model, seed=seed, augment=augment_recipe or augment, skip_bad=skip_bad, **places)
+    for note in data.notes:
+        click.echo(note, err=True)
+    sheet.draw(path, data, epochs, count)
+    click.echo(f"wrote {path}")

@@ -69,6 +69,14 @@ def find_tap(model, tap):
     return (exact or layers)[-1]
 
 
+def layers_before(model, tap):
+    """The layers that come before a named layer or stage in the graph's order; ValueError with the nearest names."""
+    find_tap(model, tap)
+    names = [layer.name for layer in model.layers]
+    first = next(index for index, name in enumerate(names) if name == tap or name.startswith(f"{tap}."))
+    return model.layers[:first]
+
+
 def strides(model):
     """How many input pixels one step of each tap stands for: {tap: (vertical, horizontal)}.
 

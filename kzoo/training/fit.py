@@ -7,7 +7,7 @@ import shutil
 
 import keras
 
-from kzoo import atomic, checkpoint, tasks
+from kzoo import atomic, checkpoint, graph, tasks
 from kzoo.training import backup
 from kzoo.training.loop import Loop
 from kzoo.training.recipe import make_optimizer, make_recipe
@@ -39,7 +39,7 @@ def fit(
 
     Args:
         model: a model of `kzoo.build`; compiled here.
-        data: a `kzoo.data.Data`, the name of a data set, or None for the task's default.
+        data: a `kzoo.data.Data`, the name of a data set, a pair of arrays (x, y), or None for the task's default.
         run_folder: where weights, full-state backups, history, curves and events go; None writes nothing.
         resume: continue the run in `run_folder` from its last backup; weights come out bit for bit as if it had never
             stopped. In a folder that does not exist or is empty, start.
@@ -58,6 +58,8 @@ def fit(
     _seed(recipe)
     data = _load_data(model, data, recipe, task)
     folder = _check_folder(run_folder, resume, overwrite)
+    model.preprocessing = data.preprocessing  # travels with the weights from here on
+    _freeze(model, recipe.train_from)
     _compile(model, recipe, data)
     if folder and overwrite:  # only now that nothing speaks against the new run
         shutil.rmtree(folder)
@@ -81,7 +83,7 @@ def fit(
 
 def _defaults(task, data, choices):
     """The task's recipe with what loaded data has already settled; ValueError where a choice says otherwise."""
-    if data is None or isinstance(data, str):
+    if data is None or isinstance(data, str | tuple):
         return task.recipe
     if data.train is None:
         raise ValueError(f"no training examples: data set {data.name} has no training split")
@@ -104,11 +106,16 @@ def _seed(recipe):
 
 
 def _load_data(model, data, recipe, task):
-    if data is None or isinstance(data, str):
-        from kzoo.data import load
+    if data is None or isinstance(data, str | tuple):
+        from kzoo.data import from_arrays, load
 
-        name = data or task.default_data
-        data = load(name, model, batch_size=recipe.batch_size, seed=recipe.seed, augment=recipe.augment)
+        options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
+        if isinstance(data, tuple):
+            if len(data) != 2:
+                raise ValueError(f"a pair (x, y) of arrays is wanted, got a tuple of {len(data)}")
+            data = from_arrays(*data, model, **options)
+        else:
+            data = load(data or task.default_data, model, **options)
     if recipe.early_stopping and data.validation is None:
         raise ValueError(f"early_stopping needs validation data, and {data.name} has none")
     return data
@@ -133,6 +140,17 @@ def _check_folder(run_folder, resume, overwrite):
         raise ValueError(f"{folder} is not empty and holds no training run (no {RUN_FILE}); name another folder")
     atomic.require_writable(folder)
     return folder
+
+
+def _freeze(model, train_from):
+    """Makes what comes before `train_from` untrainable; Keras then also runs its batch norms in inference mode."""
+    if train_from is None:
+        return
+    frozen = graph.layers_before(model, train_from)
+    for layer in model.layers:
+        layer.trainable = layer not in frozen
+    if not model.trainable_variables:
+        raise ValueError(f"train_from={train_from!r} leaves nothing to train in {model.name}")
 
 
 def _compile(model, recipe, data):

@@ -42,6 +42,7 @@ class Recipe:
     label_smoothing: share of the target spread over all classes.
     clip_norm: largest global norm of the gradient, or None.
     early_stopping: stop after so many epochs without a lower validation loss and keep the best epoch's weights.
+    train_from: name of a layer or stage; what comes before it keeps its weights, batch norms their statistics.
     augment: random changes to the training inputs, new in every epoch.
     seed: of order and augmentation; `kzoo train` builds the model with it too, so that weights and dropout repeat.
     backup_steps: also save the full state every so many steps; it is always saved after every epoch.
@@ -64,6 +65,7 @@ class Recipe:
     clip_norm: float | None = None
     early_stopping: int | None = None
     augment: bool = False
+    train_from: str | None = None
     seed: int = 0
     backup_steps: int | None = None
     steps_per_execution: int | None = None
@@ -89,6 +91,10 @@ CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": SCHEDULES}
 
 def _check(name, value, kind):
     if value is None and "None" in str(kind):
+        return
+    if name == "train_from":
+        if not isinstance(value, str):
+            raise TypeError(f"train_from must be the name of a layer or stage, got {value!r}")
         return
     if kind is bool or isinstance(value, bool):
         if kind is not bool or not isinstance(value, bool):
