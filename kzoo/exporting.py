@@ -114,7 +114,8 @@ def _compare(model, folder):
     tolerance = HALF_TOLERANCE if half else TOLERANCE
     difference, scale = 0.0, 0.0
     for seed, batch_size in enumerate(BATCH_SIZES):
-        x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=9 + 4 * seed)
+        open_size = (96 if _takes_images(model) else 9) + 4 * seed  # of heights, widths and lengths left open
+        x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=open_size)
         wanted = keras.ops.convert_to_numpy(model(x, training=False))
         got = np.asarray(loaded.serve(keras.tree.map_structure(tf.constant, x)))
         difference, scale = _worst("serve", got, wanted, batch_size, tolerance, difference, scale)

@@ -76,6 +76,12 @@ def test_raw_images_of_any_size(tmp_path):
     assert loaded.serve_images(pixels[:, :7, :5])["probabilities"].shape == (2, 10)
 
 
+def test_images_of_open_size(tmp_path):
+    report = kzoo.export(kzoo.build("resnet20", input_shape=(None, None, 3)), tmp_path / "served")
+    assert report["max_difference"] <= 1e-5 * report["scale"]
+    assert report["signatures"]["serve"]["inputs"] == {"image": "float32 (None, None, None, 3)"}
+
+
 def test_half_precision_is_compared_too(tmp_path):
     report = kzoo.export(kzoo.build("mnist_cnn", dtype="mixed_bfloat16", **SMALL["mnist_cnn"]), tmp_path / "served")
     assert report["tolerance"] == exporting.HALF_TOLERANCE
