@@ -11,6 +11,7 @@ ROOMS = {
     "Data": "loading",
     "Split": "splits",
     "Augmentation": "augmentation",
+    "RECIPES": "augmentation",
     "Tokenizer": "tokenizers",
     "check_inputs": "checks",
     "check_labels": "checks",

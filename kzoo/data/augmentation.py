@@ -5,38 +5,113 @@ import math
 
 import tensorflow as tf
 
+from kzoo.data import effects
+from kzoo.data.effects import move
+
+# RandAugment's operations (Cubuk et al. 2020, section 3). The first eight are part of the transform and of the colours.
+OPERATIONS = (
+    "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "contrast", "colour",
+    "identity", "autocontrast", "equalize", "solarize", "posterize", "sharpness",
+)  # fmt: skip
+FIRST_OF_PIXELS = OPERATIONS.index("identity")
+LARGEST_MAGNITUDE = 30
+LIMITS = {
+    "shift": 0.5, "rotation": 180, "zoom": 0.9, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.5,
+    "magnitude": LARGEST_MAGNITUDE, "num_operations": 8, "erase": 1, "mixup": 100, "cutmix": 100,
+}  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far images are moved at random; each is the largest change either way, drawn uniformly.
+    """How images are changed at random; amounts are the largest change either way, drawn uniformly.
 
     Args:
         shift: fraction of height and width; the default is 2 pixels of 28.
         rotation: degrees.
         zoom: fraction of the size.
         flip: mirror half of the images left to right (not for digits or letters).
+        whole_pixels: shift by whole pixels, which blurs nothing (pad and crop, with the edges repeated).
+        crop: the smallest and the largest share of the area that a random crop keeps, or None; the crop is then resized
+            to the whole (Szegedy et al. 2015, section 6). A side that would be longer than the image's is cut to it.
+        aspect: narrowest and widest crop, as width by height.
+        brightness, contrast, saturation: share by which each grows or shrinks.
+        hue: fraction of a full turn of the colour circle.
+        num_operations, magnitude: RandAugment: how many of its 14 operations an image gets, and their strength, 0..30.
+        erase: how many of the images lose a box of 2 to 33 % of their area.
+        mixup, cutmix: alpha of the beta distribution from which an example's share is drawn, 0 for never; with both,
+            each example gets one of them. Targets become float32 (batch, num_classes).
     """
 
     shift: float = 2 / 28
     rotation: float = 10.0
     zoom: float = 0.1
     flip: bool = False
+    whole_pixels: bool = False
+    crop: tuple | None = None
+    aspect: tuple = (3 / 4, 4 / 3)
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    num_operations: int = 0
+    magnitude: float = 9.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self):
-        for name, limit in (("shift", 0.5), ("rotation", 180), ("zoom", 0.9)):
-            if not 0 <= getattr(self, name) <= limit:
-                raise ValueError(f"augmentation {name} must be from 0 to {limit}, got {getattr(self, name)!r}")
+        for name, limit in LIMITS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= limit:
+                raise ValueError(f"augmentation {name} must be from 0 to {limit}, got {value!r}")
+        if not isinstance(self.num_operations, int):
+            raise ValueError(f"augmentation num_operations must be an int, got {self.num_operations!r}")
+        for name, limit in (("crop", 1), ("aspect", 100)):
+            value = getattr(self, name)
+            if (value is not None or name == "aspect") and not _is_range(value, limit):
+                raise ValueError(f"augmentation {name} must be two numbers, 0 < low <= high <= {limit}, got {value!r}")
 
-    def draw(self, key, count, size):
-        """One random transform for each of `count` images of `size` (height, width): float32 (count, 8).
+    @property
+    def mixes(self):
+        """Whether targets become shares of classes."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def draw(self, key, count, size, source=None):
+        """All random numbers for `count` images that become `size` (height, width): a dict of tensors (count, ...).
 
         A pure function of its arguments. It is drawn for a whole epoch at once because the last bit of a sine depends
         on how many are computed together.
-        """
-        return self.transforms(tf.random.stateless_uniform((count, 5), key, alg="philox"), size)
 
-    def transforms(self, random, size):
-        """Transforms (count, 8) from uniform numbers (count, 5): shift down, shift right, rotation, zoom, flip."""
+        Args:
+            source: (height, width) of the images as they come, if that is not `size`.
+        """
+
+        def uniform(purpose, width):
+            return tf.random.stateless_uniform((count, width), _fold(key, purpose), alg="philox")
+
+        slots = [
+            (tf.cast(numbers[:, 0] * len(OPERATIONS), tf.int32), tf.where(numbers[:, 1] < 0.5, -1.0, 1.0))
+            for numbers in (uniform(10 + slot, 2) for slot in range(self.num_operations))
+        ]
+        crops = uniform(1, 4) if self.crop else None
+        first = tf.random.stateless_uniform((count, 5), key, alg="philox")
+        drawn = {"transforms": self.transforms(first, size, slots, crops, source)}
+        if slots or self.brightness or self.contrast or self.saturation or self.hue:
+            drawn["colours"] = self._colours(uniform(2, 4), slots)
+        if slots:
+            kinds = [tf.cast(tf.maximum(code - FIRST_OF_PIXELS, 0), tf.float32) for code, _ in slots]
+            drawn["operations"] = tf.stack([tf.stack(kinds, 1), tf.stack([sign for _, sign in slots], 1)], axis=2)
+        if self.erase:
+            drawn["erase"] = self._erased(uniform(3, 5))
+        if self.mixes:
+            drawn["mix"] = self._shares(uniform(4, 3), key, count)
+        return drawn
+
+    def transforms(self, random, size, slots=(), crops=None, source=None):
+        """Transforms (count, 8) from uniform numbers (count, 5): shift down, shift right, rotation, zoom, flip.
+
+        `slots`: pairs of RandAugment operations and signs; `crops`: uniform (count, 4) for area, aspect, top, left.
+        """
         height, width = size
         down, right, turn, zoom = tf.unstack(2 * random[:, :4] - 1, axis=1)
         angle = turn * self.rotation * math.pi / 180
@@ -45,20 +120,131 @@ class Augmentation:
         # Output pixel p is sampled at R (p - c) + c + shift, with c the centre of the image.
         xx, xy = scale * tf.cos(angle) * mirror, -scale * tf.sin(angle)
         yx, yy = scale * tf.sin(angle) * mirror, scale * tf.cos(angle)
+        shift_x, shift_y = right * self.shift * width, down * self.shift * height
+        if self.whole_pixels:
+            shift_x = _whole(random[:, 1], round(self.shift * width))
+            shift_y = _whole(random[:, 0], round(self.shift * height))
+        for code, sign in slots:
+            (axx, axy, ayx, ayy), (ax, ay) = self._geometry(code, sign, size)
+            shift_x, shift_y = xx * ax + xy * ay + shift_x, yx * ax + yy * ay + shift_y
+            xx, xy, yx, yy = xx * axx + xy * ayx, xx * axy + xy * ayy, yx * axx + yy * ayx, yx * axy + yy * ayy
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        offset_x = centre_x - xx * centre_x - xy * centre_y + right * self.shift * width
-        offset_y = centre_y - yx * centre_x - yy * centre_y + down * self.shift * height
+        offset_x = centre_x - xx * centre_x - xy * centre_y + shift_x
+        offset_y = centre_y - yx * centre_x - yy * centre_y + shift_y
+        if crops is not None or (source and tuple(source) != tuple(size)):
+            left, top, wide, high = self._crop(crops) if crops is not None else (0.0, 0.0, 1.0, 1.0)
+            full_height, full_width = source or size
+            scale_x, scale_y = wide * full_width / width, high * full_height / height
+            xx, xy, yx, yy = xx * scale_x, xy * scale_x, yx * scale_y, yy * scale_y
+            offset_x = (offset_x + 0.5) * scale_x - 0.5 + left * full_width
+            offset_y = (offset_y + 0.5) * scale_y - 0.5 + top * full_height
         zero = tf.zeros_like(xx)
         return tf.stack([xx, xy, offset_x, yx, yy, offset_y, zero, zero], axis=1)
 
+    def apply(self, images, drawn, size):
+        """Float images (batch, height, width, channels) in [0, 1], changed by their rows of `draw`, without mixing."""
+        images = move(images, drawn["transforms"], size)
+        images = tf.ensure_shape(images, (None, *size, images.shape[-1]))
+        if "colours" in drawn:
+            images = effects.recolour(images, drawn["colours"])
+        for slot in range(self.num_operations):
+            kinds, signs = drawn["operations"][:, slot, 0], drawn["operations"][:, slot, 1]
+            images = effects.operate(images, tf.cast(kinds, tf.int32), signs, self.magnitude / LARGEST_MAGNITUDE)
+        return effects.erase(images, drawn["erase"]) if "erase" in drawn else images
 
-def move(images, transforms):
-    """Float images (batch, height, width, channels), each sampled by its transform: bilinear, edges repeated."""
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
+    def _geometry(self, code, sign, size):
+        """A RandAugment operation as (a 2x2 matrix around the centre, a shift); other operations change nothing."""
+        strength = sign * self.magnitude / LARGEST_MAGNITUDE
+
+        def amount(name, largest):
+            return tf.where(code == OPERATIONS.index(name), strength * largest, 0.0)
+
+        angle = amount("rotate", math.pi / 6)
+        matrix = (
+            tf.cos(angle), amount("shear_x", 0.3) - tf.sin(angle), amount("shear_y", 0.3) + tf.sin(angle), tf.cos(angle)
+        )  # fmt: skip
+        return matrix, (amount("translate_x", 150 / 331 * size[1]), amount("translate_y", 150 / 331 * size[0]))
+
+    def _crop(self, random):
+        """(left, top, width, height) as fractions of the image."""
+        wide, high = _sides(random[:, 0], random[:, 1], self.crop, self.aspect)
+        return (1 - wide) * random[:, 3], (1 - high) * random[:, 2], wide, high
+
+    def _colours(self, random, slots):
+        """The rows that `effects.recolour` takes, from uniform numbers (count, 4)."""
+        around = 2 * random - 1
+        factors = {
+            name: 1 + getattr(self, field) * around[:, index]
+            for index, (name, field) in enumerate(
+                {"brightness": "brightness", "contrast": "contrast", "colour": "saturation"}.items()
+            )
+        }
+        for code, sign in slots:
+            change = 0.9 * sign * self.magnitude / LARGEST_MAGNITUDE
+            for name, factor in factors.items():
+                factors[name] = factor * tf.where(code == OPERATIONS.index(name), 1 + change, 1.0)
+        brightness, contrast, colour = factors.values()
+        angle = (around[:, 3] * self.hue * 2 * math.pi)[:, None]
+        grey, chroma, turned = (
+            tf.constant(matrix.reshape(1, 9), tf.float32)
+            for matrix in (effects.GREY, effects.CHROMA, effects.CHROMA_TURNED)
+        )
+        matrix = grey + colour[:, None] * (tf.cos(angle) * chroma + tf.sin(angle) * turned)
+        gain, offset = brightness * contrast, brightness * (1 - contrast)
+        return tf.concat([matrix, gain[:, None], offset[:, None]], axis=1)
+
+    def _erased(self, random):
+        """Boxes (count, 4), empty for the images that stay whole (Zhong et al. 2020, algorithm 1)."""
+        wide, high = _sides(random[:, 1], random[:, 2], (0.02, 1 / 3), (0.3, 1 / 0.3))
+        top, left = (1 - high) * random[:, 3], (1 - wide) * random[:, 4]
+        erased = tf.cast(random[:, 0] < self.erase, tf.float32)
+        return tf.stack([top, left, top + high * erased, left + wide * erased], axis=1)
+
+    def _shares(self, random, key, count):
+        """The rows that `effects.mix` takes: what stays of an example, and the box of its partner."""
+        cuts = self.cutmix > 0 if not (self.mixup and self.cutmix) else random[:, 0] < 0.5
+        side = tf.sqrt(1 - _beta(self.cutmix or 1.0, _fold(key, 5), count)) / 2
+        box = [tf.clip_by_value(random[:, axis] + sign * side, 0, 1) for sign in (-1, 1) for axis in (1, 2)]
+        own = tf.where(cuts, 1.0, _beta(self.mixup or 1.0, _fold(key, 6), count))
+        return tf.stack([own, *(tf.where(cuts, edge, 0.0) for edge in box)], axis=1)
+
+
+def _is_range(value, limit):
+    numbers = isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(x, int | float) for x in value)
+    return numbers and 0 < value[0] <= value[1] <= limit
+
+
+def _fold(key, purpose):
+    return tf.random.fold_in(key, tf.constant(purpose, tf.int64), alg="philox")
+
+
+def _whole(uniform, largest):
+    """A whole number from -largest to largest, each as likely."""
+    return tf.floor(uniform * (2 * largest + 1)) - largest
+
+
+def _sides(area, aspect, areas, aspects):
+    """Width and height, as fractions, of boxes of random area and aspect (even in its logarithm)."""
+    low, high = math.log(aspects[0]), math.log(aspects[1])
+    aspect = tf.exp(low + (high - low) * aspect)
+    area = areas[0] + (areas[1] - areas[0]) * area
+    return tf.minimum(tf.sqrt(area * aspect), 1.0), tf.minimum(tf.sqrt(area / aspect), 1.0)
+
+
+def _beta(alpha, key, count):
+    """Numbers (count,) of the distribution beta(alpha, alpha), from two of the gamma distribution."""
+    pair = tf.random.stateless_gamma((2, count), key, alpha, dtype=tf.float64)
+    total = pair[0] + pair[1]
+    return tf.cast(tf.where(total > 0, pair[0] / tf.where(total > 0, total, 1.0), 0.5), tf.float32)
+
+
+PHOTOS = Augmentation(
+    shift=0, rotation=0, zoom=0, flip=True, crop=(0.08, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05
+)
+RECIPES = {
+    "digits": Augmentation(),
+    # He et al. 2016, section 4.2: 4 pixels of 32
+    "small_images": Augmentation(shift=4 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
+    "photos": PHOTOS,
+    "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
+}

@@ -8,13 +8,15 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import checks, images, sources, synthetic, text
-from kzoo.data.augmentation import Augmentation, move
+from kzoo.data import checks, effects, folders, images, sources, synthetic, text
+from kzoo.data.augmentation import RECIPES, Augmentation
 from kzoo.data.splits import Split, StreamedSplit
 from kzoo.data.tokenizers import Tokenizer
 from kzoo.preprocessing import Preprocessing
+from kzoo.suggest import did_you_mean
 
 MEMORY_LIMIT = 1 << 30  # bytes a split may take in memory before it is streamed
+RESERVE = 1.5  # how much larger than the input photos of a folder are kept for random crops
 BLOCK_BYTES = 1 << 28  # bytes of a block within which a streamed split is shuffled
 SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
 
@@ -31,6 +33,7 @@ class Data:
         fingerprint: JSON-able dict of all that batches depend on; equal fingerprints give equal batches.
         notes: lines a user should read, such as how many texts were cut.
         preprocessing: how images became the model's input.
+        augment: as it was asked for: False, True or a recipe's name; True for an `Augmentation`.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Data:
     fingerprint: dict
     notes: list
     preprocessing: Preprocessing = Preprocessing()
+    augment: bool | str = False
 
 
 @dataclasses.dataclass
@@ -50,7 +54,7 @@ class Options:
 
     batch_size: int = 64
     seed: int = 0
-    augment: bool | Augmentation = False
+    augment: bool | str | Augmentation = False
     validation_fraction: float = 0.1
     num_examples: int | None = None
     preprocessing: Preprocessing = Preprocessing()
@@ -65,10 +69,16 @@ class Options:
             raise ValueError(
                 f"validation_fraction must be from 0 up to but not including 1, got {self.validation_fraction!r}"
             )
+        self.asked = self.augment if isinstance(self.augment, str) else bool(self.augment)
+        if isinstance(self.augment, str):
+            if self.augment not in RECIPES:
+                hint = f"augment must be True, False, a kzoo.data.Augmentation or one of {', '.join(RECIPES)}"
+                raise ValueError(f"{did_you_mean('augmentation', self.augment, RECIPES)} {hint}")
+            self.augment = RECIPES[self.augment]
         if self.augment is True:
             self.augment = Augmentation()
         if self.augment and not isinstance(self.augment, Augmentation):
-            raise ValueError(f"augment must be True, False or a kzoo.data.Augmentation, got {self.augment!r}")
+            raise ValueError(f"augment must be True, False, a recipe's name or an Augmentation, got {self.augment!r}")
         if not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"preprocessing must be a kzoo.Preprocessing, got {self.preprocessing!r}")
 
@@ -82,6 +92,7 @@ class Options:
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
     tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=128, drop_remainder=False,
+    skip_bad=False,
 ):  # fmt: skip
     """Loads a data set by name, fitted to a model.
 
@@ -91,9 +102,10 @@ def load(
 
     Args:
         name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
-            prepared, can be prepared from `manual_dir`, or may be downloaded. Translation takes a pair of texts.
+            prepared, can be prepared from `manual_dir`, or may be downloaded; or a folder of class folders of images
+            (`folders`). Translation takes a pair of texts.
         model: a Keras model with the attribute `kzoo`; its inputs and outputs say what is wanted.
-        augment: True, or an `Augmentation`, moves training images at random.
+        augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
         manual_dir: folder with the files as their authors publish them.
         validation_fraction: how much of train becomes validation if the data set has none; the choice depends on the
@@ -103,6 +115,7 @@ def load(
         preprocessing: how images become the input, a `kzoo.Preprocessing`; the model's own by default.
         max_length: tokens a text is cut to; how many were cut is in `notes`.
         drop_remainder: leave out a last training batch that is not full.
+        skip_bad: leave out the files of a folder that are no images; `notes` counts and names them.
 
     Raises ValueError that names what was passed, what is wanted and the fix.
     """
@@ -129,6 +142,11 @@ def load(
             raise ValueError(f"data set 'reverse_digits' is for translation; {model.name} is for {checks.task(model)}")
         pairs = text.reverse_digits()
         return _from_pairs(name, {"name": name}, pairs, model, options, tokenizer or "characters", max_length)
+    folder = folders.find(name)
+    if folder is not None:
+        return _from_folder(name, folder, model, options, skip_bad)
+    if skip_bad:
+        raise ValueError(f"skip_bad (--skip-bad) is for folders of images, and {name!r} is none")
     builder = sources.find(name, data_dir, manual_dir, download)
     sizes, pair = sources.sizes(builder), sources.pair(builder)
     identity = {"name": name, "version": str(builder.info.version)}
@@ -200,13 +218,56 @@ def _from_images(name, identity, builder, sizes, model, options):
         train = split == "train"
         splits[split] = StreamedSplit(
             functools.partial(sources.stream, builder, instruction, fit), size,
-            max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, None, options),
-            options.batch_size, options.seed, train, _draw(options, shape) if train else None,
+            max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, None, options, shape[:2]),
+            options.batch_size, options.seed, train, _draw(options, shape, shape) if train else None,
             train and options.drop_remainder,
         )  # fmt: skip
     _check_first_batch(splits["train"], checks.num_classes(model))
     return _data(name, identity, splits, options, class_names)
 
+
+def _from_folder(name, root, model, options, skip_bad):
+    """The images of a folder of class folders, in memory if they are small enough there, else read by batch."""
+    wanted = _only_input(name, model)
+    class_names, parts = folders.survey(root)
+    classes = checks.num_classes(model)
+    if classes != len(class_names):
+        count, listed = len(class_names), ", ".join(class_names[:5])
+        raise ValueError(
+            f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output tells {classes} "
+            f"apart; build it with num_classes={count} (--set num_classes={count})"
+        )
+    shape = images.image_shape((None, None, 3), wanted)
+    if None in shape:
+        raise ValueError(f"{root} may hold images of any size and {model.name} takes any: build it with an input_shape")
+    count = max(map(len, parts.values()))
+    # A crop is taken from more pixels than the input has, so that it loses less when it is made as large.
+    larger = tuple(round(RESERVE * side) for side in shape[:2]) + shape[2:]
+    larger = larger if options.augment and options.augment.crop else shape
+    small = 4 * math.prod(larger) * count <= MEMORY_LIMIT
+
+    def fit(split):
+        fitted = larger if split == "train" else shape
+        return functools.partial(folders.fit, shape=fitted, preprocessing=options.preprocessing)
+
+    fits = fit if small else lambda split: None
+    parts, digest, notes = folders.load(root, parts, options.validation_fraction, fits, skip_bad)
+    identity = {"name": name, "content": digest, "class_names": class_names, "skip_bad": skip_bad}
+    if small:
+        rows = {split: (*part, None) for split, part in parts.items()}
+        data = _from_parts(name, identity, rows, model, options, class_names, fitted=True)
+        data.notes[:0] = notes
+        return data
+    notes += _carve(name, parts, [parts["train"][0]], dataclasses.replace(options, validation_fraction=0))
+    splits = {}
+    for split, part in parts.items():
+        train = split == "train"
+        finish = _image_finish(model, wanted, None, options, shape[:2])
+        splits[split] = Split(
+            part, folders.from_paths(fit(split), finish, larger if train else shape), options.batch_size,
+            options.seed, train, _draw(options, shape, larger) if train else None, train and options.drop_remainder,
+        )  # fmt: skip
+    return _data(name, identity, splits, options, class_names, notes=notes)
 
 def _only_input(name, model):
     wanted = checks.inputs(model)
@@ -216,7 +277,7 @@ def _only_input(name, model):
 
 
 def _check_first_batch(split, classes):
-    x, y = next(iter(split.epoch(0)))
+    x, y = split.examples(np.arange(min(split.batch_size, split.num_examples)))
     checks.check_finite("images of the first batch", x.numpy())
     checks.check_labels(y.numpy(), classes, "labels of the first batch")
 
@@ -230,9 +291,10 @@ def _from_parts(name, identity, parts, model, options, class_names=None, fitted=
     finish = draw = None
     largest = max(len(tf.nest.flatten(x)[0]) for x, *_ in rows.values())
     for split, (x, *targets) in rows.items():
-        x, finish, draw = _fit_inputs(f"{name} {split}", model, x, options, fitted, largest)
+        x, finish, drawn = _fit_inputs(f"{name} {split}", model, x, options, fitted, largest)
+        draw = drawn if split == "train" else draw
         rows[split] = (x, *targets)
-    identity["content"] = _digest(rows["train"])
+    identity.setdefault("content", _digest(rows["train"]))
     return _data(name, identity, _splits(rows, finish, options, draw), options, class_names, notes=notes)
 
 
@@ -281,7 +343,8 @@ def _fit_inputs(label, model, x, options, fitted, largest):
             for i in range(0, len(x), 1024)
         ]
         x, fitted = (np.concatenate(pieces) if pieces else x), True
-    return x, _image_finish(model, wanted, None if fitted else shape, options), _draw(options, shape)
+    finish = _image_finish(model, wanted, None if fitted else shape, options, shape[:2])
+    return x, finish, _draw(options, shape, x.shape[1:] if fitted else shape)
 
 
 def _preprocessing(model, asked):
@@ -289,24 +352,27 @@ def _preprocessing(model, asked):
     return asked or getattr(model, "preprocessing", None) or Preprocessing()
 
 
-def _draw(options, shape):
-    return functools.partial(options.augment.draw, size=shape[:2]) if options.augment else None
+def _draw(options, shape, source):
+    """How an epoch's random numbers are drawn for images of shape `source` that become `shape`."""
+    return functools.partial(options.augment.draw, size=shape[:2], source=source[:2]) if options.augment else None
 
 
-def _image_finish(model, wanted, shape, options):
-    """What happens to every batch; images that have their size already come with `shape` None."""
-    binary = checks.task(model) == "binary_classification"
+def _image_finish(model, wanted, shape, options, size):
+    """What happens to every batch; images that need no resizing come with `shape` None, and augmented become `size`."""
+    binary, classes = checks.task(model) == "binary_classification", checks.num_classes(model)
+    mixes = options.augment and options.augment.mixes
+    if mixes and binary:
+        raise ValueError(f"mixup and cutmix mix classes; {model.name} is for binary_classification, with one logit")
 
     def finish(rows, random):
         batch, labels = rows
         batch = images.to_float(images.resize(batch, shape, options.preprocessing) if shape else batch)
+        labels = tf.cast(tf.reshape(labels, (-1, 1)), tf.float32) if binary else tf.cast(labels, tf.int32)
         if random is not None:
-            batch = move(batch, random)
-        if binary:
-            labels = tf.reshape(labels, (-1, 1))
-        return images.to_input(batch, wanted, options.preprocessing), tf.cast(
-            labels, tf.float32 if binary else tf.int32
-        )
+            batch = options.augment.apply(batch, random, size)
+            if mixes:
+                batch, labels = effects.mix(batch, tf.one_hot(labels, classes), random["mix"])
+        return images.to_input(batch, wanted, options.preprocessing), labels
 
     return finish
 
@@ -405,5 +471,5 @@ def _data(name, identity, splits, options, class_names, tokenizer=None, notes=()
     notes = [*notes, *(f"{name} has no {split} split" for split in ("validation", "test") if split not in splits)]
     return Data(
         name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
-        {**identity, "sizes": sizes, **options.fingerprint()}, notes, options.preprocessing,
+        {**identity, "sizes": sizes, **options.fingerprint()}, notes, options.preprocessing, options.asked,
     )  # fmt: skip

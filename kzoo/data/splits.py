@@ -16,7 +16,7 @@ class Split:
         rows: a structure of arrays or ragged tensors whose first axis is the examples.
         finish: `finish(batch, random)` turns gathered rows into `(x, y)` or `(x, y, weight)`; `random` holds
             the rows that `draw` gave for them, or is None.
-        draw: `draw(key, count)` gives a random tensor (count, ...) for all examples of an epoch, or None.
+        draw: `draw(key, count)` gives random tensors (count, ...) for all examples of an epoch, or None.
         drop_remainder: leave out a last batch that is not full.
     """
 
@@ -59,14 +59,22 @@ class Split:
         """The batches of epoch 0."""
         return self.epoch(0)
 
+    def examples(self, ids, epoch=None):
+        """The batch of these examples (positions), augmented as in `epoch`; as they are without one."""
+        with tf.device("CPU"):
+            random = None if epoch is None else self._random(epoch)
+            return self.finish(self._rows(ids), None if random is None else _gather(random, ids))
+
+    def _rows(self, ids):
+        return _gather(self.rows, ids)
+
     def _batches(self, epoch, skip):
         with tf.device("CPU"):
             order, random = self._order(epoch), self._random(epoch)
 
         def batch(index):
             ids = order[index * self.batch_size : (index + 1) * self.batch_size]
-            rows = tf.nest.map_structure(lambda array: tf.gather(array, ids), self.rows)
-            return self.finish(rows, None if random is None else tf.gather(random, ids))
+            return self.finish(_gather(self.rows, ids), None if random is None else _gather(random, ids))
 
         return tf.data.Dataset.range(skip, self.num_batches).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -86,6 +94,10 @@ class Split:
             return None
         key = tf.random.fold_in(self._key(epoch), tf.constant(-1, tf.int64), alg="philox")
         return self.draw(key, self.num_examples)
+
+
+def _gather(structure, ids):
+    return tf.nest.map_structure(lambda array: tf.gather(array, ids), structure)
 
 
 def _on_host(array):
@@ -112,6 +124,9 @@ class StreamedSplit(Split):
         self.block_size = min(block_size, max(num_examples, 1))
         self._set_up(finish, batch_size, seed, shuffle, draw, drop_remainder)
 
+    def _rows(self, ids):
+        return _gather(next(iter(self.read().batch(int(max(ids)) + 1))), ids)
+
     def _block_order(self, epoch, block, size):
         index = tf.range(size)
         if not self.shuffle:
@@ -135,10 +150,10 @@ class StreamedSplit(Split):
             # The size that was read: a stream that ends early must fail on its length below, not here.
             order = self._block_order(epoch, block, tf.shape(tf.nest.flatten(rows)[0])[0])
             ids = order + tf.cast(block, tf.int32) * self.block_size
-            return ids, tf.nest.map_structure(lambda array: tf.gather(array, order), rows)
+            return ids, _gather(rows, order)
 
         def batch(ids, rows):
-            return self.finish(rows, None if random is None else tf.gather(random, ids))
+            return self.finish(rows, None if random is None else _gather(random, ids))
 
         blocks = self.read().batch(self.block_size).enumerate().map(shuffled)
         batches = blocks.rebatch(self.batch_size, drop_remainder=self.drop_remainder).skip(skip)

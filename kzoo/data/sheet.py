@@ -1,0 +1,69 @@
+"""A contact sheet: training images as they are and as augmentation changes them, as a PNG."""
+
+import types
+
+import keras
+import numpy as np
+
+from kzoo import atomic
+from kzoo.data import checks, folders, sources
+
+CELL = 1.5  # inches an image
+DPI = 100
+
+
+def canvas(name, data_dir=None, manual_dir=None, download=False):
+    """What `load` needs of a model, for looking at images in their own size, or at 224 x 224 if that varies."""
+    root = folders.find(name)
+    shape, classes = (None, None, 3), 2
+    if root is not None:
+        classes = len(folders.survey(root)[0])
+    elif name not in ("synthetic", "reverse_digits"):
+        builder = sources.find(name, data_dir, manual_dir, download)
+        image, label = (builder.info.features[key] for key in sources.pair(builder))
+        shape, classes = tuple(image.shape), getattr(label, "num_classes", None) or 2
+    if len(shape) != 3:
+        raise ValueError(f"data set {name!r} holds no images that could be shown")
+    return types.SimpleNamespace(
+        name="the contact sheet", layers=[], outputs=[keras.KerasTensor((None, classes))],
+        inputs=[keras.KerasTensor((None, shape[0] or 224, shape[1] or 224, shape[2]), name="image")],
+        kzoo=types.SimpleNamespace(task="image_classification", overrides={}),
+    )  # fmt: skip
+
+
+def draw(path, data, epochs=2, count=8):
+    """Writes a PNG with one row an example: as it is, then as in each of so many epochs; (1 + epochs) x count cells.
+
+    Raises ValueError for data without images and for counts below 1.
+    """
+    from matplotlib.figure import Figure
+
+    epochs, count = checks.check_count("epochs", epochs), checks.check_count("count", count)
+    ids = data.train.example_ids(0)[:count]
+    columns = [data.train.examples(ids, epoch) for epoch in (None, *range(epochs))]
+    if np.ndim(columns[0][0]) != 4:
+        raise ValueError(f"data set {data.name!r} gives the model no images that could be shown")
+    size = (CELL * len(columns), CELL * 1.15 * len(ids))
+    figure = Figure(figsize=size, layout="constrained", dpi=DPI)
+    axes = figure.subplots(len(ids), len(columns), squeeze=False)
+    for column, (x, y) in enumerate(columns):
+        mean, std = (np.array(values) for values in data.preprocessing.constants(x.shape[-1]))
+        pictures = np.clip(np.asarray(x) * std + mean, 0, 1)
+        for axis, picture, target in zip(axes[:, column], pictures, np.asarray(y), strict=True):
+            axis.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+            title = _title(target, data.class_names)
+            axis.set_title(f"{title}, epoch {column - 1}" if column else title, fontsize=6, pad=2)
+            axis.set_axis_off()
+    with atomic.file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def _title(target, names):
+    """The name of a label, or the shares of the two largest classes of a mixed target."""
+    shares = {int(target.reshape(-1)[0]): 1.0}
+    if target.size > 1:
+        shares = {int(index): target[index] for index in np.argsort(-target)[:2] if target[index] > 0.005}
+    labels = [(names[index] if names else str(index))[:24] for index in shares]
+    if len(labels) == 1:
+        return labels[0]
+    return " + ".join(f"{share:.2f} {label[:12]}" for share, label in zip(shares.values(), labels, strict=True))
