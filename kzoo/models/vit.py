@@ -8,9 +8,8 @@ learned positions. Tiny and small are the sizes of DeiT (Touvron et al. 2021, ht
 import keras
 from keras import layers
 
-from kzoo.layers import DotProductAttention, LearnedPositions
+from kzoo.layers import ClassToken, DotProductAttention, LearnedPositions, Split
 from kzoo.layers.images import image_input, logits_or_features
-from kzoo.layers.tokens import ClassToken, Split
 
 TASK = "image_classification"
 VARIANTS = {
