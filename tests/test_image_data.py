@@ -1,5 +1,6 @@
 """Images: folders of class folders, augmentation of photos, mixed targets, contact sheets."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -449,6 +450,42 @@ def test_a_small_network_learns_from_augmented_images(name, shape, classes, reci
     losses = [model.fit(data.train.epoch(epoch), shuffle=False, verbose=0).history["loss"][0] for epoch in range(3)]
     assert losses[2] < losses[0] and np.isfinite(losses).all()
     assert 0 <= model.evaluate(data.test.dataset.take(2), verbose=0, return_dict=True)["accuracy"] <= 1
+
+
+def test_training_from_a_folder_goes_all_the_way(photos, tmp_path, run_kzoo):
+    """Class names travel with the run; the recipe and the files left out are remembered when it is resumed."""
+    spoil(photos)
+    run = tmp_path / "run"
+    model = ("num_classes=3", "input_shape=(16, 16, 3)", "filters=(4, 5)", "hidden_dim=7")
+    settings = [f"--set={text}" for text in model]
+    begin = ("train", "cnn", "--data", photos, *settings, "--run-folder", run, "--quiet", "--no-tensorboard")
+    done = run_kzoo(*begin, "--skip-bad", "--epochs", 1, "--augment-recipe", "photos_strong")
+    assert done.returncode == 0, done.stderr
+    assert "7 of 47 files" in done.stderr
+    facts = json.loads((run / "run.json").read_text())
+    assert (facts["recipe"]["augment"], facts["data"]["augment"]["cutmix"]) == ("photos_strong", 1.0)
+    assert json.loads((run / "model.json").read_text())["class_names"] == ["cat", "dog", "eel"]
+    done = run_kzoo("train", "--run-folder", run, "--resume", "--epochs", 2, "--quiet")
+    assert done.returncode == 0 and "trained 2 epochs" in done.stdout, done.stderr
+    refused = run_kzoo("evaluate", run)
+    assert refused.returncode == 2 and "--skip-bad" in refused.stderr
+    done = run_kzoo("evaluate", run, "--skip-bad", "--json")
+    assert json.loads(done.stdout)["num_examples"] == 4
+    refused = run_kzoo("train", "cnn", "--augment-recipe", "photo", "--run-folder", tmp_path / "other")
+    assert refused.returncode == 2 and "augment must be True, False or one of digits" in refused.stderr
+
+
+def test_fit_takes_recipes_by_name(tmp_path):
+    model = kzoo.build("cnn", input_shape=(8, 8, 1), num_classes=3, filters=(4, 5), hidden_dim=7)
+    arrays = pixels(40, 8, 8, 1), np.arange(40) % 3
+    data = kzoo.data.from_arrays(*arrays, model, augment="small_images")
+    assert len(kzoo.fit(model, data, epochs=1, augment="small_images", progress=False).history) == 1
+    with pytest.raises(ValueError, match="loaded with augment=small_images and fit is asked for augment=photos"):
+        kzoo.fit(model, data, epochs=1, augment="photos")
+    with pytest.raises(ValueError, match="augment must be True, False or one of"):
+        kzoo.fit(model, arrays, epochs=1, augment="photo")
+    with pytest.raises(TypeError, match="augment must be True or False, got 1"):
+        kzoo.fit(model, arrays, epochs=1, augment=1)
 
 
 def test_show_data_draws_a_sheet(photos, tmp_path, run_kzoo):

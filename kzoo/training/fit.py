@@ -87,7 +87,7 @@ def _defaults(task, data, choices):
         return task.recipe
     if data.train is None:
         raise ValueError(f"no training examples: data set {data.name} has no training split")
-    settled = {"batch_size": data.train.batch_size, "augment": bool(data.fingerprint.get("augment", False))}
+    settled = {"batch_size": data.train.batch_size, "augment": data.augment}
     for key, value in settled.items():
         if choices.get(key, value) != value:
             raise ValueError(

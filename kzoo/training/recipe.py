@@ -43,7 +43,7 @@ class Recipe:
     clip_norm: largest global norm of the gradient, or None.
     early_stopping: stop after so many epochs without a lower validation loss and keep the best epoch's weights.
     train_from: name of a layer or stage; what comes before it keeps its weights, batch norms their statistics.
-    augment: random changes to the training inputs, new in every epoch.
+    augment: random changes to the training inputs, new in every epoch: True, False or a name of `kzoo.data.RECIPES`.
     seed: of order and augmentation; `kzoo train` builds the model with it too, so that weights and dropout repeat.
     backup_steps: also save the full state every so many steps; it is always saved after every epoch.
     steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
@@ -64,7 +64,7 @@ class Recipe:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     early_stopping: int | None = None
-    augment: bool = False
+    augment: bool | str = False
     train_from: str | None = None
     seed: int = 0
     backup_steps: int | None = None
@@ -96,9 +96,16 @@ def _check(name, value, kind):
         if not isinstance(value, str):
             raise TypeError(f"train_from must be the name of a layer or stage, got {value!r}")
         return
-    if kind is bool or isinstance(value, bool):
-        if kind is not bool or not isinstance(value, bool):
-            raise TypeError(f"{name} must be {'True or False' if kind is bool else 'a number'}, got {value!r}")
+    if name == "augment" and isinstance(value, str):
+        from kzoo.data import RECIPES
+
+        if value not in RECIPES:
+            raise ValueError(f"augment must be True, False or one of {', '.join(RECIPES)}, got {value!r}")
+        return
+    switch = kind in (bool, bool | str)
+    if switch or isinstance(value, bool):
+        if not switch or not isinstance(value, bool):
+            raise TypeError(f"{name} must be {'True or False' if switch else 'a number'}, got {value!r}")
         return
     if name in CHOICES:
         if value not in CHOICES[name]:
