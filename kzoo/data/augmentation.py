@@ -205,7 +205,9 @@ class Augmentation:
         cuts = self.cutmix > 0 if not (self.mixup and self.cutmix) else random[:, 0] < 0.5
         side = tf.sqrt(1 - _beta(self.cutmix or 1.0, _fold(key, 5), count)) / 2
         box = [tf.clip_by_value(random[:, axis] + sign * side, 0, 1) for sign in (-1, 1) for axis in (1, 2)]
-        own = tf.where(cuts, 1.0, _beta(self.mixup or 1.0, _fold(key, 6), count))
+        own = _beta(self.mixup or 1.0, _fold(key, 6), count)
+        # Half of the pairs exchange their parts, so that every example stays the larger part of one image.
+        own = tf.where(cuts, 1.0, tf.maximum(own, 1 - own))
         return tf.stack([own, *(tf.where(cuts, edge, 0.0) for edge in box)], axis=1)
 
 

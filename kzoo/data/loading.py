@@ -237,9 +237,12 @@ def _from_folder(name, root, model, options, skip_bad):
             f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output tells {classes} "
             f"apart; build it with num_classes={count} (--set num_classes={count})"
         )
-    shape = images.image_shape((None, None, 3), wanted)
+    shape = images.image_shape((None, None, 3), wanted) if len(wanted) > 1 else (None,)
     if None in shape:
-        raise ValueError(f"{root} may hold images of any size and {model.name} takes any: build it with an input_shape")
+        raise ValueError(
+            f"{root} may hold images of any size, and the input {wanted} of {model.name} says none: build it with an "
+            "input_shape of height, width and channels"
+        )
     count = max(map(len, parts.values()))
     # A crop is taken from more pixels than the input has, so that it loses less when it is made as large.
     larger = tuple(round(RESERVE * side) for side in shape[:2]) + shape[2:]
