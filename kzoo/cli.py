@@ -139,7 +139,7 @@ model_options = _options(
     click.option("--dtype", metavar="POLICY", help="Keras dtype policy, such as mixed_bfloat16."),
 )
 data_options = _options(
-    click.option("--data", "data_name", metavar="NAME|FOLDER", help="Data set, or a folder of class folders of images."),
+    click.option("--data", "data_name", metavar="NAME|FOLDER", help="Data set, or a folder of class folders."),
     click.option("--data-dir", metavar="FOLDER", help="Where prepared data lies (else TFDS_DATA_DIR)."),
     click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them."),
     click.option("--download", is_flag=True, default=None, help="Download the data set if it is not prepared."),
@@ -259,7 +259,7 @@ recipe_options = _options(
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop so long after the best validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
     click.option("--train-from", metavar="STAGE", help="Freeze what comes before this layer or stage."),
-    click.option("--augment-recipe", metavar="NAME", help="digits (as --augment), small_images, photos, photos_strong."),
+    click.option("--augment-recipe", metavar="NAME", help="digits (--augment), small_images, photos or photos_strong."),
     click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
     click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
@@ -428,10 +428,10 @@ def export(source, path, overrides, weights, dtype, format_name, overwrite, as_j
 @cli.command("show-data")
 @click.argument("name")
 @click.argument("path", metavar="OUTPUT.png")
-@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; their own size if left out.")
+@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else their own size.")
 @set_option
 @click.option("--augment", is_flag=True, help="The default augmentation of kzoo train.")
-@click.option("--augment-recipe", metavar="NAME", help="digits (as --augment), small_images, photos, photos_strong.")
+@click.option("--augment-recipe", metavar="NAME", help="digits (--augment), small_images, photos or photos_strong.")
 @click.option("--epochs", type=click.IntRange(1), default=2, show_default=True, help="How many epochs to show.")
 @click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many examples to show.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation.")
