@@ -268,6 +268,14 @@ recipe_options = _options(
 )
 
 
+def _newest_run():
+    """The folder in `runs` whose run was backed up last."""
+    runs = sorted(pathlib.Path("runs").glob("*/run.json"), key=lambda path: path.parent.stat().st_mtime)
+    if not runs:
+        raise click.UsageError("no run to resume in runs; give --run-folder FOLDER")
+    return runs[-1].parent
+
+
 @cli.command()
 @click.argument("name", required=False)
 @model_options
@@ -291,8 +299,11 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     data_keys = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length")
     data_choices = {key: options.pop(key) for key in data_keys if key in options}
     settings = _settings(overrides)
-    if name is None and not (resume and run_folder):
-        raise click.UsageError("name the model to train, or give --run-folder FOLDER --resume")
+    if name is None and resume and run_folder is None:
+        run_folder = _newest_run()
+        click.echo(f"resuming {run_folder}, the newest run", err=True)
+    if name is None and run_folder is None:
+        raise click.UsageError("name the model to train, or pass --resume to go on with a run")
     folder = pathlib.Path(run_folder or f"runs/{name}")
     if resume and (folder / "run.json").is_file():
         then = json.loads((folder / "run.json").read_text(encoding="utf-8"))

@@ -124,6 +124,17 @@ def test_train_evaluate_predict_export(run_kzoo, tmp_path):
     assert done.returncode == 2 and "is not empty" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_resume_alone_takes_the_newest_run(run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    status, _, err = run_here("train", "--resume")
+    assert status == 2 and "no run to resume in runs" in err
+    assert run_here("train", "perceptron", "--epochs", 1, "--quiet", "--no-deterministic")[0] == 0
+    status, out, err = run_here("train", "--resume", "--quiet")
+    assert status == 0 and "resuming runs/perceptron, the newest run" in err
+    assert "already complete (epoch 1/1)" in out
+
+
 def test_files_that_are_no_images(run_here, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n broken")
