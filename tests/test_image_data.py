@@ -467,12 +467,8 @@ def test_training_from_a_folder_goes_all_the_way(photos, tmp_path, run_kzoo):
     assert json.loads((run / "model.json").read_text())["class_names"] == ["cat", "dog", "eel"]
     done = run_kzoo("train", "--run-folder", run, "--resume", "--epochs", 2, "--quiet")
     assert done.returncode == 0 and "trained 2 epochs" in done.stdout, done.stderr
-    refused = run_kzoo("evaluate", run)
-    assert refused.returncode == 2 and "--skip-bad" in refused.stderr
     done = run_kzoo("evaluate", run, "--skip-bad", "--json")
     assert json.loads(done.stdout)["num_examples"] == 4
-    refused = run_kzoo("train", "cnn", "--augment-recipe", "photo", "--run-folder", tmp_path / "other")
-    assert refused.returncode == 2 and "augment must be True, False or one of digits" in refused.stderr
 
 
 def test_fit_takes_recipes_by_name(tmp_path):
@@ -501,5 +497,3 @@ def test_show_data_draws_a_sheet(photos, tmp_path, run_kzoo):
     with Image.open(sheet) as image:
         assert image.size == (450, 540)
         assert np.asarray(image).std() > 10
-    unknown = run_kzoo("show-data", tmp_path / "nothing", sheet)
-    assert unknown.returncode == 2 and "no folder at" in unknown.stderr
