@@ -272,6 +272,7 @@ def _from_folder(name, root, model, options, skip_bad):
         )  # fmt: skip
     return _data(name, identity, splits, options, class_names, notes=notes)
 
+
 def _only_input(name, model):
     wanted = checks.inputs(model)
     if len(wanted) != 1:
