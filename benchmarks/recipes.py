@@ -125,7 +125,8 @@ def run(name, num_seeds, epochs):
     mean = {key: statistics.mean(row[key] for row in rows) for key in rows[0]}
     return {
         "recipe": name, "model": recipe["model"], "data": recipe["data"], "overrides": recipe.get("overrides", {}),
-        "fit": choices, "mean": mean, "seeds": rows, "minutes": [round(m, 2) for m in minutes],
+        "fit": choices, "load": recipe.get("load", {}),
+        "mean": mean, "seeds": rows, "minutes": [round(m, 2) for m in minutes],
         "reached": bool(recipe["must"](mean)),
     }  # fmt: skip
 

@@ -202,7 +202,6 @@ def write_description(model, folder, **extra):
     description = {
         "name": model.kzoo.name,
         "overrides": model.kzoo.overrides,
-        "num_parameters": sum(math.prod(variable.shape) for variable in model.trainable_variables),
         "kzoo": __version__,
         "keras": keras.__version__,
         **extra,
