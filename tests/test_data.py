@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import kzoo.data
 from kzoo import tasks
-from kzoo.data import images, loading, sources, splits
+from kzoo.data import images, pictures, sources, splits
 from kzoo.data.augmentation import Augmentation, move
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
@@ -495,7 +495,7 @@ def test_images_that_need_no_resizing_stay_uint8_in_memory(arrays):
 def test_images_too_large_when_resized_are_resized_by_batch(arrays, monkeypatch):
     model = make_model((35, 35, 1))
     whole = kzoo.data.from_arrays(*arrays, model).train
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 200_000)
+    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 200_000)
     batched = kzoo.data.from_arrays(*arrays, model).train
     assert (whole.rows[0].dtype, batched.rows[0].dtype) == (tf.float32, tf.uint8)
     np.testing.assert_allclose(collect(whole.epoch(1))[0], collect(batched.epoch(1))[0], atol=1e-6)
@@ -579,8 +579,8 @@ def test_a_stream_shorter_than_promised_is_an_error():
 def test_large_images_stream_to_the_same_examples(data_dir, monkeypatch):
     model = make_model((14, 14, 3))
     memory = kzoo.data.load("digits/zero_one", model, data_dir=data_dir)
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 1000)
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 4 * 14 * 14 * 300)
+    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(pictures, "BLOCK_BYTES", 4 * 14 * 14 * 300)
     stream = kzoo.data.load("digits/zero_one", model, data_dir=data_dir)
     assert isinstance(stream.train, splits.StreamedSplit)
     assert stream.train.block_size == 300

@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 import kzoo.data
 from kzoo import tasks
-from kzoo.data import RECIPES, Augmentation, effects, folders, loading
+from kzoo.data import RECIPES, Augmentation, effects, folders, pictures
 from kzoo.data.augmentation import OPERATIONS, _beta
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
@@ -123,7 +123,7 @@ def test_split_folders_are_the_splits(tmp_path):
 @pytest.mark.parametrize("augment", [False, "photos"])
 def test_a_folder_too_large_for_memory_gives_the_same_batches(photos, monkeypatch, augment):
     memory = kzoo.data.load(str(photos), MODEL, batch_size=8, augment=augment)
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(pictures, "MEMORY_LIMIT", 1000)
     streamed = kzoo.data.load(str(photos), MODEL, batch_size=8, augment=augment)
     assert (memory.train.rows[0].dtype, streamed.train.rows[0].dtype) == (tf.float32, tf.string)
     assert memory.fingerprint == streamed.fingerprint
@@ -152,7 +152,7 @@ def spoil(photos):
 
 @pytest.mark.parametrize("limit", [1 << 30, 1000])
 def test_bad_files_are_named_and_counted_before_the_first_step(photos, monkeypatch, limit):
-    monkeypatch.setattr(loading, "MEMORY_LIMIT", limit)
+    monkeypatch.setattr(pictures, "MEMORY_LIMIT", limit)
     names = spoil(photos)
     with pytest.raises(ValueError, match=r"7 of 47 files in .* and 2 more; repair.*--skip-bad") as caught:
         kzoo.data.load(str(photos), MODEL)

@@ -8,7 +8,7 @@ import importlib
 ROOMS = {
     "load": "loading",
     "from_arrays": "loading",
-    "Data": "loading",
+    "Data": "assembly",
     "Split": "splits",
     "Augmentation": "augmentation",
     "RECIPES": "augmentation",

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import checks
+from kzoo.data import assembly, checks
 from kzoo.data.tokenizers import KINDS, Tokenizer
 
 LENGTH_STEP = 8  # batches are padded to a multiple of this
@@ -94,3 +94,23 @@ def report_cut(name, cut, total, max_length):
     line = f"{name}: {cut:,} of {total:,} pairs are longer than max_length={max_length} tokens and were cut"
     logging.getLogger("kzoo").warning(line)
     return line
+
+
+def from_pairs(name, identity, pairs, model, options, tokenizer, max_length):
+    """Translation splits from `{split: (sources, targets)}`; the tokenizer learns from the training texts only."""
+    if options.augment:
+        raise ValueError(f"augment moves images; data set {name!r} is text")
+    pairs = {split: tuple(np.array(side, dtype=object) for side in pair) for split, pair in pairs.items()}
+    notes = assembly.carve(name, pairs, [pairs["train"][0]], options)
+    texts = [string for side in pairs["train"] for string in side]
+    tokenizer = make_tokenizer(tokenizer, texts, checks.vocabulary_size(model))
+    rows = {}
+    for split, pair in pairs.items():
+        rows[split], cut = encode_pairs(pair, tokenizer, max_length)
+        notes.append(report_cut(f"{name} {split}", cut, len(pair[0]), max_length))
+    splits = assembly.make_splits(rows, teacher_forcing, options)
+    identity |= {"max_length": max_length, "tokenizer": tokenizer.digest}
+    identity["content"] = assembly.digest_of(
+        [array for ragged in rows["train"] for array in (ragged.values, ragged.row_splits)]
+    )
+    return assembly.make_data(name, identity, splits, options, None, tokenizer, [note for note in notes if note])
