@@ -116,9 +116,11 @@ def _compare(model, folder):
     for seed, batch_size in enumerate(BATCH_SIZES):
         open_size = (96 if _takes_images(model) else 9) + 4 * seed  # of heights, widths and lengths left open
         x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=open_size)
-        wanted = keras.ops.convert_to_numpy(model(x, training=False))
-        got = np.asarray(loaded.serve(keras.tree.map_structure(tf.constant, x)))
-        difference, scale = _worst("serve", got, wanted, batch_size, tolerance, difference, scale)
+        wanted = keras.tree.flatten(model(x, training=False))
+        served = keras.tree.flatten(loaded.serve(keras.tree.map_structure(tf.constant, x)))
+        for ours, theirs in zip(wanted, served, strict=True):
+            ours, theirs = keras.ops.convert_to_numpy(ours), np.asarray(theirs)
+            difference, scale = _worst("serve", theirs, ours, batch_size, tolerance, difference, scale)
         if _takes_images(model):
             pixels = np.random.default_rng(seed).integers(0, 256, x.shape, "uint8")
             wanted = keras.ops.convert_to_numpy(tasks.probabilities(model, model(fit_images(pixels), training=False)))

@@ -28,7 +28,7 @@ def evaluate(model, data=None, split="test", batch_size=64):
     begin = time.perf_counter()
     numbers = model.evaluate(part.dataset, verbose=0, return_dict=True)
     return {
-        **{key: float(value) for key, value in numbers.items()},
+        **{key: float(value) for key, value in tasks.plain_names(model, numbers).items()},
         "num_examples": part.num_examples,
         "seconds": round(time.perf_counter() - begin, 3),
     }

@@ -30,7 +30,7 @@ def for_data(model, data, split="test", limit=5, top=3):
     x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(part.dataset)))
     x = keras.tree.map_structure(lambda array: np.asarray(array)[:limit], x)
     probabilities = keras.ops.convert_to_numpy(tasks.probabilities(model, model.predict_on_batch(x)))
-    y = np.asarray(y)[:limit]
+    y = np.asarray(keras.tree.flatten(y)[0])[:limit]  # auxiliary heads have the same labels
     if model.kzoo.task == "translation":
         return _texts(data.tokenizer, probabilities.argmax(-1), y, np.asarray(weight)[:limit], x["encoder_token_ids"])
     labels = y.reshape(len(y)).astype(int)

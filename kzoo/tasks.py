@@ -76,7 +76,11 @@ def gives_probabilities(model):
 
 
 def probabilities(model, outputs):
-    """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit."""
+    """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit.
+
+    Of several outputs the first is meant: the others are auxiliary heads.
+    """
+    outputs = outputs[0] if isinstance(outputs, list | tuple) else outputs
     if not gives_probabilities(model):
         outputs = ops.sigmoid(outputs) if outputs.shape[-1] == 1 else ops.softmax(outputs)
     return ops.concatenate([1 - outputs, outputs], axis=-1) if outputs.shape[-1] == 1 else outputs
@@ -129,6 +133,30 @@ TASKS = {
 }
 
 
+AUXILIARY_WEIGHT = 0.3
+
+
+def num_heads(model):
+    """How many outputs learn the same labels: auxiliary heads make a list, several results of one head a dict."""
+    return len(model.output) if isinstance(model.output, list | tuple) else 1
+
+
+def plain_names(model, logs):
+    """Logs of Keras with the first output's metrics called as if it were the only one: `accuracy`, not `fc_accuracy`.
+
+    The losses of every head keep their names, since `loss` is their weighted sum.
+    """
+    if num_heads(model) == 1:
+        return logs
+    mine = f"{model.output_names[0]}_"
+    return {_plain(key, "val_" + mine, "val_") or _plain(key, mine, "") or key: value for key, value in logs.items()}
+
+
+def _plain(key, prefix, instead):
+    rest = key.removeprefix(prefix)
+    return instead + rest if key.startswith(prefix) and rest != "loss" else None
+
+
 def of(model):
     """The task of a catalogue model; ValueError for a model that `kzoo.build` did not make."""
     origin = getattr(model, "kzoo", None)
@@ -138,8 +166,14 @@ def of(model):
 
 
 def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options):
-    """Compiles a catalogue model with its task's loss and metrics; further options go to `model.compile`."""
+    """Compiles a catalogue model with its task's loss and metrics; further options go to `model.compile`.
+
+    Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5).
+    """
     task = of(model)
-    model.compile(
-        optimizer=optimizer, loss=task.loss(model, label_smoothing), weighted_metrics=task.metrics(model), **options
-    )
+    loss, metrics = task.loss(model, label_smoothing), task.metrics(model)
+    if num_heads(model) > 1:
+        others = num_heads(model) - 1
+        options["loss_weights"] = [1.0] + [AUXILIARY_WEIGHT] * others
+        loss, metrics = [task.loss(model, label_smoothing) for _ in model.outputs], [metrics] + [[]] * others
+    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **options)

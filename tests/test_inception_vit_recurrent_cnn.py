@@ -254,6 +254,21 @@ def test_auxiliary_logits_are_those_of_the_middle(tmp_path):
     assert (np.abs(after - before).max((1, 2)) > 0).tolist() == [True, False, False]
 
 
+def test_auxiliary_heads_learn_with_three_tenths_of_the_weight(tmp_path):
+    options = {**TINY["googlenet"], "input_shape": (32, 32, 3), "num_classes": 3, "auxiliary": True}
+    model = load_drawn_weights(kzoo.build("googlenet", **options), tmp_path)
+    pair = draw_images(32, 32), np.array([0, 2])
+    data = kzoo.data.from_arrays(*pair, model, test=pair, validation_fraction=0)
+    found = kzoo.evaluate(model, data)
+    logits = outputs(model, draw_images(32, 32)).astype("float64")
+    log_shares = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    losses = -(log_shares[:, 0, 0] + log_shares[:, 1, 2]) / 2
+    assert found["loss"] == pytest.approx(losses[0] + 0.3 * (losses[1] + losses[2]), rel=1e-4)
+    assert found["accuracy"] == np.mean(logits[0].argmax(-1) == [0, 2])
+    assert found["fc_loss"] == pytest.approx(losses[0], rel=1e-4)
+    assert kzoo.predict(model, draw_images(32, 32)).shape == (2, 3)
+
+
 def test_class_token_comes_first():
     layer, x = ClassToken(), draw_images(3, 4)[:, 0]
     layer.build(x.shape)

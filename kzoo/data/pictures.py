@@ -191,6 +191,7 @@ def _draw(options, shape, source):
 def _image_finish(model, wanted, shape, options, size):
     """What happens to every batch; images that need no resizing come with `shape` None, and augmented become `size`."""
     binary, classes = checks.task(model) == "binary_classification", checks.num_classes(model)
+    heads = len(model.output) if isinstance(model.output, list | tuple) else 1
     mixes = options.augment and options.augment.mixes
     if mixes and binary:
         raise ValueError(f"mixup and cutmix mix classes; {model.name} is for binary_classification, with one logit")
@@ -203,6 +204,7 @@ def _image_finish(model, wanted, shape, options, size):
             batch = options.augment.apply(batch, random, size)
             if mixes:
                 batch, labels = effects.mix(batch, tf.one_hot(labels, classes), random["mix"])
-        return images.to_input(batch, wanted, options.preprocessing), labels
+        # Auxiliary heads learn the same labels.
+        return images.to_input(batch, wanted, options.preprocessing), (labels,) * heads if heads > 1 else labels
 
     return finish

@@ -35,4 +35,5 @@ def synthetic_batch(model, batch_size, seed=0, sequence_length=32):
         return x, random.integers(1, vocabulary, shape, dtype=np.int32), np.ones(shape, np.float32)
     if task == "binary_classification":
         return x, random.integers(0, 2, (batch_size, 1)).astype(np.float32), None
-    return x, random.integers(0, checks.num_classes(model), batch_size, dtype=np.int32), None
+    labels = random.integers(0, checks.num_classes(model), batch_size, dtype=np.int32)
+    return x, (labels,) * len(model.output) if isinstance(model.output, list | tuple) else labels, None

@@ -10,7 +10,7 @@ import time
 
 import keras
 
-from kzoo import checkpoint
+from kzoo import checkpoint, tasks
 from kzoo.training import backup, reports
 from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch
 from kzoo.training.recipe import Recipe
@@ -68,7 +68,8 @@ class Loop:
             shuffle=False,  # the split shuffles
             verbose=0,
         )
-        row = {"epoch": epoch + 1, **{key: float(values[-1]) for key, values in history.history.items()}}
+        numbers = tasks.plain_names(self.model, history.history)
+        row = {"epoch": epoch + 1, **{key: float(values[-1]) for key, values in numbers.items()}}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.perf_counter() - begin, 3)
         return row
