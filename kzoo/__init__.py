@@ -20,6 +20,7 @@ ROOMS = {
     "predict": "inference",
     "export": "exporting",
     "features": "graph",
+    "attention_maps": "heatmaps",
     "Preprocessing": "preprocessing",
 }
 

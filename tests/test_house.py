@@ -20,6 +20,7 @@ ALLOWED = {
     "training": {"graph", "checkpoint", "tasks", "data", "tensors"},
     "inference": {"tasks", "data"},
     "exporting": {"tasks", "data"},
+    "heatmaps": {"layers", "data"},
     "measure": {"catalog", "graph", "layers"},
     "checkpoint": {"catalog", "tensors", "layouts", "hub"},
     "layouts": set(),
