@@ -6,7 +6,7 @@ from keras import ops
 
 from kzoo.layers import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
 from kzoo.layers.attention import scaled_dot_product_attention
-from kzoo.layers.positions import position_angles, relative_position_bucket, rotate, sinusoids
+from kzoo.layers.positions import position_angles, positions_of_tokens, relative_position_bucket, rotate, sinusoids
 
 TOLERANCE = {"float32": 1e-6, "float16": 4e-3, "bfloat16": 3e-2}
 
@@ -234,3 +234,20 @@ def test_longer_than_the_table_where_the_length_is_open(max_length, xla):
 def test_bad_arguments_are_named(make, message, symbolic):
     with pytest.raises(ValueError, match=message):
         make(keras.Input((None, 18)) if symbolic else np.zeros((1, 2, 18), "float32"))
+
+
+@pytest.mark.parametrize("make", [SinusoidalPositions, lambda: LearnedPositions(9), lambda: RotaryPositions(2)])
+def test_positions_may_be_given(make):
+    """As left padding and decoding need them: a part of a sequence gets what it gets within the whole."""
+    layer, x = make(), np.random.default_rng(0).random((2, 6, 8), "float32")
+    whole = ops.convert_to_numpy(layer(x))
+    part = ops.convert_to_numpy(layer(x[:, 3:], positions=np.array([3, 4, 5])))
+    np.testing.assert_allclose(part, whole[:, 3:], atol=1e-6)
+    rows = ops.convert_to_numpy(layer(x[:, 3:], positions=np.array([[3, 4, 5], [0, 1, 2]])))
+    np.testing.assert_allclose(rows[0], whole[0, 3:], atol=1e-6)
+    np.testing.assert_allclose(rows[1], ops.convert_to_numpy(layer(x[:, 3:]))[1], atol=1e-6)
+
+
+def test_positions_of_tokens_do_not_count_padding():
+    mask = np.array([[0, 0, 1, 1], [1, 1, 1, 0]])
+    np.testing.assert_array_equal(ops.convert_to_numpy(positions_of_tokens(mask)), [[0, 0, 0, 1], [0, 1, 2, 2]])

@@ -35,6 +35,16 @@ def token_positions(x):
     return ops.arange(ops.shape(x)[1], dtype="int32")
 
 
+def positions_of_tokens(padding_mask):
+    """Positions of real tokens counted from 0, whichever side is padded: int32 (batch, length), 0 on leading padding.
+
+    Args:
+        padding_mask: (batch, length), nonzero for a real token.
+    """
+    real = ops.cast(ops.not_equal(padding_mask, 0), "int32")
+    return ops.maximum(ops.cumsum(real, axis=1) - 1, 0)
+
+
 def position_angles(positions, dim, max_wavelength=10000.0):
     """Angles position / max_wavelength^(2 i / dim) for i = 0 ... dim/2 - 1, less whole turns, in radians.
 
@@ -131,6 +141,9 @@ class SinusoidalPositions(layers.Layer):
     Vaswani et al. 2017, section 3.5. Sines and cosines alternate as printed there; `ordering="half_split"` puts all
     sines before all cosines, as Marian and the paper's own tensor2tensor do.
 
+    Call arguments:
+        positions: int (length,) or (batch, length); 0 ... length - 1 by default.
+
     Raises ValueError for an odd hidden_dim or an unknown ordering.
     """
 
@@ -140,13 +153,14 @@ class SinusoidalPositions(layers.Layer):
         self.ordering = ordering
         self.max_wavelength = max_wavelength
 
-    def call(self, inputs):
-        encoding = sinusoids(token_positions(inputs), inputs.shape[-1], self.ordering, self.max_wavelength)
+    def call(self, inputs, positions=None):
+        positions = token_positions(inputs) if positions is None else positions
+        encoding = sinusoids(positions, inputs.shape[-1], self.ordering, self.max_wavelength)
         return inputs + ops.cast(encoding, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
-        check_even(input_shape[-1])
-        return input_shape
+    def compute_output_shape(self, inputs_shape):
+        check_even(inputs_shape[-1])
+        return inputs_shape
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -155,6 +169,12 @@ class LearnedPositions(layers.Layer):
 
     Args:
         max_length: rows of the table, the longest sequence that can be encoded.
+
+    Call arguments:
+        inputs: (batch, length, hidden_dim).
+        padding_mask: (batch, length), nonzero for a real token. With it positions count real tokens, so that padding on
+            the left moves none of them; padding itself repeats the position before it.
+        positions: int (length,) or (batch, length), below max_length; 0 ... length - 1 by default.
 
     Weight: `embeddings` (max_length, hidden_dim).
 
@@ -169,16 +189,21 @@ class LearnedPositions(layers.Layer):
         self.max_length = max_length
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
 
-    def build(self, input_shape):
+    def build(self, inputs_shape):
         self.embeddings = self.add_weight(
-            (self.max_length, input_shape[-1]), initializer=self.embeddings_initializer, name=TENSOR_NAME
+            (self.max_length, inputs_shape[-1]), initializer=self.embeddings_initializer, name=TENSOR_NAME
         )
 
-    def call(self, inputs):
+    def call(self, inputs, padding_mask=None, positions=None):
+        if positions is not None:
+            return inputs + ops.take(ops.convert_to_tensor(self.embeddings), positions, axis=0)
         self.check_length(inputs.shape[1])
         _, length, hidden_dim = ops.shape(inputs)
         # A slice, not [:length], which would cut a longer sequence down in silence where the length is dynamic.
-        return inputs + ops.slice(ops.convert_to_tensor(self.embeddings), (0, 0), (length, hidden_dim))
+        table = ops.slice(ops.convert_to_tensor(self.embeddings), (0, 0), (length, hidden_dim))
+        if padding_mask is None:
+            return inputs + table
+        return inputs + ops.take(table, positions_of_tokens(padding_mask), axis=0)
 
     def compute_output_shape(self, input_shape):
         self.check_length(input_shape[1])
@@ -205,6 +230,9 @@ class RotaryPositions(layers.Layer):
     whose products then depend on the distance of query and key only. Su et al. 2021, https://arxiv.org/abs/2104.09864.
     Orderings as in `rotate`.
 
+    Call arguments:
+        positions: int (length,) or (batch, length); 0 ... length - 1 by default.
+
     Raises ValueError for a width num_heads does not divide, an odd head_dim or an unknown ordering.
     """
 
@@ -216,14 +244,15 @@ class RotaryPositions(layers.Layer):
         self.ordering = ordering
         self.max_wavelength = max_wavelength
 
-    def call(self, inputs):
+    def call(self, inputs, positions=None):
         self.check_width(inputs.shape[-1])
+        positions = token_positions(inputs) if positions is None else positions
         heads = split_heads(inputs, self.num_heads)
-        return join_heads(rotate(heads, token_positions(inputs), self.ordering, self.max_wavelength))
+        return join_heads(rotate(heads, positions, self.ordering, self.max_wavelength))
 
-    def compute_output_shape(self, input_shape):
-        self.check_width(input_shape[-1])
-        return input_shape
+    def compute_output_shape(self, inputs_shape):
+        self.check_width(inputs_shape[-1])
+        return inputs_shape
 
     def check_width(self, hidden_dim):
         """ValueError unless the heads divide the width into pairs of features."""
