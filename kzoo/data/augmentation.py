@@ -247,6 +247,7 @@ RECIPES = {
     "digits": Augmentation(),
     # He et al. 2016, section 4.2: 4 pixels of 32
     "small_images": Augmentation(shift=4 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
+    "small_images_light": Augmentation(shift=1 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
     "photos": PHOTOS,
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
 }
