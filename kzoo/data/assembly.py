@@ -27,6 +27,7 @@ class Data:
         notes: lines a user should read, such as how many texts were cut.
         preprocessing: how images became the model's input.
         augment: as it was asked for: False, True or a recipe's name; True for an `Augmentation`.
+        characters_per_token: of every split of a language model's texts, by its name; None for other data.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Data:
     notes: list
     preprocessing: Preprocessing = Preprocessing()
     augment: bool | str = False
+    characters_per_token: dict | None = None
 
 
 @dataclasses.dataclass
@@ -134,15 +136,15 @@ def _limit(options, total):
     return options.num_examples or total
 
 
-def make_splits(rows, finish, options, draw=None):
-    """`{split: Split}` of in-memory rows; only training is shuffled and changed at random."""
+def make_splits(rows, finish, options, draw=None, lengths=None):
+    """`{split: Split}` of in-memory rows; only training is shuffled, by `lengths` if given, and changed at random."""
     splits = {}
     for split, arrays in rows.items():
         train = split == "train"
         splits[split] = Split(
             arrays, finish, options.batch_size, options.seed, shuffle=train,
             draw=draw if train else None,
-            drop_remainder=train and options.drop_remainder,
+            drop_remainder=train and options.drop_remainder, lengths=lengths if train else None,
         )  # fmt: skip
     return splits
 

@@ -1,8 +1,11 @@
 """A split: the examples of one part of a data set, as batches whose order and augmentation repeat exactly."""
 
+import numpy as np
 import tensorflow as tf
 
 from kzoo.data import checks
+
+POOL_BATCHES = 100
 
 
 class Split:
@@ -10,7 +13,7 @@ class Split:
 
     The order of epoch e and the random numbers of example i in it are pure functions of (seed, e, i): not of the batch
     size, threads, the global seed, or the batch at which an epoch is entered. Splits that do not shuffle (validation,
-    test) give the same batches in every epoch.
+    test) give the same batches in every epoch. With `lengths` the order depends on the batch size too.
 
     Args:
         rows: a structure of arrays or ragged tensors whose first axis is the examples.
@@ -18,9 +21,13 @@ class Split:
             the rows that `draw` gave for them, or is None.
         draw: `draw(key, count)` gives random tensors (count, ...) for all examples of an epoch, or None.
         drop_remainder: leave out a last batch that is not full.
+        lengths: int (num_examples,): a shuffled batch gets examples of like length, from pools of 100 batches.
     """
 
-    def __init__(self, rows, finish, batch_size, seed=0, shuffle=False, draw=None, drop_remainder=False):
+    def __init__(
+        self, rows, finish, batch_size, seed=0, shuffle=False, draw=None, drop_remainder=False, lengths=None
+    ):  # fmt: skip
+        self.lengths = lengths
         with tf.device("CPU"):
             self.rows = tf.nest.map_structure(_on_host, rows)
         self.num_examples = int(tf.nest.flatten(self.rows)[0].shape[0])
@@ -87,7 +94,19 @@ class Split:
             index = tf.range(self.num_examples)
             if not self.shuffle:
                 return index
-            return tf.random.experimental.stateless_shuffle(index, self._key(epoch), alg="philox")
+            order = tf.random.experimental.stateless_shuffle(index, self._key(epoch), alg="philox")
+            return order if self.lengths is None else self._of_like_length(order, epoch)
+
+    def _of_like_length(self, order, epoch):
+        """Sorts every pool of a shuffled order by length, then shuffles its batches; the incomplete batch stays last."""
+        num_full = self.num_examples // self.batch_size
+        order, rest = np.split(order.numpy(), [num_full * self.batch_size])
+        pools = np.split(order, range(self.batch_size * POOL_BATCHES, len(order), self.batch_size * POOL_BATCHES))
+        order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        key = tf.random.fold_in(self._key(epoch), tf.constant(-2, tf.int64), alg="philox")
+        batches = tf.random.experimental.stateless_shuffle(tf.range(num_full), key, alg="philox").numpy()
+        order = order.reshape(num_full, self.batch_size)[batches].reshape(-1)
+        return tf.constant(np.concatenate([order, rest]), tf.int32)
 
     def _random(self, epoch):
         if self.draw is None:

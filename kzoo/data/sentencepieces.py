@@ -1,0 +1,79 @@
+"""SentencePiece models as `tokenizers.Tokenizer`s, so that all that follows knows one engine.
+
+Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226. The library `sentencepiece` reads the file.
+"""
+
+UNIGRAM, BPE = 1, 2
+UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6
+
+
+def read(path):
+    """The tokenizer of a SentencePiece model (unigram or byte-pair encoding); ValueError if it is none."""
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError as error:
+        raise ValueError(f"{path} is read by the library sentencepiece: pip install kzoo[text]") from error
+    from google.protobuf.message import DecodeError
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ValueError(f"{path} is damaged or no SentencePiece model") from error
+    kind = proto.trainer_spec.model_type
+    if not proto.pieces or kind not in (UNIGRAM, BPE):
+        raise ValueError(f"{path} is no SentencePiece model of kind unigram or BPE")
+    engine = _engine(proto, kind)
+    # The library's JSON rounds the scores; what has been through it already comes back from a file as it went in.
+    for _ in range(3):
+        engine = type(engine).from_str(engine.to_str())
+    return engine
+
+
+def _engine(proto, kind):
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+    kinds = [piece.type for piece in proto.pieces]
+    unknown = kinds.index(UNKNOWN)
+    bytes_instead = BYTE in kinds
+    if kind == UNIGRAM:
+        engine = Tokenizer(models.Unigram(pieces, unknown, bytes_instead))
+    else:
+        vocabulary = {piece: index for index, (piece, _) in enumerate(pieces)}
+        engine = Tokenizer(
+            models.BPE(
+                vocabulary, _merges(vocabulary), unk_token=pieces[unknown][0], fuse_unk=True,
+                byte_fallback=bytes_instead,
+            )
+        )  # fmt: skip
+    steps, specification = [], proto.normalizer_spec
+    if specification.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(specification.precompiled_charsmap))
+    if specification.remove_extra_whitespaces:
+        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    if steps:
+        engine.normalizer = normalizers.Sequence(steps)
+    scheme = "always" if specification.add_dummy_prefix else "never"
+    engine.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=kind == UNIGRAM)
+    engine.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    if bytes_instead:
+        engine.decoder = decoders.Sequence([
+            decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme), decoders.Fuse()])  # fmt: skip
+    special = [piece for (piece, _), type_ in zip(pieces, kinds, strict=True) if type_ in (UNKNOWN, CONTROL)]
+    engine.add_special_tokens([AddedToken(piece, normalized=False) for piece in special])
+    engine.add_tokens([
+        AddedToken(piece, normalized=False)
+        for (piece, _), type_ in zip(pieces, kinds, strict=True) if type_ == USER_DEFINED
+    ])  # fmt: skip
+    return engine
+
+
+def _merges(vocabulary):
+    """The merges that a vocabulary in the order of learning implies: every piece from every pair that makes it."""
+    merges = []
+    for piece, rank in vocabulary.items():
+        cuts = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
+        pairs = [pair for pair in cuts if pair[0] in vocabulary and pair[1] in vocabulary]
+        merges += sorted((rank, vocabulary[left], vocabulary[right], left, right) for left, right in pairs)
+    return [(left, right) for *_, left, right in sorted(merges)]

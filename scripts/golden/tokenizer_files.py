@@ -1,0 +1,129 @@
+"""Makes tests/golden/tokenizers: tiny vocabularies in every format and the ids that the reference gives with them.
+
+In an environment of its own:
+
+    pip install tokenizers transformers sentencepiece
+    python scripts/golden/tokenizer_files.py
+
+The other way, a folder that `kzoo.data.Tokenizer.save` wrote is read by transformers and gives the same ids:
+
+    python scripts/golden/tokenizer_files.py --check-back FOLDER
+"""
+
+import argparse
+import io
+import json
+import pathlib
+import tempfile
+
+import sentencepiece
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "tokenizers"
+CORPUS = [
+    "the quick brown fox jumps over the lazy dog and the dog sleeps",
+    "The weather in Zürich is better than the weather in Paris",
+    "it isn't what they're saying, we've heard; he'd go and she'll stay",
+    "numbers such as 1984, 3.14 and 2,000 stand in texts",
+    "a naïve café owner reads déjà vu in São Paulo and Malmö",
+    "unbelievable reading writing walking talking unhappily unkindly",
+    "東京の天気 今日は 晴れ и немного русского текста",
+] * 3
+STRINGS = [
+    "the quick brown fox",
+    "The WEATHER in Zürich isn't better, they're saying!",
+    "",
+    "   leading and  double   spaces ",
+    "tabs\tand\nlines\r\nand no-break\u00a0spaces\u3000wide",
+    "naïve café na\u0131\u0308ve cafe\u0301",
+    "東京の天気は晴れ",
+    "emoji 😀👩‍👩‍👧 and flags 🇨🇭",
+    "numbers 1984 3.14 2,000 ½ ²",
+    "unbelievably unreadable text",
+    "zero\u200bwidth\u00adsoft \x00 control \x1b and \ufffd",
+    "немного русского, ελληνικά, עברית, हिन्दी",
+    "a" * 120,
+    "[CLS] the [MASK] dog [SEP] <|endoftext|>",
+    "ﬁne ＦＵＬＬ ＷＩＤＴＨ ①",
+]
+
+
+def make():
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    folders = {name: GOLDEN / name for name in ("bert", "bert_cased", "gpt2", "unigram", "pieces")}
+    for folder in folders.values():
+        folder.mkdir(exist_ok=True)
+    for name, lower in (("bert", True), ("bert_cased", False)):
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        words.normalizer, words.pre_tokenizer = (
+            normalizers.BertNormalizer(lowercase=lower),
+            pre_tokenizers.BertPreTokenizer(),
+        )
+        words.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special))
+        ordered = sorted(words.get_vocab().items(), key=lambda pair: pair[1])
+        (folders[name] / "vocab.txt").write_text("".join(f"{word}\n" for word, _ in ordered), encoding="utf-8")
+        config = {"do_lower_case": lower, "tokenizer_class": "BertTokenizer"}
+        (folders[name] / "tokenizer_config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
+    pairs = Tokenizer(models.BPE())
+    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, special_tokens=["<|endoftext|>"]),
+    )
+    pairs.model.save(str(folders["gpt2"]))
+    for name, kind in (("unigram", "unigram"), ("pieces", "bpe")):
+        make_pieces(folders[name], kind)
+    report = {name: [ids_of(name, folder, text) for text in STRINGS] for name, folder in folders.items()}
+    library = {"transformers": transformers.__version__, "sentencepiece": sentencepiece.__version__}
+    lines = ",\n".join(f' "{name}": {json.dumps(rows)}' for name, rows in report.items())
+    text = f'{{\n "made_with": {json.dumps(library)},\n "strings": {json.dumps(STRINGS)},\n{lines}\n}}\n'
+    (GOLDEN / "ids.json").write_text(text, encoding="utf-8")
+    print(f"{GOLDEN}: {sum(path.stat().st_size for path in GOLDEN.rglob('*') if path.is_file()):,} bytes")
+
+
+def make_pieces(folder, kind):
+    """A SentencePiece model with a normalisation of its own, so that the table in it is small."""
+    model = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        # wide letters and signs become narrow ones, an e and its accent one letter: points in hexadecimal
+        pairs = [(f"{point:X}", f"{point - 0xFEE0:X}") for point in range(0xFF01, 0xFF5F)]
+        pairs += [("65 301", "E9"), ("3000", "20"), ("A0", "20"), ("9", "20"), ("A", "20"), ("FB01", "66 69")]
+        rules.write("".join(f"{source}\t{target}\n" for source, target in pairs))
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(CORPUS), model_writer=model, vocab_size=160 if kind == "unigram" else 400,
+            model_type=kind, normalization_rule_tsv=rules.name, byte_fallback=kind == "bpe", character_coverage=1.0,
+            minloglevel=2, hard_vocab_limit=False, pad_id=3 if kind == "unigram" else -1,
+        )  # fmt: skip
+    (folder / "spiece.model").write_bytes(model.getvalue())
+
+
+def ids_of(name, folder, text):
+    if name in ("unigram", "pieces"):
+        return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).encode(text)
+    kind = transformers.GPT2Tokenizer if name == "gpt2" else transformers.BertTokenizer
+    return kind.from_pretrained(str(folder)).encode(text, add_special_tokens=False)
+
+
+def check_back(folder):
+    """SystemExit unless transformers reads the folder and gives the golden ids of the vocabulary it was saved from."""
+    golden = json.loads((GOLDEN / "ids.json").read_text(encoding="utf-8"))
+    saved = transformers.PreTrainedTokenizerFast(tokenizer_file=str(pathlib.Path(folder) / "tokenizer.json"))
+    rows = [saved.encode(text, add_special_tokens=False) for text in STRINGS]
+    same = [name for name in golden if golden[name] == rows]
+    print(f"gives the golden ids of: {', '.join(same) or 'none'}")
+    if not same:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check-back", metavar="FOLDER")
+    arguments = parser.parse_args()
+    if arguments.check_back:
+        check_back(arguments.check_back)
+    else:
+        make()
