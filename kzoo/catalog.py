@@ -23,14 +23,27 @@ FIGURES = pathlib.Path(__file__).with_name("figures.json")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One variant of the catalogue: what `build` needs to know and what `list` shows."""
+    """One variant of the catalogue: what `build` needs to know and what `list` shows.
+
+    `tasks` has the task of every value of the keyword `head`, or of "" where the architecture has one task only.
+    """
 
     name: str
     architecture: str
-    task: str
+    tasks: dict
     summary: str
     paper: str
     arguments: dict
+
+    @property
+    def task(self):
+        """The task as built without overrides."""
+        return self.task_of({})
+
+    def task_of(self, overrides):
+        """The task of the model that these overrides build."""
+        head = {**self.arguments, **overrides}.get("head", "")
+        return self.tasks.get(head) or next(iter(self.tasks.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +81,8 @@ def entries():
         summary = values["DOC"].partition("\n")[0].partition(": ")[2].rstrip(".")
         paper = re.search(r"https?://[^\s,)]*\w", values["DOC"])
         for name, arguments in values["VARIANTS"].items():
-            entry = Entry(name, path.stem, values["TASK"], summary, paper.group() if paper else "", arguments)
+            tasks = values["TASK"] if isinstance(values["TASK"], dict) else {"": values["TASK"]}
+            entry = Entry(name, path.stem, tasks, summary, paper.group() if paper else "", arguments)
             found[name] = entry
             found.setdefault(path.stem, entry)
     return found
@@ -89,10 +103,10 @@ def figures():
 def list_models(pattern="*", task=None, max_params=None):
     """Names of the variants that match a shell-style pattern, a task and a largest number of parameters.
 
-    Raises ValueError for a task that no model has.
+    A variant matches a task that one of its heads is for. Raises ValueError for a task that no model has.
     """
     known = entries()
-    tasks = sorted({entry.task for entry in known.values()})
+    tasks = sorted({task for entry in known.values() for task in entry.tasks.values()})
     if task is not None and task not in tasks:
         raise ValueError(did_you_mean("task", task, tasks))
     sizes = figures() if max_params is not None else {}
@@ -101,7 +115,7 @@ def list_models(pattern="*", task=None, max_params=None):
         for name, entry in known.items()
         if entry.name == name
         and (fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(entry.architecture, pattern))
-        and task in (None, entry.task)
+        and task in (None, *entry.tasks.values())
         and (max_params is None or sizes.get(name, {}).get("parameters", math.inf) <= max_params)
     ]
 
@@ -131,7 +145,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
         model = module.build(**arguments) if weights is None or not load_head else _build_blank(module, arguments)
     finally:
         keras.config.set_dtype_policy(policy)
-    model.kzoo = Origin(entry.name, entry.architecture, entry.task, overrides)
+    model.kzoo = Origin(entry.name, entry.architecture, entry.task_of(overrides), overrides)
     if weights is not None:
         from kzoo import checkpoint
 
@@ -139,17 +153,27 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
     return model
 
 
-INITIALIZERS = ("glorot_uniform", "he_normal", "orthogonal", "uniform")  # by name in model files and Keras's defaults
+# Random initializers by name, in model files and Keras's defaults, or as {"class_name": ..., "config": ...}.
+INITIALIZERS = (
+    "glorot_uniform", "he_normal", "orthogonal", "uniform", "RandomNormal", "RandomUniform", "TruncatedNormal",
+)  # fmt: skip
 
 
 def _build_blank(module, arguments):
     """Builds a model whose random weights are zeros, since drawing numbers that weights replace takes half the time."""
     import keras
 
-    def zeros(self, shape, dtype=None):
-        return keras.ops.zeros(shape, dtype)
+    class Blank(keras.initializers.Initializer):
+        def __init__(self, **config):
+            self.config = config
 
-    kinds = {name: type("Blank", (keras.initializers.Initializer,), {"__call__": zeros}) for name in INITIALIZERS}
+        def __call__(self, shape, dtype=None):
+            return keras.ops.zeros(shape, dtype)
+
+        def get_config(self):
+            return self.config
+
+    kinds = {name: type(name, (Blank,), {}) for name in INITIALIZERS}
     with keras.saving.custom_object_scope(kinds):
         model = module.build(**arguments)
     names = {kind: name for name, kind in kinds.items()}
@@ -157,7 +181,8 @@ def _build_blank(module, arguments):
         for owner in (layer, getattr(layer, "cell", layer)):
             for attribute, value in list(vars(owner).items()):
                 if type(value) in names:
-                    setattr(owner, attribute, keras.initializers.get(names[type(value)]))
+                    identifier = {"class_name": names[type(value)], "config": value.config}
+                    setattr(owner, attribute, keras.initializers.get(identifier))
     return model
 
 

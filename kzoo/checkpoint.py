@@ -55,16 +55,16 @@ def load_weights(model, weights, load_head=True):
     the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
     """
     literals = _literals(model)
-    head = () if load_head else literals.get("HEAD", ())
-    if not load_head and not head:
+    if not load_head and "HEAD" not in literals:
         raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
-    checkpoint = _Checkpoint(model, weights, literals, head)
     slots = find_slots(model)
+    checkpoint = _Checkpoint(model, weights, literals, slots)
+    head = () if load_head else checkpoint.head_to_leave()
     loaded = [slot for slot in slots if slot.layer.name not in head]
     left = [name for slot in slots if slot.layer.name in head for name in slot.names]
     first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
     adapted = first if first and checkpoint.has_other_channels(first) else None
-    checkpoint.compare(loaded, adapted)
+    checkpoint.compare(loaded, adapted, head)
     arrays = checkpoint.read()
     values = []
     for slot in loaded:
@@ -99,9 +99,11 @@ def _literals(model):
 class _Checkpoint:
     """The tensors of one or several files by the names this model gives them."""
 
-    def __init__(self, model, weights, literals, head):
+    def __init__(self, model, weights, literals, slots):
         self.model, self.weights, self.literals = model, weights, literals
-        self.left_out = tuple(f"{layer}." for layer in head)
+        self.wanted = {
+            name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)
+        }
         self.stored = {}  # name here -> (file, name there)
         self.specification = {}  # name here -> (shape, dtype)
         self.files = find_files(weights)
@@ -127,13 +129,25 @@ class _Checkpoint:
     def derived(self):
         """Tensors that the reference stores and this graph computes or ties: {name: where it comes from}."""
         table = self.literals.get("DERIVED", {})
-        found = {name: source for name, source in table.items() if name in self.specification}
-        found.update({name: "computed" for name in self.specification if name.endswith(".num_batches_tracked")})
-        for pattern in self.literals.get("TRAINING_ONLY", ()):
-            found.update({name: "only trained with" for name in self.specification if re.match(pattern, name)})
-        return found
+        others = [name for name in self.specification if name not in self.wanted]
+        found = {name: "computed" for name in others if name.endswith(".num_batches_tracked")}
+        for pattern in (*self.literals.get("TRAINING_ONLY", ()), *self.literals.get("OTHER_HEADS", ())):
+            found.update({name: "of no use here" for name in others if re.match(pattern, name)})
+        return {**found, **{name: table[name] for name in others if name in table}}
 
-    def compare(self, slots, adapted):
+    def head_to_leave(self):
+        """Names of the layers that load_head=False leaves as they are.
+
+        HEAD of the model file lists them; those of HEAD_IF_MISSING belong to the head only if the file lacks them.
+        """
+        lacking = [
+            layer
+            for layer in self.literals.get("HEAD_IF_MISSING", ())
+            if not any(name.startswith(f"{layer}.") for name in self.specification)
+        ]
+        return (*self.literals.get("HEAD", ()), *lacking)
+
+    def compare(self, slots, adapted, head):
         """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
         wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
         known = {*wanted, *self.derived()}
@@ -142,7 +156,9 @@ class _Checkpoint:
         problems = {
             "missing": [name for name in wanted if name not in there],
             "unexpected": [
-                name for name in self.specification if name not in known and not name.startswith(self.left_out)
+                name
+                for name in self.specification
+                if name not in known and not name.startswith(tuple(f"{layer}." for layer in head))
             ],
             "mis-shaped": [
                 f"{name} {shape}, wanted {wanted[name]}"
@@ -175,11 +191,14 @@ class _Checkpoint:
         """All arrays by the names here, after checking those that are derived from others."""
         contents = {file: tensors.read(file) for file in self.files}
         arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
-        for name, source in self.derived().items():
-            if source == "zeros" and np.any(arrays[name]):
-                raise ValueError(f"{self.weights}: {name} is not zero, and this architecture has no such weight")
-            if source in arrays and not np.array_equal(arrays[name], arrays[source]):
-                raise ValueError(f"{self.weights}: {name} differs from {source}, and this architecture ties the two")
+        for name, sources in self.derived().items():
+            for source in (sources,) if isinstance(sources, str) else sources:
+                if source == "zeros" and np.any(arrays[name]):
+                    raise ValueError(f"{self.weights}: {name} is not zero, and this architecture has no such weight")
+                if source in arrays and not np.array_equal(arrays[name], arrays[source]):
+                    raise ValueError(
+                        f"{self.weights}: {name} differs from {source}, and this architecture ties the two"
+                    )
         return arrays
 
 

@@ -320,7 +320,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
             data_choices.setdefault("max_length", then["data"]["max_length"])
     elif resume and run_folder and name is None:
         raise click.UsageError(f"no run to resume in {folder}")
-    catalog.find(name)
+    entry = catalog.find(name)
     if not resume and not overwrite:
         atomic.refuse_occupied(folder)
     _keras()
@@ -331,7 +331,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     from kzoo.training import fit
     from kzoo.training.recipe import make_recipe
 
-    recipe = make_recipe(tasks.TASKS[catalog.find(name).task].recipe, options)
+    recipe = make_recipe(tasks.find(entry.task_of(settings), name).recipe, options)
     keras.utils.set_random_seed(recipe.seed)
     model = catalog.build(name, weights=weights, dtype=dtype, **{
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})  # fmt: skip

@@ -72,8 +72,12 @@ LAYOUTS = (
     ),
 )
 
-# last part of a layer's name -> rows, where the reference keeps bare parameters instead of a module
-BARE = {
+# GPT's "Conv1D" is a linear map whose matrix is stored (in, out)
+CONV1D = ((("{}.weight",), "kernel", IDENTITY), (("{}.bias",), "bias", IDENTITY))
+# last part of a layer's name -> rows, where the reference keeps bare parameters or a layout of its own
+BY_NAME = {
+    **dict.fromkeys(("c_attn", "c_proj", "c_fc"), CONV1D),
+    "final_logits_bias": ((("{}",), "bias", (lambda array: array[0], lambda variable: (variable[None],))),),
     "in_proj": ((("{}_weight",), "kernel", MATRIX), (("{}_bias",), "bias", IDENTITY)),
     "class_token": ((("{}",), "embedding", IDENTITY),),
     "pos_embedding": ((("{}",), "embeddings", (lambda array: array[0], lambda variable: (variable[None],))),),
@@ -98,7 +102,7 @@ def find_slots(model):
         if id(layer) in seen or not layer.weights:
             continue
         seen.add(id(layer))
-        rows = BARE.get(layer.name.rpartition(".")[2])
+        rows = BY_NAME.get(layer.name.rpartition(".")[2])
         rows = rows or next((rows for kind, rows in LAYOUTS if isinstance(layer, kind)), None)
         if rows is None:
             rows = [((variable.name,), index, IDENTITY) for index, variable in enumerate(layer.weights)]

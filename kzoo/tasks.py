@@ -115,12 +115,26 @@ def _token_metrics(model):
     ]
 
 
+def _pretraining_loss(model, label_smoothing=0.0):
+    """The sum of both losses, Devlin et al. 2018, section A.2."""
+    return {name: SparseCrossEntropy(True, label_smoothing) for name in model.output}
+
+
+def _pretraining_metrics(model):
+    return {name: [Accuracy()] for name in model.output}
+
+
 ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "batch_size": 64}
 # Vaswani et al. 2017, sections 5.3 and 5.4
 TRANSFORMER = {
     "optimizer": "adam", "beta_2": 0.98, "epsilon": 1e-9, "schedule": "transformer", "warmup_steps": 4000,
     "learning_rate": 1.0, "label_smoothing": 0.1, "clip_norm": 1.0, "epochs": 10, "batch_size": 64,
 }  # fmt: skip
+# Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models; A.3 for fine-tuning
+LANGUAGE_MODEL = {
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "clip_norm": 1.0, "epochs": 10, "batch_size": 64,
+}  # fmt: skip
+FINE_TUNING = {**LANGUAGE_MODEL, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
 
 TASKS = {
     task.name: task
@@ -129,6 +143,11 @@ TASKS = {
         Task("binary_classification", "digits/zero_one", _binary_loss, _binary_metrics, ADAM),
         Task("sequence_classification", "digits/zero_one", _sparse_loss, _sparse_metrics, ADAM),
         Task("translation", "reverse_digits", _sparse_loss, _token_metrics, TRANSFORMER),
+        Task("language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
+        Task("masked_language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
+        Task("sentence_pair_pretraining", "synthetic", _pretraining_loss, _pretraining_metrics, LANGUAGE_MODEL),
+        Task("text_classification", "movie_sentiment", _sparse_loss, _sparse_metrics, FINE_TUNING),
+        Task("token_classification", "synthetic", _sparse_loss, _sparse_metrics, FINE_TUNING),
     )
 }
 
@@ -162,7 +181,17 @@ def of(model):
     origin = getattr(model, "kzoo", None)
     if origin is None:
         raise ValueError(f"{model.name} was not built by kzoo.build, so its task is not known")
-    return TASKS[origin.task]
+    return find(origin.task, model.name)
+
+
+def find(name, model_name):
+    """The row of that task; ValueError if the model gives what no label is compared with, such as features."""
+    if name not in TASKS:
+        raise ValueError(
+            f"{model_name} is for {name.replace('_', ' ')}, which has no loss here; build it with a head that has one, "
+            "such as head='classification'"
+        )
+    return TASKS[name]
 
 
 def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options):

@@ -32,6 +32,22 @@ def vocabulary_size(model):
     return max(sizes, default=None)
 
 
+def id_limit(model, name):
+    """Number of ids that the int input of that name may hold: rows of the table that looks it up, else the vocabulary.
+
+    A model may have several tables: words and segments, or the words of two languages.
+    """
+    for layer in model.layers:
+        if "Embedding" in type(layer).__name__:
+            try:
+                looked_up = layer.input
+            except (AttributeError, ValueError):  # called twice: a tied table
+                continue
+            if isinstance(looked_up, type(model.inputs[0])) and looked_up.name == name:
+                return layer.input_dim
+    return vocabulary_size(model)
+
+
 def inputs(model):
     """The model's inputs by name: `{name: (shape without the batch axis, dtype)}`."""
     return {tensor.name: (tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in model.inputs}
@@ -145,7 +161,7 @@ def _check_input(model, name, x, shape, dtype):
     if "int" in dtype or "bool" in dtype:
         if "mask" in name:
             return x.astype(np.int32)
-        return check_token_ids(label, x, vocabulary_size(model))
+        return check_token_ids(label, x, id_limit(model, name))
     x = check_finite(label, x)
     if x.dtype in IMAGE_DTYPES:
         return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)

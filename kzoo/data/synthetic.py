@@ -8,32 +8,40 @@ from kzoo.data import checks
 def synthetic_batch(model, batch_size, seed=0, sequence_length=32):
     """One batch `(x, y, weight or None)` of NumPy arrays, a pure function of its arguments.
 
-    Float inputs are uniform in [0, 1), token ids uniform over the vocabulary without the padding id 0, masks ones; axes
-    of unknown size get `sequence_length`. Labels: (batch, 1) float32 zeros and ones for binary classification, (batch,)
-    int32 for classes, (batch, length) int32 with weights of one for translation.
+    Float inputs are uniform in [0, 1), token ids uniform over the vocabulary without the padding id 0, segments 0 or 1,
+    masks ones; axes of unknown size get `sequence_length`. Labels: (batch, 1) float32 zeros and ones for binary
+    classification, (batch,) int32 for classes, (batch, length) int32 with weights of one where every token has a label;
+    several outputs of one head have labels by name.
 
     Raises ValueError for a `batch_size` or `sequence_length` below 1.
     """
     batch_size = checks.check_count("batch_size", batch_size)
     sequence_length = checks.check_count("sequence_length", sequence_length)
     random = np.random.default_rng(seed)
-    vocabulary = checks.vocabulary_size(model)
     x = {}
     for name, (shape, dtype) in checks.inputs(model).items():
         shape = (batch_size, *(sequence_length if size is None else size for size in shape))
         if "mask" in name:
             x[name] = np.ones(shape, np.int32)
         elif "int" in dtype:
-            x[name] = random.integers(1, vocabulary or 2, shape, dtype=np.int32)
+            first = 0 if "segment" in name else 1
+            x[name] = random.integers(first, checks.id_limit(model, name) or 2, shape, dtype=np.int32)
         else:
             x[name] = random.random(shape, dtype=np.float32)
     if len(x) == 1:
         (x,) = x.values()
-    task = checks.task(model)
-    if task == "translation":
-        shape = x["decoder_token_ids"].shape
-        return x, random.integers(1, vocabulary, shape, dtype=np.int32), np.ones(shape, np.float32)
-    if task == "binary_classification":
+    if checks.task(model) == "binary_classification":
         return x, random.integers(0, 2, (batch_size, 1)).astype(np.float32), None
-    labels = random.integers(0, checks.num_classes(model), batch_size, dtype=np.int32)
-    return x, (labels,) * len(model.output) if isinstance(model.output, list | tuple) else labels, None
+
+    def labels(output):
+        shape = (batch_size, *(sequence_length if size is None else size for size in output.shape[1:-1]))
+        first = 1 if output.shape[-1] == checks.vocabulary_size(model) else 0
+        return random.integers(first, max(2, output.shape[-1]), shape, dtype=np.int32)
+
+    if isinstance(model.output, list | tuple):  # auxiliary heads learn the same
+        return x, (labels(model.outputs[0]),) * len(model.output), None
+    if isinstance(model.output, dict):
+        y = {name: labels(output) for name, output in model.output.items()}
+        return x, y, {name: np.ones(array.shape, np.float32) for name, array in y.items()}
+    y = labels(model.output)
+    return x, y, np.ones(y.shape, np.float32) if y.ndim > 1 else None

@@ -1,21 +1,27 @@
 """Layers that own weights or subtle mathematics and serve more than one model; `keras.ops` only."""
 
+from kzoo.layers.activations import gelu_tanh
 from kzoo.layers.attention import DotProductAttention, multi_head_attention, scaled_dot_product_attention
 from kzoo.layers.normalization import LocalResponseNormalization
-from kzoo.layers.pooling import AdaptiveAveragePooling2D
+from kzoo.layers.pooling import AdaptiveAveragePooling2D, MaskedAveragePooling1D
 from kzoo.layers.positions import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
-from kzoo.layers.tokens import ClassToken, Split
+from kzoo.layers.tokens import Bias, ClassToken, FirstToken, Reverse, Split
 
 __all__ = [
     "AdaptiveAveragePooling2D",
+    "Bias",
     "ClassToken",
     "DotProductAttention",
+    "FirstToken",
     "LearnedPositions",
     "LocalResponseNormalization",
+    "MaskedAveragePooling1D",
     "RelativePositionBias",
+    "Reverse",
     "RotaryPositions",
     "SinusoidalPositions",
     "Split",
+    "gelu_tanh",
     "multi_head_attention",
     "scaled_dot_product_attention",
 ]

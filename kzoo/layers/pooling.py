@@ -1,4 +1,4 @@
-"""Pooling to a fixed number of cells, whatever the size of the image."""
+"""Pooling to a fixed size: an image of any size to so many cells, a text of any length to one vector."""
 
 import keras
 from keras import layers, ops
@@ -44,3 +44,24 @@ class AdaptiveAveragePooling2D(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.output_size, self.output_size, input_shape[3])
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MaskedAveragePooling1D(layers.Layer):
+    """The mean over the real tokens of a sequence: (batch, length, hidden_dim) to (batch, hidden_dim); no weights.
+
+    Call arguments:
+        inputs: (batch, length, hidden_dim).
+        padding_mask: (batch, length), nonzero for a real token. A row without any gives zeros, where Keras's layer of
+            a similar name gives NaN.
+
+    Computed in float32.
+    """
+
+    def call(self, inputs, padding_mask):
+        real = ops.cast(ops.cast(padding_mask, "bool"), "float32")[..., None]
+        total = ops.sum(ops.where(real > 0, ops.cast(inputs, "float32"), 0.0), axis=1)
+        return ops.cast(total / ops.maximum(ops.sum(real, axis=1), 1.0), inputs.dtype)
+
+    def compute_output_shape(self, inputs_shape, padding_mask_shape):
+        return (inputs_shape[0], inputs_shape[2])

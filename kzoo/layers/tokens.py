@@ -1,4 +1,4 @@
-"""What turns a sequence of patches into one a Transformer classifies, and one projection into query, key and value."""
+"""Small steps between the layers of sequence models: a token put before, taken out or turned round, a split, a bias."""
 
 import keras
 from keras import layers, ops
@@ -48,3 +48,42 @@ class Split(layers.Layer):
         if size % self.num_parts:
             raise ValueError(f"{self.name}: num_parts {self.num_parts} does not divide the last axis, {size}")
         return [(*others, size // self.num_parts)] * self.num_parts
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class FirstToken(layers.Layer):
+    """The first token's features: (batch, length, hidden_dim) to (batch, hidden_dim); no weights."""
+
+    def call(self, inputs):
+        return inputs[:, 0]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[2])
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Reverse(layers.Layer):
+    """Turns a sequence round, padding included: (batch, length, ...) with the last step first; no weights."""
+
+    def call(self, inputs):
+        return ops.flip(inputs, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Bias(layers.Layer):
+    """Adds a vector to the last axis, for references that keep the bias of a tied output apart.
+
+    Weight: `bias` (last axis).
+    """
+
+    def build(self, input_shape):
+        self.bias = self.add_weight((input_shape[-1],), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        return inputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

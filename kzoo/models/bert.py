@@ -1,0 +1,160 @@
+"""BERT: a bidirectional Transformer encoder over pairs of texts, pre-trained on masked words.
+
+Devlin et al. 2018, https://arxiv.org/abs/1810.04805, sections 3 and 4: post-norm, exact GELU, learned positions and
+segments, one head at a time. Tiny to medium are the sizes of Turc et al. 2019 (https://arxiv.org/abs/1908.08962, table
+1). Layer names follow Hugging Face's checkpoints; files without the prefix `bert.` and those with the first release's
+`gamma` and `beta` are renamed when they are loaded.
+"""
+
+import keras
+from keras import layers
+
+from kzoo.layers import Bias, DotProductAttention, FirstToken, LearnedPositions, MaskedAveragePooling1D
+from kzoo.layers.attention import check_heads
+from kzoo.suggest import did_you_mean
+
+# the task by head
+TASK = {
+    "none": "feature_extraction",
+    "pretraining": "sentence_pair_pretraining",
+    "masked_words": "masked_language_modeling",
+    "classification": "text_classification",
+    "token_classification": "token_classification",
+    "embedding": "sentence_embedding",
+}
+VARIANTS = {
+    "bert_base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
+    "bert_tiny": {"num_layers": 2, "hidden_dim": 128, "num_heads": 2, "intermediate_dim": 512},
+    "bert_mini": {"num_layers": 4, "hidden_dim": 256, "num_heads": 4, "intermediate_dim": 1024},
+    "bert_small": {"num_layers": 4, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
+    "bert_medium": {"num_layers": 8, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
+    "bert_large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
+}
+HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions",
+        "cls.seq_relationship", "classifier")  # fmt: skip
+HEAD_IF_MISSING = ("bert.pooler.dense",)  # files trained on masked words alone have none
+OTHER_HEADS = (r"cls\.", r"classifier\.", r"bert\.pooler\.")
+DERIVED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+    "bert.embeddings.position_ids": "computed",
+}
+ALIASES = (
+    (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
+    (r"\.gamma$", ".weight"),
+    (r"\.beta$", ".bias"),
+)
+# Section A.2 and the authors' code
+INITIALIZER = {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}
+
+
+def dense(units, name, **options):
+    """A linear map with the paper's initial weights."""
+    return layers.Dense(units, kernel_initializer=INITIALIZER, name=name, **options)
+
+
+def norm(x, name):
+    """Layer normalisation with the reference's epsilon."""
+    return layers.LayerNormalization(epsilon=1e-12, name=name)(x)
+
+
+def add_and_norm(x, update, dropout, name):
+    """LayerNorm(x + Dropout(update)), where `name` is the reference's `...output`."""
+    update = layers.Dropout(dropout, name=f"{name}.dropout")(update)
+    return norm(layers.Add(name=f"{name}.add")([x, update]), f"{name}.LayerNorm")
+
+
+def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name):
+    """Attention to the real tokens, then a two-layer network, each added to its input and normalised."""
+    hidden_dim = x.shape[-1]
+    query, key, value = (dense(hidden_dim, f"{name}.attention.self.{part}")(x) for part in ("query", "key", "value"))
+    attend = DotProductAttention(num_heads, dropout=dropout, name=f"{name}.attention.self")
+    y = dense(hidden_dim, f"{name}.attention.output.dense")(attend(query, key, value, padding_mask=padding_mask))
+    x = add_and_norm(x, y, dropout, f"{name}.attention.output")
+    y = dense(intermediate_dim, f"{name}.intermediate.dense", activation="gelu")(x)
+    return add_and_norm(x, dense(hidden_dim, f"{name}.output.dense")(y), dropout, f"{name}.output")
+
+
+def masked_words(x, embedding):
+    """Logits over the vocabulary for every token, from the tied embedding and a bias of their own (section 3.1)."""
+    x = dense(x.shape[-1], "cls.predictions.transform.dense", activation="gelu")(x)
+    x = norm(x, "cls.predictions.transform.LayerNorm")
+    return Bias(dtype="float32", name="cls.predictions")(embedding(x, reverse=True))
+
+
+def classes(x, num_classes, dropout):
+    """Logits of the fine-tuned classifiers (section 4)."""
+    x = layers.Dropout(dropout, name="classifier.dropout")(x)
+    return dense(num_classes, "classifier", dtype="float32")(x)
+
+
+def float32(x, name):
+    """An output in float32 whatever the layers compute in."""
+    return layers.Activation("linear", dtype="float32", name=name)(x)
+
+
+def outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout):
+    """What each head makes of the last layer's tokens x and of the pooled first token."""
+    if head == "pretraining":
+        next_sentence = dense(2, "cls.seq_relationship", dtype="float32")(pooled)
+        return {"masked_words": masked_words(x, embedding), "next_sentence": next_sentence}
+    if head == "masked_words":
+        return masked_words(x, embedding)
+    if head == "classification":
+        return classes(pooled, num_classes, dropout)
+    if head == "token_classification":
+        return classes(x, num_classes, dropout)
+    if head == "embedding":
+        return float32(MaskedAveragePooling1D(name="mean_pooling")(x, padding_mask), "sentence_embedding")
+    return {"tokens": float32(x, "tokens"), "pooled": float32(pooled, "pooled")}
+
+
+def build(
+    num_layers=12,
+    hidden_dim=768,
+    num_heads=12,
+    intermediate_dim=3072,
+    dropout=0.1,
+    vocabulary_size=30522,
+    max_length=512,
+    head="none",
+    num_classes=2,
+    name="bert_base",
+):
+    """Token ids, their mask (1 = real) and segments (0 or 1), int32 (batch, length) each, to what the head gives.
+
+    Heads, all in float32: "none" a dict of `tokens` (batch, length, hidden_dim) and `pooled` (batch, hidden_dim);
+    "pretraining" a dict of logits, `masked_words` (batch, length, vocabulary_size) and `next_sentence` (batch, 2), of
+    which class 0 says that the second text follows the first; "masked_words" the former alone; "classification"
+    (batch, num_classes); "token_classification" (batch, length, num_classes); "embedding" the mean over the real tokens
+    (batch, hidden_dim), zeros for a row of padding. Padding stands on the right, since the first token is pooled.
+
+    Raises ValueError for an unknown head, a hidden_dim that num_heads does not divide, or a text over max_length.
+    """
+    if head not in TASK:
+        raise ValueError(f"{name}: {did_you_mean('head', head, list(TASK))}")
+    check_heads(num_heads, hidden_dim)
+    inputs = {
+        key: keras.Input((None,), dtype="int32", name=key) for key in ("token_ids", "padding_mask", "segment_ids")
+    }
+    token_ids, padding_mask, segment_ids = inputs.values()
+    embedding = layers.ReversibleEmbedding(
+        vocabulary_size,
+        hidden_dim,
+        embeddings_initializer=INITIALIZER,
+        reverse_dtype="float32",
+        name="bert.embeddings.word_embeddings",
+    )
+    segments = layers.Embedding(
+        2, hidden_dim, embeddings_initializer=INITIALIZER, name="bert.embeddings.token_type_embeddings"
+    )
+    x = layers.Add(name="bert.embeddings.add")([embedding(token_ids), segments(segment_ids)])
+    x = LearnedPositions(max_length, INITIALIZER, name="bert.embeddings.position_embeddings")(x)
+    x = layers.Dropout(dropout, name="bert.embeddings.dropout")(norm(x, "bert.embeddings.LayerNorm"))
+    for index in range(num_layers):
+        x = encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, f"bert.encoder.layer.{index}")
+    pooled = None
+    if head in ("none", "pretraining", "classification"):
+        first = FirstToken(name="bert.pooler.first_token")(x)
+        pooled = dense(hidden_dim, "bert.pooler.dense", activation="tanh")(first)
+    return keras.Model(inputs, outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout), name=name)

@@ -1,0 +1,119 @@
+"""GPT: a causal Transformer decoder that predicts the next token of a text.
+
+GPT-2, Radford et al. 2019, https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf,
+section 2.3: pre-norm, learned positions, output tied to the embedding; GELU in its tanh form, as the authors' code has
+it. GPT-3, Brown et al. 2020, https://arxiv.org/abs/2005.14165, table 2.1: the same at other sizes and 2048 positions;
+its every other layer attends sparsely, which changes no weight and is dense here. The paper's heads of XL (24 of 128)
+and 13B (40 of 128) do not divide their widths of 2048 and 5140: here XL has 16 of 128 and 13B 20 of 257. GPT-1, Radford
+et al. 2018, is post-norm. Layer names follow Hugging Face's GPT2LMHeadModel and OpenAIGPTLMHeadModel.
+"""
+
+import keras
+from keras import layers
+
+from kzoo.layers import DotProductAttention, LearnedPositions, Split, gelu_tanh
+from kzoo.layers.attention import check_heads
+
+TASK = "language_modeling"
+VARIANTS = {
+    "gpt2": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12},
+    "gpt2_medium": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16},
+    "gpt2_large": {"num_layers": 36, "hidden_dim": 1280, "num_heads": 20},
+    "gpt2_xl": {"num_layers": 48, "hidden_dim": 1600, "num_heads": 25},
+    "gpt1": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "vocabulary_size": 40478, "max_length": 512,
+             "post_norm": True},
+    "gpt3_small": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "max_length": 2048},
+    "gpt3_medium": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "max_length": 2048},
+    "gpt3_large": {"num_layers": 24, "hidden_dim": 1536, "num_heads": 16, "max_length": 2048},
+    "gpt3_xl": {"num_layers": 24, "hidden_dim": 2048, "num_heads": 16, "max_length": 2048},
+    "gpt3_2_7b": {"num_layers": 32, "hidden_dim": 2560, "num_heads": 32, "max_length": 2048},
+    "gpt3_6_7b": {"num_layers": 32, "hidden_dim": 4096, "num_heads": 32, "max_length": 2048},
+    "gpt3_13b": {"num_layers": 40, "hidden_dim": 5140, "num_heads": 20, "max_length": 2048},
+    "gpt3_175b": {"num_layers": 96, "hidden_dim": 12288, "num_heads": 96, "max_length": 2048},
+}  # fmt: skip
+DERIVED = {"lm_head.weight": ("transformer.wte.weight", "transformer.tokens_embed.weight")}
+# masks that early releases stored beside the weights
+TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)
+ALIASES = ((r"^(wte|wpe|tokens_embed|positions_embed|h|ln_f)\.", r"transformer.\1."),)
+
+
+def normal(stddev=0.02):
+    """The initial weights of GPT-1, section 4.1."""
+    return {"class_name": "RandomNormal", "config": {"stddev": stddev}}
+
+
+def norm(x, name):
+    """Layer normalisation with the reference's epsilon."""
+    return layers.LayerNormalization(epsilon=1e-5, name=name)(x)
+
+
+def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name):
+    """Attention to the real tokens up to the own position; query, key and value come from one projection."""
+    hidden_dim = x.shape[-1]
+    projected = layers.Dense(3 * hidden_dim, kernel_initializer=normal(), name=f"{name}.c_attn")(x)
+    query, key, value = Split(3, name=f"{name}.split")(projected)
+    attend = DotProductAttention(num_heads, causal=True, dropout=dropout, name=name)
+    x = attend(query, key, value, padding_mask=padding_mask)
+    return layers.Dense(hidden_dim, kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(x)
+
+
+def feed_forward(x, residual_stddev, name):
+    """Two position-wise linear maps, four times as wide between, with a GELU."""
+    y = layers.Dense(4 * x.shape[-1], activation=gelu_tanh, kernel_initializer=normal(), name=f"{name}.c_fc")(x)
+    return layers.Dense(x.shape[-1], kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(y)
+
+
+def block(x, padding_mask, num_heads, dropout, residual_stddev, post_norm, name):
+    """Attention, then a feed-forward network, each added to what entered it, and normalised before or, GPT-1, after."""
+
+    def step(x, function, part, norm_name):
+        y = function(x if post_norm else norm(x, f"{name}.{norm_name}"))
+        y = layers.Dropout(dropout, name=f"{name}.{part}.dropout")(y)
+        x = layers.Add(name=f"{name}.{part}.add")([x, y])
+        return norm(x, f"{name}.{norm_name}") if post_norm else x
+
+    def attention(x):
+        return self_attention(x, padding_mask, num_heads, dropout, residual_stddev, f"{name}.attn")
+
+    x = step(x, attention, "attn", "ln_1")
+    return step(x, lambda x: feed_forward(x, residual_stddev, f"{name}.mlp"), "mlp", "ln_2")
+
+
+def build(
+    num_layers=12,
+    hidden_dim=768,
+    num_heads=12,
+    dropout=0.1,
+    vocabulary_size=50257,
+    max_length=1024,
+    post_norm=False,
+    name="gpt2",
+):
+    """Token ids and their mask (1 = real), int32 (batch, length), to logits (batch, length, vocabulary_size), float32.
+
+    The logits at position i see the tokens 0 ... i and are for token i + 1. Padding may stand on either side: positions
+    count real tokens, and none attends to padding.
+
+    Raises ValueError for a hidden_dim that num_heads does not divide or a text longer than max_length.
+    """
+    check_heads(num_heads, hidden_dim)
+    inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in ("token_ids", "padding_mask")}
+    words, places = ("tokens_embed", "positions_embed") if post_norm else ("wte", "wpe")
+    embedding = layers.ReversibleEmbedding(
+        vocabulary_size,
+        hidden_dim,
+        embeddings_initializer=normal(),
+        reverse_dtype="float32",
+        name=f"transformer.{words}",
+    )
+    x = embedding(inputs["token_ids"])
+    x = LearnedPositions(max_length, normal(), name=f"transformer.{places}")(x, inputs["padding_mask"])
+    x = layers.Dropout(dropout, name="transformer.drop")(x)
+    # GPT-2, section 2.3: the layers that add to the residual path start smaller, the deeper the network
+    residual_stddev = 0.02 if post_norm else 0.02 * (2 * num_layers) ** -0.5
+    for index in range(num_layers):
+        x = block(x, inputs["padding_mask"], num_heads, dropout, residual_stddev, post_norm, f"transformer.h.{index}")
+    x = x if post_norm else norm(x, "transformer.ln_f")
+    # The embedding declares its own dtype for the logits whatever it computes; this states float32.
+    logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
+    return keras.Model(inputs, logits, name=name)
