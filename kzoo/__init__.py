@@ -18,6 +18,7 @@ ROOMS = {
     "fit": "training",
     "evaluate": "inference",
     "predict": "inference",
+    "generate": "generation",
     "export": "exporting",
     "features": "graph",
     "attention_maps": "heatmaps",

@@ -16,6 +16,54 @@ class Call:
     outputs: tuple
 
 
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One call of a recorded graph with all its arguments; tensors in them are symbolic."""
+
+    layer: object
+    args: tuple
+    kwargs: dict
+    outputs: object
+
+    @property
+    def inputs(self):
+        """The symbolic tensors among the arguments."""
+        return [x for x in keras.tree.flatten((self.args, self.kwargs)) if isinstance(x, keras.KerasTensor)]
+
+
+def record(model):
+    """The graph as `({input name: tensor}, [Step, ...], outputs)`, to be run again in parts or with other calls."""
+    steps = []
+
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        steps.append(Step(layer, args, kwargs, outputs))
+        return outputs
+
+    inputs = keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), model.input
+    )
+    clone = keras.models.clone_model(model, inputs, clone_function=lambda layer: layer, call_function=call)
+    return {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}, steps, clone.output
+
+
+def replay(steps, values, call=None):
+    """Runs recorded steps on real tensors.
+
+    Args:
+        steps: `Step`s in order.
+        values: dict from the id of a symbolic tensor to its value; what the steps give is added.
+        call: `call(step, args, kwargs)` gives the outputs of one step; the layer itself by default.
+    """
+    for step in steps:
+        args, kwargs = keras.tree.map_structure(
+            lambda x: values[id(x)] if isinstance(x, keras.KerasTensor) else x, (step.args, step.kwargs)
+        )
+        outputs = call(step, args, kwargs) if call else step.layer(*args, **kwargs)
+        pairs = zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True)
+        values.update({id(symbol): value for symbol, value in pairs})
+
+
 def calls(model, length=None):
     """Every call of the graph in order, as `Call` rows with symbolic tensors.
 

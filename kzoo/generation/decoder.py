@@ -1,0 +1,142 @@
+"""A flat model as a decoder: what depends on no generated token runs once, the rest runs on new tokens with a cache.
+
+The recorded graph is cut in two. The first part, an encoder with the keys and values it gives to the decoder, runs once
+for a prompt. The second runs on one new token after another (or a whole prompt): causal attention writes its keys and
+values into a cache and attends over it, positions count on, recurrent layers go on from their last state, and every
+other layer is called as it is.
+"""
+
+import keras
+from keras import layers, ops
+
+from kzoo import graph
+from kzoo.layers import DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
+from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
+
+TOKENS = ("decoder_token_ids", "token_ids")
+POSITIONS = (SinusoidalPositions, LearnedPositions, RotaryPositions)
+
+
+class Decoder:
+    """The two parts of an autoregressive model.
+
+    Args:
+        model: from token ids (batch, length), possibly with other inputs, to logits (batch, length, vocabulary_size)
+            that see no later token.
+
+    Raises ValueError for a model that gives no logits of next tokens.
+    """
+
+    def __init__(self, model):
+        inputs, steps, self.logits = graph.record(model)
+        self.token_name = next((name for name in TOKENS if name in inputs), None)
+        task = getattr(getattr(model, "kzoo", None), "task", None)
+        if self.token_name is None or task not in ("translation", "language_modeling"):
+            raise ValueError(
+                f"{model.name} is for {task or 'an unknown task'} and writes no tokens one after another; "
+                "generate takes translation and language models"
+            )
+        self.inputs = inputs
+        self.vocabulary_size = model.outputs[0].shape[-1]
+        self.is_encoder_decoder = self.token_name == "decoder_token_ids"
+        # Of a decoder alone, the mask tells which of the tokens themselves are real.
+        self.own_mask = None if self.is_encoder_decoder else inputs.get("padding_mask")
+        later = {id(inputs[self.token_name]), id(self.own_mask)}
+        for step in steps:
+            if any(id(tensor) in later for tensor in step.inputs):
+                later.update(id(tensor) for tensor in keras.tree.flatten(step.outputs))
+        self.steps = [step for step in steps if id(keras.tree.flatten(step.outputs)[0]) in later]
+        self.once = [step for step in steps if id(keras.tree.flatten(step.outputs)[0]) not in later]
+        # Tensors of the first part that the second reads.
+        needed = {id(tensor): tensor for step in self.steps for tensor in step.inputs if id(tensor) not in later}
+        self.context = list(needed.values())
+        longest = [layer.max_length for layer in model.layers if isinstance(layer, LearnedPositions)]
+        self.max_length = min(longest, default=None)
+
+    def read(self, sources):
+        """Runs the first part: a list of tensors (batch, ...), the `context` of `step`.
+
+        Args:
+            sources: dict of arrays for the inputs other than the tokens.
+        """
+        values = {id(self.inputs[name]): ops.convert_to_tensor(x) for name, x in sources.items()}
+        graph.replay(self.once, values)
+        return [values[id(tensor)] for tensor in self.context]
+
+    def empty_caches(self, batch_size, length, context):
+        """Caches for so many sequences of at most so many tokens: one structure a layer that remembers."""
+        values = {id(symbol): value for symbol, value in zip(self.context, context, strict=True)}
+        caches = []
+        for step in self.steps:
+            if _attends_to_itself(step):
+                shapes = [(batch_size, length, tensor.shape[-1]) for tensor in step.inputs[1:3]]
+                caches.append([ops.zeros(shape, step.layer.compute_dtype) for shape in shapes])
+            elif isinstance(step.layer, layers.RNN):
+                caches.append(_first_states(step, values, batch_size))
+        return caches
+
+    def step(self, tokens, position, num_pads, context, caches):
+        """Logits (batch, length, vocabulary_size) in float32 of new tokens, and the caches with them in.
+
+        Args:
+            tokens: (batch, length) int32.
+            position: int scalar, where in the cache the first of them stands.
+            num_pads: (batch,) int32, how many places at the beginning are padding.
+            context: what `read` gave.
+            caches: of `empty_caches` or an earlier step.
+        """
+        length = tokens.shape[1]
+        places = position + ops.arange(length, dtype="int32")
+        positions = ops.maximum(places[None, :] - num_pads[:, None], 0)
+        real = places[None, :] >= num_pads[:, None]
+        values = {id(symbol): value for symbol, value in zip(self.context, context, strict=True)}
+        values[id(self.inputs[self.token_name])] = tokens
+        if self.own_mask is not None:
+            values[id(self.own_mask)] = ops.cast(real, "int32")
+        remaining, after = list(caches), []
+
+        def call(step, args, kwargs):
+            if _attends_to_itself(step):
+                outputs, cache = _attend(step.layer, *args[:3], remaining.pop(0), places, num_pads)
+            elif isinstance(step.layer, layers.RNN):
+                outputs, cache = _go_on(step.layer, args[0], remaining.pop(0), real if length > 1 else None)
+            elif isinstance(step.layer, POSITIONS):
+                return step.layer(args[0], positions=positions)
+            else:
+                return step.layer(*args, **kwargs)
+            after.append(cache)
+            return outputs
+
+        graph.replay(self.steps, values, call)
+        return values[id(self.logits)], after
+
+
+def _attends_to_itself(step):
+    return isinstance(step.layer, DotProductAttention) and step.layer.causal
+
+
+def _attend(layer, query, key, value, cache, places, num_pads):
+    """Attention over the cache with new keys and values in it; a query sees its own place and before, no padding."""
+    keys, values = (
+        ops.slice_update(old, (0, places[0], 0), ops.cast(new, old.dtype))
+        for old, new in zip(cache, (key, value), strict=True)
+    )
+    at = ops.arange(keys.shape[1], dtype="int32")
+    allowed = (at[None, None, :] <= places[None, :, None]) & (at[None, None, :] >= num_pads[:, None, None])
+    heads = (split_heads(x, layer.num_heads) for x in (ops.cast(query, keys.dtype), keys, values))
+    return join_heads(scaled_dot_product_attention(*heads, mask=allowed[:, None])), [keys, values]
+
+
+def _first_states(step, values, batch_size):
+    """The states a recurrent layer begins with: those it is called with, else zeros."""
+    given = [values[id(tensor)] for tensor in step.inputs[1:] if id(tensor) in values]
+    sizes = step.layer.cell.state_size
+    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+    return given[: len(sizes)] or [ops.zeros((batch_size, size), step.layer.compute_dtype) for size in sizes]
+
+
+def _go_on(layer, x, states, mask):
+    """A recurrent layer over new steps from its last states; padding leaves the states as they are."""
+    going = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
+    outputs, *states = going(x, initial_state=list(states), mask=mask)
+    return outputs if layer.return_sequences else outputs[:, -1], states

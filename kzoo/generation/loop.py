@@ -1,0 +1,104 @@
+"""Writing token by token: prefill, then a loop over a cache of fixed size, as functions to be compiled whole."""
+
+import dataclasses
+
+from keras import ops
+
+from kzoo.generation.sampling import penalise, sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a compiled program depends on, beside the shapes of its arguments.
+
+    max_new_tokens: room for so many tokens in the cache; how many are written is an argument.
+    sampled: draw tokens; else the likeliest.
+    top_k, with_top_p, with_penalty: which ways of `sampling` are compiled in.
+    num_beams: 1 for one sequence a prompt.
+    """
+
+    max_new_tokens: int
+    sampled: bool = False
+    top_k: int | None = None
+    with_top_p: bool = False
+    with_penalty: bool = False
+    num_beams: int = 1
+
+
+def prefill(decoder, plan, request):
+    """Reads the prompts and chooses the first token; the state that `advance` goes on from.
+
+    Args:
+        request: dict of tensors: `prompt` (batch, prompt_length) int32, padded on the left, `num_pads` (batch,),
+            `sources` (dict by input name), `limit` scalar, `stops` (num_stops,), `fill` scalar id behind the end,
+            `uniform` (batch, max_new_tokens), `temperature`, `top_p`, `penalty` scalars.
+
+    The state is a dict: `count` of tokens written, `tokens` (batch, max_new_tokens), `last`, `finished`, `seen`,
+    `context` and `caches`.
+    """
+    prompt, num_pads = request["prompt"], request["num_pads"]
+    batch_size, prompt_length = prompt.shape
+    context = decoder.read(request["sources"])
+    caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
+    logits, caches = decoder.step(prompt, ops.zeros((), "int32"), num_pads, context, caches)
+    seen = ops.zeros((batch_size, decoder.vocabulary_size if plan.with_penalty else 1), "bool")
+    if plan.with_penalty:
+        real = ops.arange(prompt_length, dtype="int32")[None, :] >= num_pads[:, None]
+        hot = ops.one_hot(prompt, decoder.vocabulary_size, dtype="bool")
+        seen = ops.any(ops.logical_and(hot, real[:, :, None]), axis=1)
+    state = {
+        "count": ops.zeros((), "int32"),
+        "tokens": ops.zeros((batch_size, plan.max_new_tokens), "int32") + request["fill"],
+        "last": prompt[:, -1],
+        "finished": ops.zeros((batch_size,), "bool"),
+        "seen": seen,
+        "context": context,
+        "caches": caches,
+    }
+    return _write(decoder, plan, request, state, logits[:, -1])
+
+
+def advance(decoder, plan, request, state):
+    """Writes on until `limit` tokens are written or every sequence has met a stop token."""
+    context = state["context"]
+    prompt_length = request["prompt"].shape[1]
+    moving = {key: value for key, value in state.items() if key != "context"}
+
+    def unfinished(state):
+        return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
+
+    def body(state):
+        place = prompt_length + state["count"] - 1
+        logits, caches = decoder.step(state["last"][:, None], place, request["num_pads"], context, state["caches"])
+        return _write(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])
+
+    return {**ops.while_loop(unfinished, lambda state: [body(state)], [moving])[0], "context": context}
+
+
+def _write(decoder, plan, request, state, logits):
+    """The state with one more token, chosen from logits (batch, vocabulary_size)."""
+    count, finished, seen = state["count"], state["finished"], state["seen"]
+    if plan.with_penalty:
+        logits = penalise(logits, seen, request["penalty"])
+    if plan.sampled:
+        uniform = ops.take(request["uniform"], count, axis=1)
+        top_p = request["top_p"] if plan.with_top_p else None
+        token = sample(logits, uniform, request["temperature"], plan.top_k, top_p)
+    else:
+        token = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    token = ops.where(finished, request["fill"], token)
+    if plan.with_penalty:
+        seen = ops.logical_or(seen, ops.one_hot(token, decoder.vocabulary_size, dtype="bool"))
+    return {
+        **state,
+        "count": count + 1,
+        "tokens": ops.slice_update(state["tokens"], (0, count), token[:, None]),
+        "last": token,
+        "finished": ops.logical_or(finished, is_stop(token, request["stops"])),
+        "seen": seen,
+    }
+
+
+def is_stop(tokens, stops):
+    """Whether each token is one of `stops` (num_stops,): bool in the shape of `tokens`."""
+    return ops.any(ops.equal(tokens[..., None], stops), axis=-1)

@@ -1,0 +1,92 @@
+"""Compiled programs of a model, made once for each plan and each bucket of shapes."""
+
+import weakref
+
+import keras
+
+from kzoo.generation import beams, loop
+from kzoo.generation.decoder import Decoder
+
+PROGRAMS = weakref.WeakKeyDictionary()  # model -> Programs
+
+
+def programs_of(model):
+    """The model's `Programs`, kept as long as the model lives."""
+    if model not in PROGRAMS:
+        PROGRAMS[model] = Programs(model)
+    return PROGRAMS[model]
+
+
+class Programs:
+    """The decoder of a model and its compiled programs.
+
+    A program depends on a `Plan`, on the shapes of a request, and on nothing else: weights, settings and texts are
+    arguments. `num_compiled` counts what was compiled.
+    """
+
+    def __init__(self, model):
+        self.decoder = Decoder(model)
+        self.variables = [
+            variable for step in self.decoder.once + self.decoder.steps for variable in step.layer.variables
+        ]
+        self.variables = list({id(variable): variable for variable in self.variables}.values())
+        self.functions = {}
+        self.num_compiled = 0
+
+    def write(self, plan, request, xla):
+        """The last state of `loop.advance`."""
+
+        def whole(request):
+            state = loop.advance(self.decoder, plan, request, loop.prefill(self.decoder, plan, request))
+            return {key: state[key] for key in ("tokens", "count", "finished")}
+
+        return self._call("write", plan, whole, xla, request)
+
+    def begin(self, plan, request, xla):
+        """The state of `loop.prefill`."""
+        return self._call("begin", plan, lambda request: loop.prefill(self.decoder, plan, request), xla, request)
+
+    def go_on(self, plan, request, state, xla):
+        """The state of `loop.advance` from a state."""
+
+        def on(request, state):
+            return loop.advance(self.decoder, plan, request, state)
+
+        return self._call("go_on", plan, on, xla, request, state)
+
+    def search(self, plan, request, xla):
+        """What `beams.search` finds."""
+        return self._call("search", plan, lambda request: beams.search(self.decoder, plan, request), xla, request)
+
+    def _call(self, name, plan, function, xla, *arguments):
+        key = (name, plan, xla)
+        if key not in self.functions:
+            self.functions[key] = _compiled(self._counted(function), self.variables, xla)
+        return self.functions[key](*arguments)
+
+    def _counted(self, function):
+        def traced(*arguments):
+            self.num_compiled += 1  # runs when the backend traces, which is once a compilation
+            return function(*arguments)
+
+        return traced
+
+
+def _compiled(function, variables, xla):
+    """The function as a program of the active backend; without `xla` TensorFlow runs its own operations."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=xla, autograph=False)
+    if backend == "jax":
+        import jax
+
+        # Weights are arguments, not constants of the program, which would hold a second copy of them.
+        def stateless(values, *arguments):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                return function(*arguments)
+
+        program = jax.jit(stateless)
+        return lambda *arguments: program([variable.value for variable in variables], *arguments)
+    raise ValueError(f"generate runs on the TensorFlow and JAX backends, not on {backend}")

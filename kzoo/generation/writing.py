@@ -1,0 +1,256 @@
+"""Sequences from prompts: what a user asks for, checked and brought into a program's shape, and its answer in words."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+
+from kzoo.data import Tokenizer
+from kzoo.data.checks import check_count, check_token_ids
+from kzoo.generation.loop import Plan
+from kzoo.generation.programs import programs_of
+
+BUCKET = 32  # lengths of prompts, and of what is written, are rounded up to a multiple of this
+STREAM_TOKENS = 4  # how many tokens are written between two looks at the terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """One generated sequence.
+
+    ids: the new token ids, without the stop token.
+    text: the ids as text, None without a tokenizer.
+    stopped: whether a stop token ended it; else it reached `max_new_tokens`.
+    score: sum of log probabilities over length^length_penalty for beam search, else None.
+    """
+
+    ids: list
+    text: str | None
+    stopped: bool
+    score: float | None = None
+
+
+def generate(
+    model, prompt, tokenizer=None, max_new_tokens=64, temperature=0.0, top_k=None, top_p=None, repetition_penalty=1.0,
+    num_beams=1, length_penalty=1.0, stop=None, start=None, seed=0, stream=None, xla=True,
+):  # fmt: skip
+    """Writes on after prompts, or translates them, with a cache, in one compiled program.
+
+    A program is compiled once for a number of prompts and a bucket of lengths (multiples of 32), whatever the prompts,
+    weights and settings are. Greedy by default: equal to recomputing everything for every token.
+
+    Args:
+        prompt: a text or a list of texts (with a tokenizer), or a list of lists or arrays of token ids. For translation
+            the sources; token ids of a source as the model reads them, end included.
+        tokenizer: a `kzoo.data.Tokenizer` or its file; the one a run folder brought along by default.
+        max_new_tokens: how many tokens at most.
+        temperature: 0 takes the likeliest token; above 0 tokens are drawn, the flatter the higher.
+        top_k, top_p: draw from the so many likeliest tokens, or the likeliest that together reach a probability.
+        repetition_penalty: above 1, tokens that occurred already become less likely.
+        num_beams: above 1, beam search.
+        length_penalty: of beam search: above 0 longer sequences score better.
+        stop: token ids, or texts that are one token each, that end a sequence; the tokenizer's end by default.
+        start: for translation, the id the decoder begins with; the tokenizer's start by default.
+        seed: of what is drawn.
+        stream: a function that is called with each new piece of text (token ids without a tokenizer) of one prompt.
+        xla: compile by XLA; without, TensorFlow runs its own operations.
+
+    Returns a `Written` for one text, a list of them for a list. Raises ValueError or TypeError naming the argument.
+    """
+    programs = programs_of(model)
+    tokenizer = _tokenizer(model, tokenizer, programs.decoder.vocabulary_size)
+    check_count("max_new_tokens", max_new_tokens)
+    settings = _settings(temperature, top_k, top_p, repetition_penalty, num_beams, length_penalty, programs)
+    single = isinstance(prompt, str)
+    rows = _encode([prompt] if single else prompt, tokenizer, programs.decoder)
+    stops = _stops(stop, tokenizer, programs.decoder.vocabulary_size)
+    request, lengths = _request(programs.decoder, rows, tokenizer, start)
+    _check_length(programs.decoder, max(lengths), max_new_tokens)
+    room = _round_up(max_new_tokens)
+    plan = Plan(room, temperature > 0, top_k, top_p is not None, repetition_penalty != 1.0, num_beams)
+    request |= {
+        "limit": np.int32(max_new_tokens),
+        "stops": np.array(stops, np.int32),
+        "fill": np.int32(stops[0] if stops else 0),
+        **settings,
+    }
+    if num_beams == 1:
+        request["uniform"] = np.random.default_rng(seed).random((len(rows), room), "float32")
+    request = keras.tree.map_structure(keras.ops.convert_to_tensor, request)
+    scores = None
+    if num_beams > 1:
+        if stream:
+            raise ValueError("stream shows tokens as they are written, and beam search settles them at the end; "
+                             "stream with num_beams=1")  # fmt: skip
+        tokens, scores = programs.search(plan, request, xla)
+        scores = keras.ops.convert_to_numpy(scores)
+    elif stream:
+        if len(rows) > 1:
+            raise ValueError(f"stream takes one prompt at a time, got {len(rows)}")
+        tokens = _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens)
+    else:
+        tokens = programs.write(plan, request, xla)["tokens"]
+    written = _written(keras.ops.convert_to_numpy(tokens)[:, :max_new_tokens], stops, tokenizer, scores)
+    return written[0] if single else written
+
+
+def _tokenizer(model, tokenizer, vocabulary_size):
+    tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+        tokenizer = Tokenizer.load(tokenizer)
+    if tokenizer is not None and tokenizer.vocabulary_size > vocabulary_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocabulary_size} tokens and {model.name} knows {vocabulary_size}; "
+            "pass the tokenizer the model was trained with"
+        )
+    return tokenizer
+
+
+def _settings(temperature, top_k, top_p, repetition_penalty, num_beams, length_penalty, programs):
+    """The settings a program takes as arguments; ValueError for those out of range or that contradict each other."""
+    numbers = {
+        "temperature": temperature, "repetition_penalty": repetition_penalty, "length_penalty": length_penalty
+    }  # fmt: skip
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    if temperature < 0:
+        raise ValueError(f"temperature must be at least 0 (0 takes the likeliest token), got {temperature!r}")
+    if repetition_penalty <= 0:
+        raise ValueError(f"repetition_penalty must be above 0 (1 changes nothing), got {repetition_penalty!r}")
+    if top_p is not None and (not isinstance(top_p, int | float) or not 0 < top_p <= 1):
+        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p!r}")
+    if top_k is not None and check_count("top_k", top_k) > programs.decoder.vocabulary_size:
+        raise ValueError(f"top_k is {top_k}, but there are {programs.decoder.vocabulary_size} tokens")
+    check_count("num_beams", num_beams)
+    for name, value in {"top_k": top_k, "top_p": top_p}.items():
+        if value is not None and temperature == 0:
+            raise ValueError(f"{name} chooses what tokens are drawn from, and temperature=0 draws none; "
+                             "pass a temperature above 0")  # fmt: skip
+    if num_beams > 1 and (temperature > 0 or repetition_penalty != 1):
+        raise ValueError("beam search (num_beams above 1) takes neither temperature nor repetition_penalty; leave them "
+                         "out or pass num_beams=1")  # fmt: skip
+    if num_beams > 1:
+        return {"length_penalty": np.float32(length_penalty)}
+    values = {"temperature": temperature or 1.0, "top_p": top_p or 1.0, "penalty": repetition_penalty}
+    return {name: np.float32(value) for name, value in values.items()}
+
+
+def _encode(prompts, tokenizer, decoder):
+    """Token ids of every prompt, as lists of ints."""
+    prompts = list(prompts)
+    if not prompts:
+        raise ValueError("prompt is an empty list; pass at least one text or list of token ids")
+    if any(isinstance(prompt, str) for prompt in prompts):
+        if not all(isinstance(prompt, str) for prompt in prompts):
+            raise TypeError("prompt mixes texts and token ids; pass one kind")
+        if tokenizer is None:
+            raise ValueError("prompt is text, and there is no tokenizer to read it; pass tokenizer= or token ids")
+        rows = tokenizer.encode(prompts)
+        if decoder.is_encoder_decoder:
+            rows = [[*row, tokenizer.end_id] for row in rows]
+    else:
+        rows = [_ids(index, prompt, decoder.vocabulary_size) for index, prompt in enumerate(prompts)]
+    begin = None if tokenizer is None or decoder.is_encoder_decoder else tokenizer.start_id
+    begin = tokenizer.end_id if tokenizer is not None and begin is None else begin
+    for index, row in enumerate(rows):
+        if not row and begin is not None and not decoder.is_encoder_decoder:
+            row.append(begin)
+        if not row:
+            raise ValueError(f"prompt {index} is empty; pass at least one token")
+    return rows
+
+
+def _ids(index, prompt, vocabulary_size):
+    if isinstance(prompt, int | np.integer):
+        raise TypeError("prompt must be a text, a list of texts or a list of lists of token ids, got a list of ids; "
+                        "pass [ids]")  # fmt: skip
+    ids = np.asarray(prompt)
+    if ids.ndim != 1:
+        raise ValueError(f"prompt {index} has shape {ids.shape}; wanted token ids (length,)")
+    return check_token_ids(f"prompt {index}", ids, vocabulary_size).tolist() if ids.size else []
+
+
+def _stops(stop, tokenizer, vocabulary_size):
+    """Ids of the stop tokens."""
+    if stop is None:
+        end = None if tokenizer is None else tokenizer.end_id
+        return [] if end is None else [end]
+    stops = []
+    for item in [stop] if isinstance(stop, str | int) else stop:
+        if isinstance(item, str):
+            if tokenizer is None:
+                raise ValueError(f"stop {item!r} is text, and there is no tokenizer to read it; pass token ids")
+            (ids,) = tokenizer.encode([item])
+            if len(ids) != 1:
+                raise ValueError(f"stop {item!r} is {len(ids)} tokens; pass texts that are one token, or token ids")
+            item = ids[0]
+        stops.append(item)
+    return check_token_ids("stop", np.array(stops, np.int64), vocabulary_size).tolist() if stops else []
+
+
+def _request(decoder, rows, tokenizer, start):
+    """The prompts in a bucket's shape, and how many places of the decoder each takes."""
+    length = _round_up(max(map(len, rows)))
+    if decoder.max_length is not None and not decoder.is_encoder_decoder:
+        length = max(min(length, decoder.max_length), max(map(len, rows)))
+    if not decoder.is_encoder_decoder:
+        prompt = np.array([[0] * (length - len(row)) + row for row in rows], np.int32)
+        num_pads = np.array([length - len(row) for row in rows], np.int32)
+        return {"prompt": prompt, "num_pads": num_pads, "sources": {}}, [len(row) for row in rows]
+    start = (None if tokenizer is None else tokenizer.start_id) if start is None else start
+    if start is None:
+        raise ValueError("start, the token id the decoder begins with, is not known without a tokenizer; pass start=")
+    check_token_ids("start", np.array([start]), decoder.vocabulary_size)
+    sources = {
+        "encoder_token_ids": np.array([row + [0] * (length - len(row)) for row in rows], np.int32),
+        "encoder_padding_mask": np.array([[1] * len(row) + [0] * (length - len(row)) for row in rows], np.int32),
+    }
+    prompt, num_pads = np.full((len(rows), 1), start, np.int32), np.zeros(len(rows), np.int32)
+    return {"prompt": prompt, "num_pads": num_pads, "sources": sources}, [1] * len(rows)
+
+
+def _check_length(decoder, longest, max_new_tokens):
+    if decoder.max_length is not None and longest + max_new_tokens > decoder.max_length:
+        room = decoder.max_length - longest
+        fix = f"pass max_new_tokens={room} or fewer" if room > 0 else "shorten the prompt"
+        raise ValueError(
+            f"a prompt of {longest} tokens and max_new_tokens={max_new_tokens} together exceed the context of "
+            f"{decoder.max_length} tokens; {fix}"
+        )
+
+
+def _round_up(length):
+    return -(-length // BUCKET) * BUCKET
+
+
+def _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens):
+    """Writes in small steps and hands each new piece to `stream`; the tokens at the end."""
+    limit, shown = 1, 0
+    state = programs.begin(plan, {**request, "limit": keras.ops.convert_to_tensor(np.int32(1))}, xla)
+    while True:
+        row = keras.ops.convert_to_numpy(state["tokens"])[:1, : int(state["count"])]
+        piece = _written(row, stops, tokenizer)[0]
+        whole = piece.ids if tokenizer is None else piece.text
+        over = piece.stopped or int(state["count"]) >= max_new_tokens
+        # A character may be spread over several tokens: an unfinished one decodes to a replacement mark.
+        ready = len(whole) if tokenizer is None or over else len(whole.rstrip("\ufffd"))
+        if ready > shown:
+            stream(whole[shown:ready])
+            shown = ready
+        if over:
+            return state["tokens"]
+        limit = min(limit + STREAM_TOKENS, max_new_tokens)
+        state = programs.go_on(plan, {**request, "limit": keras.ops.convert_to_tensor(np.int32(limit))}, state, xla)
+
+
+def _written(tokens, stops, tokenizer, scores=None):
+    """`Written` of rows of token ids."""
+    found = []
+    for index, row in enumerate(tokens):
+        ends = np.flatnonzero(np.isin(row, stops))
+        ids = row[: ends[0]].tolist() if len(ends) else row.tolist()
+        text = None if tokenizer is None else tokenizer.decode([ids])[0]
+        found.append(Written(ids, text, len(ends) > 0, None if scores is None else float(scores[index])))
+    return found
