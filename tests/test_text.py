@@ -10,10 +10,9 @@ import pytest
 
 import kzoo.data
 from kzoo.data import text
-from kzoo.data.tokenizers import KINDS, SPECIAL, Tokenizer
+from kzoo.data.tokenizers import Tokenizer
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
-TEXTS = ["the cat sat on the mat", "the dog sat, too", "él está aquí", "12 34 the end"] * 3
 
 
 def make_model(vocabulary_size=64):
@@ -34,59 +33,6 @@ MODEL = make_model()
 @pytest.fixture(scope="module")
 def reverse():
     return kzoo.data.load("reverse_digits", MODEL, batch_size=32)
-
-
-# Tokenizers
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_tokenizers_round_trip_and_repeat(kind, tmp_path):
-    tokenizer = Tokenizer.train(kind, TEXTS, 60)
-    assert tokenizer.vocabulary_size <= 60
-    assert [tokenizer.engine.id_to_token(index) for index in range(4)] == list(SPECIAL)
-    ids = tokenizer.encode(TEXTS)
-    assert min(map(min, ids)) >= 4, "known text holds an unknown or special token"
-    assert max(map(max, ids)) < tokenizer.vocabulary_size
-    decoded = tokenizer.decode(ids)
-    if kind == "words":  # spaces before punctuation marks may differ
-        decoded, texts = ([line.replace(" ,", ",") for line in lines] for lines in (decoded, TEXTS))
-        assert decoded == texts
-    else:
-        assert decoded == TEXTS
-    path = tokenizer.save(tmp_path)
-    assert path == tmp_path / "tokenizer.json"
-    loaded = Tokenizer.load(tmp_path)
-    assert loaded.encode(TEXTS) == ids
-    assert loaded.digest == tokenizer.digest == Tokenizer.train(kind, TEXTS, 60).digest
-
-
-def test_special_tokens_and_unknown_text():
-    tokenizer = Tokenizer.train("characters", ["abc"], 10)
-    assert (tokenizer.pad_id, tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id) == (0, 1, 2, 3)
-    (a, unknown, b) = tokenizer.encode(["axb"])[0]
-    assert unknown == 3
-    padded = np.array([[1, a, b, 2, 0, 0], [1, b, 2, a, a, a]])
-    assert tokenizer.decode(padded) == ["ab", "b"], "decoding stops at the first end"
-    assert tokenizer.encode([]) == []
-    assert tokenizer.encode([""]) == [[]]
-
-
-def test_bad_tokenizers_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="did you mean words"):
-        Tokenizer.train("word", TEXTS, 60)
-    with pytest.raises(ValueError, match="vocabulary_size must be at least 5"):
-        Tokenizer.train("words", TEXTS, 4)
-    with pytest.raises(ValueError, match="at least one string"):
-        Tokenizer.train("words", [], 60)
-    with pytest.raises(ValueError, match="list of strings"):
-        Tokenizer.train("words", TEXTS, 60).encode("one string")
-    with pytest.raises(ValueError, match=r"no tokenizer at .*tokenizer\.json"):
-        Tokenizer.load(tmp_path)
-    (tmp_path / "tokenizer.json").write_text('{"version"')
-    with pytest.raises(ValueError, match="damaged or no tokenizer"):
-        Tokenizer.load(tmp_path)
-    with pytest.raises(ValueError, match=r"has \d+ tokens, but the model knows 10"):
-        kzoo.data.load("reverse_digits", make_model(10), tokenizer=Tokenizer.train("characters", TEXTS, 60))
 
 
 # Pairs

@@ -8,6 +8,7 @@ import importlib
 ROOMS = {
     "load": "loading",
     "from_arrays": "loading",
+    "from_texts": "loading",
     "Data": "assembly",
     "Split": "splits",
     "Augmentation": "augmentation",

@@ -48,6 +48,11 @@ def id_limit(model, name):
     return vocabulary_size(model)
 
 
+def longest_sequence(model):
+    """How many tokens the model has learned positions for; None if it takes any number."""
+    return min((layer.max_length for layer in model.layers if type(layer).__name__ == "LearnedPositions"), default=None)
+
+
 def inputs(model):
     """The model's inputs by name: `{name: (shape without the batch axis, dtype)}`."""
     return {tensor.name: (tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in model.inputs}
@@ -127,6 +132,25 @@ def check_labels(labels, classes, name="labels"):
     return labels.astype(np.int32)
 
 
+def check_token_labels(labels, classes, name="labels"):
+    """Labels of tokens (examples, length) as int32 in 0..classes-1 and their weights; ValueError for other values.
+
+    -100, as in PyTorch, says that a token has no label: its weight is 0, that of the others 1.
+    """
+    labels = check_array(name, labels)
+    if labels.ndim != 2 or labels.dtype.kind not in "iu":
+        raise ValueError(f"{name} have shape {labels.shape}, dtype {labels.dtype}; wanted ints (examples, length)")
+    counted = labels != -100
+    bad = np.argwhere(counted & ((labels < 0) | (labels >= classes)))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{name}: label {labels[where]} at {list(where)} is outside 0..{classes - 1}, which the model's output "
+            "tells apart; -100 marks a token without a label"
+        )
+    return np.where(counted, labels, 0).astype(np.int32), counted.astype(np.float32)
+
+
 def check_inputs(model, x):
     """Arrays a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
 
@@ -161,6 +185,12 @@ def _check_input(model, name, x, shape, dtype):
     if "int" in dtype or "bool" in dtype:
         if "mask" in name:
             return x.astype(np.int32)
+        longest = longest_sequence(model)
+        if longest and x.shape[1] > longest:
+            raise ValueError(
+                f"{label} has {x.shape[1]} tokens a text; the model has positions for {longest}: cut the texts, or "
+                f"build the model with max_length={x.shape[1]}"
+            )
         return check_token_ids(label, x, id_limit(model, name))
     x = check_finite(label, x)
     if x.dtype in IMAGE_DTYPES:

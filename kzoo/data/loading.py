@@ -4,17 +4,18 @@ import dataclasses
 
 import numpy as np
 
-from kzoo.data import checks, folders, pictures, sources, synthetic, text
+from kzoo.data import checks, corpora, folders, labelled_texts, language, pictures, sources, synthetic, text
 from kzoo.data.assembly import Options
 from kzoo.preprocessing import Preprocessing
 
+LANGUAGE = ("language_modeling", "masked_language_modeling")
 SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
 
 
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
-    tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=128, drop_remainder=False,
-    skip_bad=False,
+    tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
+    skip_bad=False, whole_words=False, length_buckets=True,
 ):  # fmt: skip
     """Loads a data set by name, fitted to a model.
 
@@ -25,19 +26,24 @@ def load(
     Args:
         name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
             prepared, can be prepared from `manual_dir`, or may be downloaded; or a folder of class folders of images
-            (`folders`). Translation takes a pair of texts.
+            (`folders`). Translation takes a pair of texts, classification of texts one or two texts and a label, a
+            language model a feature `text`, a .txt file or a folder of them.
         model: a Keras model with the attribute `kzoo`; its inputs and outputs say what is wanted.
         augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
         manual_dir: folder with the files as their authors publish them.
         validation_fraction: how much of train becomes validation if the data set has none; the choice depends on the
             examples only, and equal examples stay together.
-        tokenizer: a `Tokenizer`, a path, or the kind to train on the training texts: characters, words or subwords.
-        num_examples: train on so many examples only.
+        tokenizer: a `Tokenizer`, a path, or the kind to train on the training texts: characters, words, subwords, bytes
+            or wordpieces.
+        num_examples: train on so many examples only; of a language model, whole texts.
         preprocessing: how images become the input, a `kzoo.Preprocessing`; the model's own by default.
-        max_length: tokens a text is cut to; how many were cut is in `notes`.
+        max_length: tokens a text is cut to, or a row of a language model has; 128 by default, or the model's own limit.
+            How many texts were cut is in `notes`.
         drop_remainder: leave out a last training batch that is not full.
         skip_bad: leave out the files of a folder that are no images; `notes` counts and names them.
+        whole_words: mask words with all their tokens (masked language modelling).
+        length_buckets: put texts of like length into a training batch.
 
     Raises ValueError that names what was passed, what is wanted and the fix.
     """
@@ -52,7 +58,9 @@ def load(
         _preprocessing(model, preprocessing),
         drop_remainder,
     )
-    translation = checks.task(model) == "translation"
+    choices = text.Choices(tokenizer, max_length, whole_words, length_buckets)
+    task = checks.task(model)
+    translation = task == "translation"
     if name == "synthetic":
         batches = {
             split: synthetic.synthetic_batch(model, size, seed=index)
@@ -62,23 +70,31 @@ def load(
     if name == "reverse_digits":
         if not translation:
             raise ValueError(f"data set 'reverse_digits' is for translation; {model.name} is for {checks.task(model)}")
-        pairs = text.reverse_digits()
-        return text.from_pairs(name, {"name": name}, pairs, model, options, tokenizer or "characters", max_length)
+        choices.tokenizer = tokenizer or "characters"
+        return text.from_pairs(name, {"name": name}, text.reverse_digits(), model, options, choices)
+    path = corpora.find(name) if task in LANGUAGE else None
+    if path is not None:
+        return language.from_texts(name, {"name": name}, corpora.read_files(path), model, options, choices)
     folder = folders.find(name)
     if folder is not None:
         return pictures.from_folder(name, folder, model, options, skip_bad)
     if skip_bad:
         raise ValueError(f"skip_bad (--skip-bad) is for folders of images, and {name!r} is none")
     builder = sources.find(name, data_dir, manual_dir, download)
-    sizes, pair = sources.sizes(builder), sources.pair(builder)
-    identity = {"name": name, "version": str(builder.info.version)}
+    sizes, identity = sources.sizes(builder), {"name": name, "version": str(builder.info.version)}
+    if task in LANGUAGE:
+        return language.from_texts(name, identity, corpora.read_texts(builder, sizes), model, options, choices)
+    if task == "text_classification":
+        parts, class_names = corpora.read_labelled(builder, sizes)
+        return labelled_texts.from_parts(name, identity, parts, model, options, choices, class_names)
+    pair = sources.pair(builder)
     is_text = [np.dtype(builder.info.features[key].np_dtype).kind in "OSU" for key in pair]
     if translation != all(is_text) or any(is_text) != all(is_text):
         what = ", ".join(f"{key} ({'text' if yes else 'no text'})" for key, yes in zip(pair, is_text, strict=True))
         raise ValueError(f"data set {name!r} is a pair of {what}; {model.name} is for {checks.task(model)}")
     if translation:
-        pairs = {split: sources.read_texts(builder, split) for split in sizes}
-        return text.from_pairs(name, identity, pairs, model, options, tokenizer, max_length)
+        pairs = {split: sources.read_columns(builder, split, pair) for split in sizes}
+        return text.from_pairs(name, identity, pairs, model, options, choices)
     return pictures.from_tfds(name, identity, builder, sizes, model, options)
 
 
@@ -86,7 +102,8 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices (examples,).
 
     uint8 images of any size are fitted to the model and divided by 255; other numbers must have the input's shape. A
-    model with several inputs takes a dict of arrays; for translation `y` is (examples, length) token ids.
+    model with several inputs takes a dict of arrays, one with named outputs a dict of labels. Where every token has a
+    label, `y` is (examples, length): token ids, or tags; -100 counts nowhere, nor does what a padding mask leaves out.
 
     Args:
         validation, test: pairs (x, y), or None; without `validation`, a part of the training examples is set aside.
@@ -105,6 +122,27 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
             parts[split] = (*pair, None)
     options["preprocessing"] = _preprocessing(model, options.get("preprocessing"))
     return pictures.from_parts(name, {"name": name}, parts, model, Options(**options), class_names)
+
+
+def from_texts(
+    texts, labels, model, validation=None, test=None, class_names=None, name="texts", tokenizer=None, max_length=None,
+    length_buckets=True, **options,
+):  # fmt: skip
+    """The same as `load` for the classification of one's own texts.
+
+    Args:
+        texts: a list of strings, or a pair of lists for pairs of texts.
+        labels: class indices (examples,).
+        validation, test: pairs (texts, labels), or None; without `validation`, a part of the training texts is.
+        class_names: names of the labels, for predictions.
+        **options: batch_size, seed, validation_fraction, num_examples and drop_remainder of `load`.
+    """
+    parts = {"train": (texts, labels), "validation": validation, "test": test}
+    parts = {
+        split: (part[0] if isinstance(part[0], tuple) else (part[0],), part[1]) for split, part in parts.items() if part
+    }
+    choices = text.Choices(tokenizer, max_length, length_buckets=length_buckets)
+    return labelled_texts.from_parts(name, {"name": name}, parts, model, Options(**options), choices, class_names)
 
 
 def _preprocessing(model, asked):

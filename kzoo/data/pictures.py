@@ -144,15 +144,39 @@ def _checked(label, model, x, y, weight):
         y = checks.check_array(f"{label} labels", y)
         y = checks.check_token_ids(f"{label} labels", y, checks.vocabulary_size(model))
     else:
-        y = checks.check_labels(y, checks.num_classes(model), f"{label} labels")
+        y, weight = _checked_targets(f"{label} labels", model, x, y, weight)
     if checks.task(model) == "binary_classification":
         y = y.astype(np.float32)[:, None]
-    lengths = {len(array) for array in (*tf.nest.flatten(x), y)}
+    lengths = {len(array) for array in tf.nest.flatten((x, y))}
     if len(lengths) > 1:
         raise ValueError(f"{label}: inputs and labels have different numbers of examples: {sorted(lengths)}")
     if lengths == {0}:
         raise ValueError(f"{label}: no {'training ' if label.endswith('train') else ''}examples")
     return (x, y) if weight is None else (x, y, weight)
+
+
+def _checked_targets(label, model, x, y, weight):
+    """Labels of an example or of every token, by name where the model's outputs have names, and their weights."""
+    if isinstance(y, dict):
+        if not isinstance(model.output, dict) or set(y) != set(model.output):
+            wanted = ", ".join(model.output) if isinstance(model.output, dict) else "one array"
+            raise ValueError(f"{label} are for {', '.join(y)}; {model.name} learns from {wanted}")
+        pairs = {key: _checked_target(f"{label} {key}", model.output[key], x, y[key]) for key in y}
+        ones = {key: np.ones(len(target), np.float32) for key, (target, _) in pairs.items()}
+        given = weight or {key: ones[key] if own is None else own for key, (_, own) in pairs.items()}
+        return {key: target for key, (target, _) in pairs.items()}, given
+    target, own = _checked_target(label, model.outputs[0], x, y)
+    return target, own if weight is None else weight
+
+
+def _checked_target(label, output, x, y):
+    if len(output.shape) < 3:
+        return checks.check_labels(y, max(2, output.shape[-1]), label), None
+    y, weight = checks.check_token_labels(y, output.shape[-1], label)
+    mask = x.get("padding_mask") if isinstance(x, dict) else None
+    if mask is not None and mask.shape != y.shape:
+        raise ValueError(f"{label} have shape {y.shape}, but the padding mask {mask.shape}; wanted one label a token")
+    return y, weight if mask is None else weight * (mask != 0)
 
 
 def _are_images(x):

@@ -230,11 +230,29 @@ def read_arrays(builder, split, size, fit=None):
     return x, y
 
 
-def read_texts(builder, split):
-    """All pairs of texts of a split as two lists of strings."""
+def read_columns(builder, split, keys):
+    """All values of these features of a split, a list for each; texts as strings. ValueError for bytes that are none."""
+    import tensorflow_datasets as tfds
+
     with _damage_named(builder):
-        batches = list(stream(builder, split).batch(4096).as_numpy_iterator())
-    return tuple([item.decode("utf-8") for batch in batches for item in batch[side]] for side in range(2))
+        dataset = builder.as_dataset(
+            split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False),
+            decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+        )  # fmt: skip
+        batches = list(dataset.batch(4096).as_numpy_iterator())
+    columns = [[item for batch in batches for item in batch[key]] for key in keys]
+    for key, column in zip(keys, columns, strict=True):
+        for place, item in enumerate(column):
+            if isinstance(item, bytes):
+                column[place] = _decoded(item, f"data set {builder.name!r}: example {place} of {split}, {key!r}")
+    return columns
+
+
+def _decoded(item, label):
+    try:
+        return item.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{label} is not UTF-8: byte 0x{item[error.start]:02x} at offset {error.start}") from error
 
 
 @contextlib.contextmanager

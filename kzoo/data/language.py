@@ -1,0 +1,206 @@
+"""Texts as rows of tokens for language models: packed without padding, or with tokens masked anew in every epoch."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from kzoo.data import assembly, checks, text
+from kzoo.data.splits import Split
+
+MASKED_SHARE = 0.15  # Devlin et al. 2018, section 3.1 and A.1
+MASKED, REPLACED = 0.8, 0.1  # of the chosen: shares that become the mask token and a random one; the rest stay
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """How a stream of tokens is cut into rows.
+
+    Args:
+        stream: int32 (num_tokens,).
+        length: tokens from one row's start to the next one's.
+        period: tokens after which the stream begins again.
+        wraps: whether rows that reach beyond the period go on at the beginning, as in training, or are filled up.
+    """
+
+    stream: np.ndarray
+    length: int
+    period: int
+    wraps: bool
+
+    @property
+    def starts(self):
+        """Where the rows start, int32 (rows,): every token is in one."""
+        return np.arange(0, self.period, self.length, dtype=np.int32)
+
+    def gather(self, starts, width):
+        """Ids (batch, width) from these positions on, and which of them stand in the stream, bool."""
+        places = starts[:, None] + tf.range(width)
+        if self.wraps:
+            places %= self.period
+        last = len(self.stream) - 1
+        return tf.gather(tf.constant(self.stream), tf.minimum(places, last)), places <= last
+
+
+def from_texts(name, identity, texts, model, options, choices):
+    """Splits for language modelling, masked or not, from `{split: list of texts}`.
+
+    The tokenizer learns from the training texts only; validation takes whole texts, or the end of a single one.
+    """
+    text.refuse_augment(name, options)
+    masked = checks.task(model) == "masked_language_modeling"
+    length = text.check_length(model, choices.max_length, minimum=4)
+    texts, notes = _carve(name, texts, options)
+    limit = checks.vocabulary_size(model)
+    default = ("wordpieces" if limit >= 1000 else "characters") if masked else "bytes" if limit > 256 else "characters"
+    tokenizer = text.make_tokenizer(choices.tokenizer, texts["train"], limit, default, masked)
+    between = tokenizer.need("separator" if masked else "end", f"{checks.task(model)}, between texts,")
+    splits, per_token = {}, {}
+    for split, part in texts.items():
+        ids = [np.array(row, np.int32) for row in tokenizer.encode(part)]
+        stream = np.concatenate([[between], *(piece for row in ids for piece in (row, [between]))]).astype(np.int32)
+        make = _masked if masked else _shifted
+        splits[split] = make(stream, length, split, model, tokenizer, options, choices.whole_words)
+        per_token[split] = sum(map(len, part)) / (len(stream) - 1)
+        notes.append(_statistics(f"{name} {split}", len(part), stream, splits[split], length, tokenizer, 2 * masked))
+        if split == "train":
+            identity["content"] = assembly.digest_of([stream])
+    identity |= choices.fingerprint(length, tokenizer, whole_words=choices.whole_words)
+    data = assembly.make_data(name, identity, splits, options, None, tokenizer, notes)
+    data.characters_per_token = None if masked else per_token
+    return data
+
+
+def _carve(name, texts, options):
+    """Texts by split without empty ones, validation set aside where there is none; and what a user should read."""
+    full = {split: [one for one in part if one.strip()] for split, part in texts.items()}
+    notes = [
+        f"{name} {split}: {len(part) - len(full[split]):,} of {len(part):,} texts are empty and were left out"
+        for split, part in texts.items() if len(full[split]) < len(part)
+    ]  # fmt: skip
+    if not full["train"]:
+        raise ValueError(f"no training examples: {name} holds no text but blanks")
+    full = {split: part for split, part in full.items() if part}
+    if len(full["train"]) == 1 and "validation" not in full and options.validation_fraction:
+        (whole,) = full["train"]
+        cut = round(len(whole) * (1 - options.validation_fraction))
+        cut = whole.rfind("\n", 0, cut) + 1 or cut
+        if whole[:cut].strip() and whole[cut:].strip():
+            full |= {"train": [whole[:cut]], "validation": [whole[cut:]]}
+            notes.append(f"{name}: the last {len(whole) - cut:,} of {len(whole):,} characters are for validation")
+        return full, notes
+    rows = {split: (np.array(part, dtype=object),) for split, part in full.items()}
+    notes += assembly.carve(name, rows, [rows["train"][0]], options)
+    return {split: list(part) for split, (part,) in rows.items()}, notes
+
+
+def _statistics(label, num_texts, stream, split, length, tokenizer, num_special):
+    """One line about a split; `num_special` places of every row are for tokens that are in no text."""
+    num_rows, num_tokens = split.num_examples, len(stream) - 1
+    padding = 0 if split.shuffle else num_rows * (length - num_special) - num_tokens
+    line = (
+        f"{label}: {num_texts:,} texts, {num_tokens:,} tokens in {num_rows:,} rows of {length}, "
+        f"{100 * padding / (num_rows * length):.1f} % padding"
+    )
+    unknown = np.mean(stream == tokenizer.unknown_id) if tokenizer.unknown_id is not None else 0
+    return line + (f", {100 * unknown:.3g} % of the tokens unknown" if unknown else "")
+
+
+def _inputs(model, ids, real):
+    """The model's inputs by name, or the ids alone if it takes nothing else."""
+    known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": tf.zeros_like(ids)}
+    names = list(checks.inputs(model))
+    if len(names) == 1:
+        return ids
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(f"{model.name} takes {', '.join(unknown)}, which texts cannot give")
+    return {name: known[name] for name in names}
+
+
+def _shifted(stream, length, split, model, tokenizer, options, _whole_words):
+    """Rows of `length` tokens, each asked for the next; a random offset of all rows in every epoch of training."""
+    train = split == "train"
+    rows = Rows(stream, length, len(stream) - 1, train)
+    pad = tokenizer.pad_id or 0
+
+    def finish(starts, random):
+        starts = starts if random is None else starts + random
+        ids, inside = rows.gather(starts, length + 1)
+        ids = tf.where(inside, ids, pad)
+        return _inputs(model, ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
+
+    return Split(
+        rows.starts, finish, options.batch_size, options.seed, train, functools.partial(_offset, length=length)
+        if train else None, train and options.drop_remainder,
+    )  # fmt: skip
+
+
+def _offset(key, count, length):
+    """One random number from 0 to length - 1 for all rows of an epoch, (count,)."""
+    return tf.fill([count], tf.random.stateless_uniform([], key, 0, length, tf.int32))
+
+
+def _masked(stream, length, split, model, tokenizer, options, whole_words):
+    """Rows of class, tokens and separator, of which some are masked, in training others in every epoch."""
+    train = split == "train"
+    rows = Rows(stream[1:], length - 2, len(stream) - 1, train)
+    choose = Masking(tokenizer, whole_words)
+    first = tokenizer.need("class", "masked language modelling")
+    last, pad = tokenizer.need("separator", "masked language modelling"), tokenizer.need("pad", "filling up rows")
+
+    def draw(key, count):
+        offset = _offset(key, count, length - 2) if train else tf.zeros([count], tf.int32)
+        key = tf.random.fold_in(key, tf.constant(1, tf.int64), alg="philox")
+        return offset, tf.random.stateless_uniform([count, 2], key, None, None, tf.int32)
+
+    def finish(starts, random):
+        starts = starts if random is None else starts + random[0]
+        ids, inside = rows.gather(starts, length - 2)
+        count = tf.reduce_sum(tf.cast(inside, tf.int32), axis=1, keepdims=True)
+        ends = tf.zeros_like(count)
+        ids = tf.concat([ends + first, tf.where(inside, ids, pad), ends + pad], axis=1)
+        places = tf.range(length)[None]
+        ids = tf.where(places == count + 1, last, ids)
+        changed, chosen = (ids, tf.zeros_like(ids)) if random is None else choose(ids, random[1])
+        return _inputs(model, changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
+
+    # Validation and test are masked alike in every epoch, whatever the seed.
+    return Split(
+        rows.starts, finish, options.batch_size, options.seed if train else 0, train, draw,
+        train and options.drop_remainder,
+    )  # fmt: skip
+
+
+class Masking:
+    """Chooses 15 % of the tokens, 80 % of which become the mask token, 10 % a random one, and 10 % stay.
+
+    Devlin et al. 2018, section A.1. Special tokens are never chosen; with `whole_words` a word is chosen with all its
+    tokens. Called with ids (batch, length) and seeds int32 (batch, 2), of which alone the choice of a row depends;
+    returns the changed ids and which were chosen, both int32.
+    """
+
+    def __init__(self, tokenizer, whole_words=False):
+        self.mask = tokenizer.need("mask", "masked language modelling")
+        self.whole_words = whole_words
+        self.starts = tokenizer.word_starts()
+        special = [index for index in tokenizer.special_ids.values() if index is not None]
+        self.ordinary = tokenizer.is_token.copy()
+        self.ordinary[special] = False
+
+    def __call__(self, ids, seeds):
+        length = tf.shape(ids)[1]
+        numbers = tf.map_fn(
+            lambda seed: tf.random.stateless_uniform([3, length], seed), seeds, fn_output_signature=tf.float32
+        )
+        chances = numbers[:, 0]
+        if self.whole_words:
+            words = tf.cumsum(tf.gather(tf.constant(self.starts.astype("int32")), ids), axis=1) - 1
+            chances = tf.gather(chances, tf.maximum(words, 0), batch_dims=1)
+        chosen = (chances < MASKED_SHARE) & tf.gather(tf.constant(self.ordinary), ids)
+        others = tf.constant(np.flatnonzero(self.ordinary).astype("int32"))
+        drawn = tf.minimum(tf.cast(numbers[:, 2] * float(len(others)), tf.int32), len(others) - 1)
+        instead = tf.where(numbers[:, 1] < MASKED, self.mask, tf.gather(others, drawn))
+        changed = tf.where(chosen & (numbers[:, 1] < MASKED + REPLACED), instead, ids)
+        return changed, tf.cast(chosen, tf.int32)
