@@ -1,0 +1,165 @@
+"""Generation: equal to recomputing everything, to transformers, and for every way of padding and compiling."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import kzoo
+from kzoo.generation import programs, sampling
+
+GOLDEN = pathlib.Path(__file__).with_name("golden")
+REFERENCE = json.loads((GOLDEN / "generation.json").read_text())
+SIZES = {"num_layers": 2, "hidden_dim": 16, "num_heads": 4, "vocabulary_size": 37}
+CONFIGURATIONS = {
+    "gpt2": {**SIZES, "max_length": 21},
+}
+ON_JAX = keras.backend.backend() == "jax"
+# Every case of the golden file compiled by XLA; one by TensorFlow's own operations
+CASES = [(row, True) for row in range(len(REFERENCE["gpt2"]["rows"]))] + ([] if ON_JAX else [(4, False)])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The models of the golden file, each built when first asked for."""
+    built, folder = {}, tmp_path_factory.mktemp("weights")
+
+    def build(name):
+        if name not in built:
+            tensors = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")
+            kept = {key: value for key, value in tensors.items() if not key.startswith(("input", "output"))}
+            safetensors.numpy.save_file(kept, folder / f"{name}.safetensors")
+            built[name] = kzoo.build(name, folder / f"{name}.safetensors", **CONFIGURATIONS[name])
+        return built[name]
+
+    return build
+
+
+def greedy_by_recomputing(model, prompt, count):
+    """The likeliest tokens, the whole sequence run again for each, without any cache or padding."""
+    ids = list(prompt)
+    for _ in range(count):
+        x = {"token_ids": np.array([ids], "int32"), "padding_mask": np.ones((1, len(ids)), "int32")}
+        ids.append(int(keras.ops.convert_to_numpy(model(x, training=False))[0, -1].argmax()))
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize(("row", "xla"), CASES)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_writes_what_transformers_writes(models, name, row, xla):
+    golden = REFERENCE[name]
+    case = golden["rows"][row]["case"]
+    options = {} if golden["start"] is None else {"start": golden["start"]}
+    found = kzoo.generate(
+        models(name), golden["prompts"], max_new_tokens=REFERENCE["max_new_tokens"], xla=xla, **options, **case
+    )
+    for written, wanted in zip(found, golden["rows"][row]["tokens"], strict=True):
+        ends = [index for index, token in enumerate(wanted) if token in case["stop"]]
+        assert written.ids == wanted[: ends[0] if ends else None]
+        assert written.stopped == bool(ends)
+
+
+def test_equals_recomputing_token_for_token(models):
+    model = models("gpt2")
+    prompts = [[5], [7, 8, 9, 10, 11], [30, 2]]
+    together = [written.ids for written in kzoo.generate(model, prompts, max_new_tokens=9)]
+    assert together == [greedy_by_recomputing(model, prompt, 9) for prompt in prompts]
+    assert [kzoo.generate(model, [prompt], max_new_tokens=9)[0].ids for prompt in prompts] == together
+
+
+def test_a_second_call_of_the_same_bucket_compiles_nothing(models):
+    model = kzoo.build("gpt2", **{**CONFIGURATIONS["gpt2"], "max_length": 99})
+    kzoo.generate(model, [[3, 4]], max_new_tokens=5, temperature=0.5, top_p=0.9)
+    mine = programs.programs_of(model)
+    assert mine.num_compiled == 1
+    kzoo.generate(model, [[9] * 31], max_new_tokens=30, temperature=2.0, top_p=0.2, seed=7)
+    assert mine.num_compiled == 1, "another prompt, length, temperature, top_p and seed"
+    kzoo.generate(model, [[9] * 33], max_new_tokens=5, temperature=0.5, top_p=0.9)
+    assert mine.num_compiled == 2, "a longer prompt"
+
+
+def test_seeds_and_streams(models):
+    model = models("gpt2")
+    options = {"max_new_tokens": 10, "temperature": 1.5, "top_k": 20}
+    first = kzoo.generate(model, [[4, 5]], seed=3, **options)[0].ids
+    assert kzoo.generate(model, [[4, 5]], seed=3, **options)[0].ids == first
+    assert any(kzoo.generate(model, [[4, 5]], seed=seed, **options)[0].ids != first for seed in range(4, 7))
+    pieces = []
+    streamed = kzoo.generate(model, [[4, 5]], seed=3, stream=pieces.append, **options)[0].ids
+    assert streamed == first == [token for piece in pieces for token in piece] and len(pieces) > 1
+
+
+def test_stop_tokens_end_a_sequence_and_are_left_out(models):
+    model = models("gpt2")
+    whole = kzoo.generate(model, [[4, 5, 6]], max_new_tokens=8)[0]
+    assert not whole.stopped and len(whole.ids) == 8
+    place = whole.ids.index(whole.ids[3])
+    cut = kzoo.generate(model, [[4, 5, 6]], max_new_tokens=8, stop=[36, whole.ids[3]])[0]
+    assert cut.stopped and cut.ids == whole.ids[:place]
+
+
+LOGITS = np.log(np.array([[0.1, 0.4, 0.3, 0.2]], "float32"))
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, [0.1, 0.4, 0.3, 0.2]),
+        ({"top_k": 2}, [0, 4 / 7, 3 / 7, 0]),
+        ({"top_p": 0.65}, [0, 4 / 7, 3 / 7, 0]),
+        ({"top_p": 0.39}, [0, 1, 0, 0]),
+        ({"top_k": 3, "top_p": 0.8}, [0, 4 / 9, 3 / 9, 2 / 9]),
+        ({"temperature": 0.5}, np.array([1, 16, 9, 4]) / 30),
+    ],
+)
+def test_samples_have_the_right_shares(options, wanted):
+    count = 2000
+    uniform = (np.arange(count, dtype="float32") + 0.5) / count
+    options = {"temperature": 1.0, **options}
+    drawn = keras.ops.convert_to_numpy(sampling.sample(np.repeat(LOGITS, count, 0), uniform, **options))
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / count, wanted, atol=1 / count)
+
+
+def test_a_number_next_to_one_draws_a_token_that_has_a_probability():
+    drawn = sampling.sample(LOGITS, np.array([np.nextafter(np.float32(1), np.float32(0))]), 1.0, top_p=0.5)
+    assert int(drawn[0]) in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "message"),
+    [
+        ([[4] * 20], {"max_new_tokens": 2}, "20 tokens and max_new_tokens=2 together exceed the context of 21.*=1"),
+        ([[4] * 22], {}, "shorten the prompt"),
+        ([[]], {}, "prompt 0 is empty"),
+        ([], {}, "empty list"),
+        ([[37]], {}, "token id 37 .* outside the vocabulary 0..36"),
+        ("text", {}, "no tokenizer"),
+        ([[1], "text"], {}, "mixes"),
+        ([1, 2], {}, r"pass \[ids\]"),
+        ([[1]], {"temperature": -1}, "temperature must be at least 0"),
+        ([[1]], {"temperature": float("nan")}, "temperature must be a number"),
+        ([[1]], {"temperature": 1.0, "top_p": 0}, "top_p must be above 0 and at most 1, got 0"),
+        ([[1]], {"temperature": 1.0, "top_p": 1.1}, "top_p must be above 0"),
+        ([[1]], {"temperature": 1.0, "top_k": 38}, "top_k is 38, but there are 37 tokens"),
+        ([[1]], {"top_k": 3}, "top_k chooses .* temperature=0"),
+        ([[1]], {"num_beams": 0}, "num_beams must be at least 1"),
+        ([[1]], {"num_beams": 2, "temperature": 1.0}, "beam search .* takes neither"),
+        ([[1]], {"num_beams": 2, "stream": print}, "stream with num_beams=1"),
+        ([[1], [2]], {"stream": print}, "one prompt at a time, got 2"),
+        ([[1]], {"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ([[1]], {"stop": [99]}, "stop: token id 99"),
+        ([[1]], {"stop": "end"}, "no tokenizer"),
+        ([[1]], {"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+    ],
+)
+def test_bad_input(models, prompt, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        kzoo.generate(models("gpt2"), prompt, **{"max_new_tokens": 4, **options})
+
+
+def test_models_that_write_nothing():
+    with pytest.raises(ValueError, match="mlp is for image_classification and writes no tokens"):
+        kzoo.generate(kzoo.build("mlp"), [[1]])
