@@ -66,6 +66,16 @@ def against_unigrams(model, data):
     }
 
 
+def bits_per_character(model, data):
+    """What a character of validation and test texts costs a language model, whatever its tokens."""
+    import kzoo
+
+    return {
+        f"{split}_bits_per_character": kzoo.evaluate(model, data, split)["bits_per_character"]
+        for split in ("validation", "test")
+    }
+
+
 SMALL_TRANSFORMER = {
     "vocabulary_size": 2000,
     "num_layers": 2,
@@ -109,6 +119,16 @@ RECIPES = {
         "fit": {"epochs": 3, "warmup_steps": 800}, "load": {"max_length": 64},
         "measure": against_unigrams,
         "must": lambda mean: mean["validation_cross_entropy"] < 0.7 * mean["unigram_cross_entropy"],
+    },
+    "shakespeare_gpt": {
+        "model": "gpt2", "data": "shakespeare", "seeds": 1,
+        "overrides": {
+            "num_layers": 4, "hidden_dim": 160, "num_heads": 5, "vocabulary_size": 2000, "max_length": 128,
+            "dropout": 0.0,
+        },
+        "fit": {"epochs": 2, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.1},
+        # 2.41: 6-grams of characters with Witten-Bell smoothing
+        "measure": bits_per_character, "must": lambda mean: mean["test_bits_per_character"] < 2.41,
     },
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Using a trained model: numbers on a data set, predictions for arrays."""
 
+import math
 import time
 
 import keras
@@ -15,7 +16,9 @@ def evaluate(model, data=None, split="test", batch_size=64):
         data: a `kzoo.data.Data`, the name of a data set, or None for the task's default.
         split: "train", "validation" or "test".
 
-    Returns a dict: loss, the task's metrics, `num_examples`, `seconds`. Raises ValueError if there is no such split.
+    Returns a dict: loss, the task's metrics, `num_examples`, `seconds`; for language models also `perplexity`, and
+    `bits_per_character` where the data know how many characters a token stands for, so that models with different
+    vocabularies compare. Raises ValueError if there is no such split.
     """
     from kzoo.data import load
 
@@ -27,11 +30,22 @@ def evaluate(model, data=None, split="test", batch_size=64):
         tasks.compile_model(model)
     begin = time.perf_counter()
     numbers = model.evaluate(part.dataset, verbose=0, return_dict=True)
+    numbers = {key: float(value) for key, value in tasks.plain_names(model, numbers).items()}
     return {
-        **{key: float(value) for key, value in tasks.plain_names(model, numbers).items()},
+        **numbers,
+        **_of_language(task, numbers, (data.characters_per_token or {}).get(split)),
         "num_examples": part.num_examples,
         "seconds": round(time.perf_counter() - begin, 3),
     }
+
+
+def _of_language(task, numbers, characters_per_token):
+    if task.name not in ("language_modeling", "masked_language_modeling"):
+        return {}
+    more = {"perplexity": math.exp(numbers["cross_entropy"])}
+    if characters_per_token:
+        more["bits_per_character"] = numbers["cross_entropy"] / math.log(2) / characters_per_token
+    return more
 
 
 def choose_split(data, split):

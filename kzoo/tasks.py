@@ -132,7 +132,8 @@ TRANSFORMER = {
 }  # fmt: skip
 # Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models; A.3 for fine-tuning
 LANGUAGE_MODEL = {
-    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "clip_norm": 1.0, "epochs": 10, "batch_size": 64,
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "decay_vectors": False, "clip_norm": 1.0,
+    "schedule": "cosine", "warmup_steps": 100, "epochs": 10, "batch_size": 64,
 }  # fmt: skip
 FINE_TUNING = {**LANGUAGE_MODEL, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
 

@@ -10,7 +10,6 @@ import pytest
 
 import kzoo.data
 from kzoo.data import text
-from kzoo.data.tokenizers import Tokenizer
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 

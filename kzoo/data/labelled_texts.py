@@ -20,14 +20,15 @@ def from_parts(name, identity, parts, model, options, choices, class_names=None)
     tokenizer = text.make_tokenizer(
         choices.tokenizer, learn_from, limit, "wordpieces" if limit >= 1000 else "characters"
     )
-    digest = assembly.digest_of([np.char.encode(column.astype(str), "utf-8") for column in rows["train"][:-1]])
     encoded = {}
     for split, (*columns, labels) in rows.items():
         ids, first, cut = encode(columns, tokenizer, length)
         notes.append(text.report_cut(f"{name} {split}", cut, len(labels), length, "texts"))
         notes += _empty(f"{name} {split}", columns)
         encoded[split] = (ids, first, labels)
-    lengths = encoded["train"][0].row_lengths().numpy() if choices.length_buckets else None
+    ids, *others = encoded["train"]
+    digest = assembly.digest_of([ids.values, ids.row_splits, *others])
+    lengths = ids.row_lengths().numpy() if choices.length_buckets else None
     build, longest = Inputs(model, tokenizer), checks.longest_sequence(model)
 
     def finish(rows, _random):

@@ -231,7 +231,7 @@ def read_arrays(builder, split, size, fit=None):
 
 
 def read_columns(builder, split, keys):
-    """All values of these features of a split, a list for each; texts as strings. ValueError for bytes that are none."""
+    """All values of these features of a split, a list for each, texts as strings; ValueError if they are none."""
     import tensorflow_datasets as tfds
 
     with _damage_named(builder):

@@ -98,7 +98,7 @@ class Split:
             return order if self.lengths is None else self._of_like_length(order, epoch)
 
     def _of_like_length(self, order, epoch):
-        """Sorts every pool of a shuffled order by length, then shuffles its batches; the incomplete batch stays last."""
+        """Sorts every pool of a shuffled order by length and shuffles its batches; an incomplete batch stays last."""
         num_full = self.num_examples // self.batch_size
         order, rest = np.split(order.numpy(), [num_full * self.batch_size])
         pools = np.split(order, range(self.batch_size * POOL_BATCHES, len(order), self.batch_size * POOL_BATCHES))

@@ -56,8 +56,8 @@ def make_tokenizer(tokenizer, texts, limit, default="subwords", mask=False):
         tokenizer = Tokenizer.load(tokenizer)
     if tokenizer.vocabulary_size > limit:
         raise ValueError(
-            f"the tokenizer has {tokenizer.vocabulary_size} tokens, but the model knows {limit}; use the model's own, or "
-            f"build the model with vocabulary_size={tokenizer.vocabulary_size}"
+            f"the tokenizer has {tokenizer.vocabulary_size} tokens, but the model knows {limit}; use the model's own "
+            f"tokenizer, or build it with vocabulary_size={tokenizer.vocabulary_size}"
         )
     return tokenizer
 

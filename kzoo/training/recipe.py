@@ -38,6 +38,7 @@ class Recipe:
 
     epochs, batch_size: passes over the training data, examples a step.
     optimizer, learning_rate, momentum, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd" and its constants.
+    decay_vectors: whether the weight decay also holds for biases and normalization; matrices always have it.
     schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; linear warm-up in steps.
     label_smoothing: share of the target spread over all classes.
     clip_norm: largest global norm of the gradient, or None.
@@ -59,6 +60,7 @@ class Recipe:
     beta_2: float = 0.999
     epsilon: float = 1e-7
     weight_decay: float = 0.0
+    decay_vectors: bool = True
     schedule: str = "constant"
     warmup_steps: int = 0
     label_smoothing: float = 0.0
@@ -154,7 +156,12 @@ def make_optimizer(recipe, model, num_steps):
         "beta_2": recipe.beta_2, "epsilon": recipe.epsilon}  # fmt: skip
     decays = recipe.weight_decay or recipe.optimizer == "adamw"  # which takes no None
     weight_decay = float(recipe.weight_decay) if decays else None
-    return OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.clip_norm, weight_decay=weight_decay, **constants)
+    optimizer = OPTIMIZERS[recipe.optimizer](
+        rate, global_clipnorm=recipe.clip_norm, weight_decay=weight_decay, **constants
+    )
+    if not recipe.decay_vectors:
+        optimizer.exclude_from_weight_decay([weight for weight in model.trainable_variables if len(weight.shape) < 2])
+    return optimizer
 
 
 def _hidden_dim(model):
