@@ -9,7 +9,7 @@ import math
 import keras
 import numpy as np
 
-from kzoo import atomic
+from kzoo import atomic, graph
 from kzoo.layers import DotProductAttention
 from kzoo.suggest import did_you_mean
 
@@ -67,6 +67,74 @@ def attention_maps(model, x, layers=None):
 
     scores = with_scores(model, layers)
     return keras.tree.map_structure(keras.ops.convert_to_numpy, scores(check_inputs(model, x), training=False))
+
+
+def draw_texts(path, model, tokenizer, text, second=None, layer=None):
+    """Draws one attention layer for a text or a pair of texts; returns the layer's name and the path in words.
+
+    Args:
+        tokenizer: the model's `kzoo.data.Tokenizer`.
+        second: the target of a translation, greedily translated by default; for BERT the second text.
+        layer: name of an attention layer; the last by default, of a translation the last between the two texts.
+    """
+    x, words = _read(model, tokenizer, text, second)
+    sides = _sides(model)
+    if not sides:
+        raise ValueError(f"{model.name} has no attention layers, so there is nothing to draw")
+    between = [name for name, (queries, keys) in sides.items() if queries != keys]
+    layer = layer or (between or list(sides))[-1]
+    (scores,) = attention_maps(model, x, layer).values()
+    queries, keys = sides[layer]
+    draw(path, scores[0], words[queries], words[keys], f"{model.name}: {layer}")
+    return f"{path} ({layer})"
+
+
+def _sides(model):
+    """What each attention layer's queries and keys stand for: `{layer: (input, input)}`, by the tokens they come from.
+
+    What comes from both texts of a translation stands for the target.
+    """
+    inputs, steps, _ = graph.record(model)
+    comes_from = {id(tensor): name for name, tensor in inputs.items() if name.endswith("token_ids")}
+    sides = {}
+    for step in steps:
+        texts = {comes_from[id(tensor)] for tensor in step.inputs if id(tensor) in comes_from}
+        if isinstance(step.layer, DotProductAttention):
+            sides[step.layer.name] = tuple(comes_from[id(tensor)] for tensor in step.inputs[:2])
+        if texts:
+            text = "decoder_token_ids" if "decoder_token_ids" in texts else min(texts)
+            comes_from.update({id(tensor): text for tensor in keras.tree.flatten(step.outputs)})
+    return sides
+
+
+def _read(model, tokenizer, text, second):
+    """The model's inputs for a text or a pair, and the tokens of each input by name."""
+    names = [tensor.name for tensor in model.inputs]
+    if "decoder_token_ids" in names:
+        if second is None:
+            from kzoo.generation import generate
+
+            second = generate(model, text, tokenizer).text
+        source, target = tokenizer.encode([text, second])
+        rows = {
+            "encoder_token_ids": [*source, tokenizer.need("end", "translation")],
+            "decoder_token_ids": [tokenizer.need("start", "translation"), *target],
+        }
+    elif "segment_ids" in names:
+        first, *rest = tokenizer.encode([text] if second is None else [text, second])
+        ends = tokenizer.need("separator", "a text for this model")
+        first = [tokenizer.need("class", "a text for this model"), *first, ends]
+        rest = [*rest[0], ends] if rest else []
+        rows = {"token_ids": first + rest, "segment_ids": [0] * len(first) + [1] * len(rest)}
+    elif second is not None:
+        raise ValueError(f"{model.name} reads one text; it has no place for a second")
+    else:
+        rows = {"token_ids": tokenizer.encode([text])[0]}
+    words = {name: tokenizer.tokens(ids) for name, ids in rows.items() if name.endswith("token_ids")}
+    for name in names:
+        if "mask" in name:
+            rows[name] = [1] * len(rows[name.replace("padding_mask", "token_ids")])
+    return {name: np.array([rows[name]], np.int32) for name in names}, words
 
 
 def draw(path, scores, queries, keys, title=""):

@@ -55,3 +55,29 @@ def test_heat_map(tmp_path):
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"wanted \(num_heads, 2 queries, 3 keys\)"):
         heatmaps.draw(tmp_path / "map.png", scores, ["a", "b"], list("xyz"))
+
+
+def test_layers_know_what_their_queries_and_keys_stand_for(model):
+    source, target = "encoder_token_ids", "decoder_token_ids"
+    assert heatmaps._sides(model) == {
+        "model.encoder.layers.0.self_attn": (source, source),
+        "model.decoder.layers.0.self_attn": (target, target),
+        CROSS: (target, source),
+    }
+
+
+def test_texts_are_drawn_for_every_kind_of_model(model, tmp_path):
+    tokenizer = kzoo.data.Tokenizer.train("wordpieces", ["one two three"], 30)
+    bert = kzoo.build("bert_tiny", num_layers=1, hidden_dim=16, num_heads=2, intermediate_dim=24, vocabulary_size=31)
+    gpt = kzoo.build("gpt2", num_layers=1, hidden_dim=16, num_heads=2, vocabulary_size=31)
+    letters = kzoo.data.Tokenizer.train("characters", ["one two three"], 30)
+    for network, words, second, chosen in (
+        (model, letters, "two", CROSS),
+        (model, letters, None, CROSS),
+        (bert, tokenizer, "two three", "bert.encoder.layer.0.attention.self"),
+        (gpt, letters, None, "transformer.h.0.attn"),
+    ):
+        found = heatmaps.draw_texts(tmp_path / "map.png", network, words, "one two", second)
+        assert found == f"{tmp_path / 'map.png'} ({chosen})"
+    with pytest.raises(ValueError, match="reads one text"):
+        heatmaps.draw_texts(tmp_path / "map.png", gpt, letters, "one", "two")

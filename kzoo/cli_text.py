@@ -1,0 +1,121 @@
+"""Commands for models of text: writing, and looking at attention."""
+
+import json
+import pathlib
+import sys
+
+import click
+
+from kzoo.cli import _keras, _open, cli, json_option, model_options
+
+tokenizer_option = click.option(
+    "--tokenizer", "tokenizer_path", metavar="PATH", help="A tokenizer's file or folder; else the run's own."
+)
+
+
+def _read_tokenizer(source, path):
+    """The tokenizer named, else the one in the run folder; None if there is none."""
+    from kzoo.data import Tokenizer
+
+    if path:
+        return Tokenizer.load(path)
+    if (pathlib.Path(source) / "tokenizer.json").is_file():
+        return Tokenizer.load(source)
+    return None
+
+
+def _read_prompts(prompts, file):
+    """The texts of --prompt, or the lines of a file, `-` for standard input."""
+    if bool(prompts) == bool(file):
+        raise click.UsageError("pass either --prompt (as often as wanted) or --file")
+    if prompts:
+        return list(prompts)
+    if file == "-":
+        content, where = sys.stdin.buffer.read(), "standard input"
+    else:
+        if not pathlib.Path(file).is_file():
+            raise click.UsageError(f"no file at {file}")
+        content, where = pathlib.Path(file).read_bytes(), file
+    try:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{where} is not UTF-8 text (byte {error.start})") from error
+    if not lines:
+        raise click.UsageError(f"{where} is empty; one prompt a line is wanted")
+    return lines
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue or translate.")
+@click.option("--file", metavar="FILE", help="One prompt a line; - for standard input.")
+@click.option("--max-new-tokens", type=int, default=64, show_default=True, help="How many tokens at most.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0: the likeliest; above: drawn.")
+@click.option("--top-k", type=int, help="Draw from the so many likeliest tokens.")
+@click.option("--top-p", type=float, help="Draw from the likeliest that together reach this probability.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat less.")
+@click.option("--beams", type=int, default=1, show_default=True, help="Width of beam search.")
+@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Of beam search.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
+@click.option("--stream", is_flag=True, help="Show the text while it is written.")
+@tokenizer_option
+@model_options
+@json_option
+def generate(
+    source, prompts, file, beams, stop, stream, tokenizer_path, overrides, weights, dtype, as_json, **settings
+):
+    """Continue texts, or translate them.
+
+    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer.
+    """
+    texts = _read_prompts(prompts, file)
+    if stream and (as_json or len(texts) > 1):
+        raise click.UsageError("--stream shows one text as it is written; it takes one prompt and no --json")
+    model, _ = _open(source, overrides, weights, dtype)
+    tokenizer = _read_tokenizer(source, tokenizer_path)
+    if tokenizer is None:
+        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+    from kzoo.generation import generate as write
+
+    continues = model.kzoo.task == "language_modeling"
+    settings |= {"tokenizer": tokenizer, "num_beams": beams, "stop": list(stop) or None}
+    if stream:
+        click.echo(texts[0] if continues else "", nl=False)
+        write(model, texts, stream=lambda piece: (click.echo(piece, nl=False), sys.stdout.flush()), **settings)
+        return click.echo()
+    written = write(model, texts, **settings)
+    if as_json:
+        rows = zip(texts, written, strict=True)
+        found = [
+            {"prompt": text, "text": one.text, "ids": one.ids, "stopped": one.stopped, "score": one.score}
+            for text, one in rows
+        ]
+        return click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    for text, one in zip(texts, written, strict=True):
+        click.echo((text if continues else "") + one.text)
+    return None
+
+
+@cli.command("show-attention")
+@click.argument("source")
+@click.argument("path", metavar="OUTPUT.png")
+@click.argument("text")
+@click.argument("second", required=False)
+@click.option("--layer", metavar="NAME", help="Which attention layer; the last by default, between texts if it can.")
+@tokenizer_option
+@model_options
+def show_attention(source, path, text, second, layer, tokenizer_path, overrides, weights, dtype):
+    """Draw what each head of an attention layer attends to, as a PNG.
+
+    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. TEXT and SECOND are a
+    sentence pair: source and target for translation (the model's own translation by default).
+    """
+    _keras()
+    model, _ = _open(source, overrides, weights, dtype)
+    tokenizer = _read_tokenizer(source, tokenizer_path)
+    if tokenizer is None:
+        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+    from kzoo import heatmaps
+
+    click.echo(f"wrote {heatmaps.draw_texts(path, model, tokenizer, text, second, layer)}")
