@@ -155,7 +155,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
 
 # Random initializers by name, in model files and Keras's defaults, or as {"class_name": ..., "config": ...}.
 INITIALIZERS = (
-    "glorot_uniform", "he_normal", "orthogonal", "uniform", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "RandomNormal", "RandomUniform", "TruncatedNormal",
 )  # fmt: skip
 
 
@@ -208,10 +208,13 @@ def _check_value(model, key, value, default, least):
             raise TypeError(f"{model}: {key} must be True or False, got {value!r}")
     elif is_count or isinstance(default, tuple):
         values = (value,) if is_count else value
-        sequence = isinstance(values, tuple | list) and all(type(item) in (int, type(None)) for item in values)
+        names = not is_count and isinstance(default[0], str)
+        kinds = (str,) if names else (int, type(None))
+        sequence = isinstance(values, tuple | list) and all(type(item) in kinds for item in values)
         if not sequence or (is_count and value is None):
-            raise TypeError(f"{model}: {key} must be {'an int' if is_count else 'a tuple of ints'}, got {value!r}")
-        if any(item is not None and item < least for item in values):
+            wanted = "an int" if is_count else f"a tuple of {'strings' if names else 'ints'}"
+            raise TypeError(f"{model}: {key} must be {wanted}, got {value!r}")
+        if not names and any(item is not None and item < least for item in values):
             raise ValueError(f"{model}: {key} must be at least {least}, got {value!r}")
     elif isinstance(default, float):
         if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:

@@ -68,6 +68,7 @@ FREE = [
     "MaskedAveragePooling1D",
     "MaxPooling2D",
     "Multiply",
+    "NearestResize",
     "Permute",
     "ReLU",
     "RelativePositionBias",

@@ -30,6 +30,13 @@ def draw_images(height, width, channels=3, seed=1):
     return noise + patches.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
 
 
+def draw_detector_outputs(num_anchors, num_classes, seed=7):
+    """Class logits and box regression of two images, as a detector halfway through its training may give them."""
+    random = np.random.default_rng(seed)
+    logits = 2 * random.standard_normal((2, num_anchors, num_classes), "float32") - 1
+    return {"class_logits": logits, "box_regression": 0.4 * random.standard_normal((2, num_anchors, 4), "float32")}
+
+
 def digest(shapes):
     """One short text for all names and shapes of a checkpoint."""
     listed = json.dumps(sorted((name, list(shape)) for name, shape in shapes.items()))

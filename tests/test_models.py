@@ -178,6 +178,19 @@ ROWS = {
         },
         "golden": {},
     },
+    "retinanet": {
+        # torchvision says 34,014,999, because the batch norm it freezes has no parameters: 53,120 scales and offsets
+        "counts": {"retinanet_resnet50_fpn": 34_014_999 + 53_120},
+        "small": {
+            "backbone": "resnet18",
+            "backbone_options": {"depths": [1, 1, 1, 1], "filters": 2},
+            "filters": 4,
+            "head_depth": 1,
+            "input_shape": (37, 45, 3),
+            "num_classes": 3,
+        },
+        "golden": {},  # see test_detection.py
+    },
     "recurrent_cnn": {
         # the paper: 1.86, 0.67 and 1.19 million
         "counts": {"recurrent_cnn_160": 1_856_800, "recurrent_cnn_96": 671_712, "recurrent_cnn_128": 1_190_528},
@@ -195,7 +208,14 @@ def small(architecture, **more):
 
 
 def outputs(model, x):
-    return keras.ops.convert_to_numpy(model(x, training=False)).astype("float32")
+    return joined(model(x, training=False))
+
+
+def joined(outputs):
+    """A model's outputs as one array; several are put side by side."""
+    return np.concatenate(
+        [keras.ops.convert_to_numpy(output).astype("float32") for output in keras.tree.flatten(outputs)], axis=-1
+    )
 
 
 def test_every_architecture_has_a_row():
@@ -277,7 +297,7 @@ def test_xla_gives_the_same(architecture):
     model = small(architecture)
     x, _, _ = synthetic_batch(model, 2)
     wanted = outputs(model, x)
-    np.testing.assert_allclose(np.asarray(compiled(model)(x)), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    np.testing.assert_allclose(joined(compiled(model)(x)), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -5,6 +5,7 @@ from kzoo.layers.attention import DotProductAttention, multi_head_attention, sca
 from kzoo.layers.normalization import LocalResponseNormalization
 from kzoo.layers.pooling import AdaptiveAveragePooling2D, MaskedAveragePooling1D
 from kzoo.layers.positions import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
+from kzoo.layers.pyramids import NearestResize
 from kzoo.layers.tokens import Bias, ClassToken, FirstToken, Reverse, Split
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LearnedPositions",
     "LocalResponseNormalization",
     "MaskedAveragePooling1D",
+    "NearestResize",
     "RelativePositionBias",
     "Reverse",
     "RotaryPositions",

@@ -1,0 +1,144 @@
+"""RetinaNet and the mathematics of detection against torchvision.
+
+The golden file comes from scripts/golden/torchvision_detection.py; weights, images and outputs are drawn by
+seeded_weights.py.
+"""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from keras import ops
+from seeded_weights import digest, draw_images, load_drawn_weights, reference_shapes
+
+import kzoo
+from kzoo.layers import NearestResize
+
+FILE = pathlib.Path(__file__).with_name("golden") / "torchvision_retinanet.safetensors"
+GOLDEN = safetensors.numpy.load_file(FILE)
+KINDS = ("class_logits", "box_regression")
+NARROW = {
+    "resnet": {"backbone": "resnet50", "backbone_options": {"depths": [1, 1, 1, 1]}, "filters": 16, "num_classes": 3},
+    "densenet": {
+        "backbone": "densenet121",
+        "backbone_options": {"depths": [2, 2, 2, 2], "growth_rate": 8, "filters": 8},
+        "taps": ("features.denseblock2", "features.denseblock3", "features.denseblock4"),
+        "filters": 16,
+        "num_classes": 3,
+    },
+}
+TINY = {
+    "backbone": "resnet18",
+    "backbone_options": {"depths": [1, 1, 1, 1], "filters": 2},
+    "filters": 4,
+    "head_depth": 1,
+    "num_classes": 3,
+}
+BACKBONES = {
+    "resnet18": {},
+    "densenet121": {
+        "backbone_options": {"depths": [1, 1, 1, 1], "growth_rate": 2, "filters": 4},
+        "taps": ["features.denseblock2", "features.denseblock3", "features.denseblock4"],
+    },
+    "vgg11": {"backbone_options": {"filters": [2, 2, 2, 2, 2], "hidden_dim": 4}, "taps": ["features.10"]},
+}
+
+
+def assert_close(got, wanted, tolerance=1e-5):
+    np.testing.assert_allclose(ops.convert_to_numpy(got), wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_agrees_with_the_reference(kind, tmp_path):
+    """One graph of open size, at image sizes that no stride divides."""
+    model = load_drawn_weights(kzoo.build("retinanet", input_shape=(None, None, 3), **NARROW[kind]), tmp_path)
+    sizes = {name.split(".")[1] for name in GOLDEN if name.startswith(f"{kind}.")}
+    assert "45x61" in sizes
+    for size in sizes:
+        got = model(draw_images(*map(int, size.split("x"))), training=False)
+        assert set(got) == set(KINDS)
+        for key in KINDS:
+            assert_close(got[key], GOLDEN[f"{kind}.{size}.{key}"])
+
+
+def test_names_and_shapes_are_the_references():
+    with safetensors.safe_open(FILE, "numpy") as file:
+        wanted = json.loads(file.metadata()["shapes"])
+    with keras.StatelessScope(initialize_variables=False):
+        assert digest(reference_shapes(kzoo.build("retinanet_resnet50_fpn"))) == wanted
+
+
+def test_a_fresh_head_believes_in_background():
+    """Section 4.1 of the paper: one in a hundred, and boxes that are the anchors."""
+    model = kzoo.build("retinanet", input_shape=(32, 40, 3), **TINY)
+    y = model(np.random.default_rng(0).random((1, 32, 40, 3), "float32"))
+    np.testing.assert_allclose(ops.sigmoid(y["class_logits"]), 0.01, atol=2e-3)
+    assert np.abs(ops.convert_to_numpy(y["box_regression"])).max() < 0.2
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_any_backbone(name, tmp_path):
+    """Weights go out and in by name, a file of Keras holds the model, and heads are shared by the levels."""
+    options = {**TINY, "backbone": name, "input_shape": (None, None, 3), **BACKBONES[name]}
+    model = load_drawn_weights(kzoo.build("retinanet", **options), tmp_path)
+    x = draw_images(37, 45)
+    wanted = {key: ops.convert_to_numpy(value) for key, value in model(x, training=False).items()}
+    kzoo.save_weights(model, tmp_path / "weights.safetensors")
+    names = safetensors.numpy.load_file(tmp_path / "weights.safetensors")
+    assert all(key.startswith(("backbone.body.", "backbone.fpn.", "head.")) for key in names)
+    assert sum("cls_logits" in key for key in names) == 2
+    again = kzoo.build("retinanet", tmp_path / "weights.safetensors", **options)
+    model.save(tmp_path / "model.keras")
+    for other in (again, keras.models.load_model(tmp_path / "model.keras", safe_mode=True)):
+        for key, value in other(x, training=False).items():
+            np.testing.assert_array_equal(ops.convert_to_numpy(value), wanted[key])
+
+
+def test_shared_heads_are_counted_once_and_cost_every_level():
+    """Two levels of 4 x 4 and 2 x 2 cells: the head's products are those of twenty cells, its weights of one."""
+    options = {**TINY, "taps": ("layer3",), "anchor_sizes": (16, 32), "input_shape": (64, 64, 3)}
+    one, two = (kzoo.info("retinanet", **{**options, "filters": 4, "head_depth": depth}) for depth in (1, 2))
+    assert two["parameters"] - one["parameters"] == 2 * (4 * 4 * 9 + 4)
+    assert two["macs"] - one["macs"] == 2 * (16 + 4) * 4 * 4 * 9
+
+
+@pytest.mark.parametrize("sizes", [((3, 5), (6, 10)), ((3, 5), (5, 9)), ((2, 3), (5, 3)), ((4, 4), (4, 4))])
+def test_nearest_resize(sizes):
+    """Output row i is input row floor(i h / H), whether the sizes are known or not."""
+    (height, width), (new_height, new_width) = sizes
+    x = np.random.default_rng(0).random((2, height, width, 3), "float32")
+    rows, columns = np.arange(new_height) * height // new_height, np.arange(new_width) * width // new_width
+    like = np.zeros((2, new_height, new_width, 1), "float32")
+    np.testing.assert_array_equal(ops.convert_to_numpy(NearestResize()(x, like)), x[:, rows][:, :, columns])
+    inputs = keras.Input((None, None, 3)), keras.Input((None, None, 1))
+    open_size = keras.Model(inputs, NearestResize()(*inputs))
+    np.testing.assert_array_equal(ops.convert_to_numpy(open_size([x, like])), x[:, rows][:, :, columns])
+
+
+def test_epsilon_of_the_backbone():
+    with keras.StatelessScope(initialize_variables=False):
+        model = kzoo.build("retinanet", batch_norm_epsilon=1e-12, **TINY)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert norms and {norm.epsilon for norm in norms} == {1e-12}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "message"),
+    [
+        ({"backbone": "resnet19"}, ValueError, "unknown backbone 'resnet19'.*resnet18"),
+        ({"taps": ("layer3", "layer9")}, ValueError, "unknown tap 'layer9'"),
+        ({"taps": ("avgpool",)}, ValueError, "tap 'avgpool' gives .*wanted maps"),
+        ({"taps": ("layer2", "layer3"), "anchor_sizes": (32,)}, ValueError, "anchor_sizes has 1 levels and taps has 2"),
+        ({"taps": "layer2"}, TypeError, "taps must be a tuple of strings"),
+        ({"backbone_options": {"dephts": [1]}}, TypeError, "unknown keyword 'dephts'.*depths"),
+        ({"backbone_options": 3}, TypeError, "backbone_options must be a dict"),
+        ({"input_shape": (32, 32)}, ValueError, "input_shape must be"),
+    ],
+)
+def test_impossible_configurations(overrides, kind, message):
+    with pytest.raises(kind, match=message):
+        kzoo.build("retinanet", **{**TINY, **overrides})
