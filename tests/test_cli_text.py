@@ -1,0 +1,80 @@
+"""The commands for text: what they print for people and programs, and one line for bad input."""
+
+import json
+
+import click
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import kzoo
+from kzoo import cli_text
+from kzoo.data import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved language model of letters that writes the alphabet on."""
+    folder = tmp_path_factory.mktemp("letters")
+    tokenizer = Tokenizer.train("characters", ["abcdef"], 20)
+    model = kzoo.build(
+        "gpt2", num_layers=1, hidden_dim=16, num_heads=2, vocabulary_size=tokenizer.vocabulary_size, max_length=40
+    )
+    ids = np.array(tokenizer.encode(["abcdef" * 4]), "int32")
+    x = {"token_ids": ids[:, :-1], "padding_mask": np.ones_like(ids[:, :-1])}
+    model.compile(keras.optimizers.Adam(0.03), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for _ in range(60):
+        model.train_on_batch(x, ids[:, 1:])
+    kzoo.save(model, folder)
+    tokenizer.save(folder)
+    return str(folder)
+
+
+def run(*arguments, text=None):
+    return CliRunner().invoke(cli_text.cli, list(arguments), standalone_mode=False, input=text, catch_exceptions=False)
+
+
+def test_generate_for_people_and_for_programs(folder):
+    options = ["--max-new-tokens", "8"]
+    assert run("generate", folder, "--prompt", "abc", *options).output == "abcdefabcde\n"
+    found = json.loads(run("generate", folder, "--file", "-", "--json", *options, text="abc\nef\n").output)
+    assert [(row["prompt"], row["text"], row["stopped"]) for row in found] == [
+        ("abc", "defabcde", False),
+        ("ef", "abcdefab", False),
+    ]
+    assert run("generate", folder, "--prompt", "abc", "--stream", *options).output == "abcdefabcde\n"
+    assert run("generate", folder, "--prompt", "abc", "--stop", "f", *options).output == "abcde\n"
+
+
+def test_show_attention(folder, tmp_path):
+    found = run("show-attention", folder, str(tmp_path / "map.png"), "abc")
+    assert found.output == f"wrote {tmp_path / 'map.png'} (transformer.h.0.attn)\n"
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either --prompt"),
+        (["--prompt", "a", "--file", "b"], "either --prompt"),
+        (["--file", "nowhere.txt"], "no file at nowhere.txt"),
+        (["--prompt", "a", "--prompt", "b", "--stream"], "takes one prompt"),
+        (["--prompt", "a", "--top-p", "0"], "top_p must be above 0"),
+        (["--prompt", "a", "--temperature", "-1"], "temperature must be at least 0"),
+        (["--prompt", "a", "--beams", "0"], "num_beams must be at least 1"),
+        (["--prompt", "a" * 50], "exceed the context of 40 tokens; shorten the prompt"),
+        (["--prompt", "a", "--stop", "abc"], "'abc' is 3 tokens"),
+    ],
+)
+def test_bad_input(folder, arguments, message):
+    with pytest.raises((click.UsageError, ValueError), match=message):
+        run("generate", folder, *arguments)
+
+
+def test_a_file_that_is_no_text(folder, tmp_path):
+    (tmp_path / "prompts").write_bytes(b"ab\xff")
+    with pytest.raises(click.UsageError, match=r"prompts is not UTF-8 text \(byte 2\)"):
+        run("generate", folder, "--file", str(tmp_path / "prompts"))
+    with pytest.raises(click.UsageError, match="brings no tokenizer"):
+        run("generate", "gpt2", "--set", "num_layers=1", "--set", "vocabulary_size=9", "--prompt", "a")
