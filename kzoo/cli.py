@@ -112,11 +112,15 @@ def _load_data(name, source, model, **options):
     from kzoo.data import load
 
     folder = pathlib.Path(source)
-    if name is None and (folder / "run.json").is_file():
-        name = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]["name"]
+    options = {key: value for key, value in options.items() if value is not None}
+    if (folder / "run.json").is_file():
+        then = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
+        name = name or then["name"]
+        for key in ("max_length", "whole_words"):
+            if then.get(key):
+                options.setdefault(key, then[key])
     if (folder / "tokenizer.json").is_file():
         options["tokenizer"] = folder / "tokenizer.json"
-    options = {key: value for key, value in options.items() if value is not None}
     return load(name or tasks.of(model).default_data, model, **options)
 
 
@@ -144,8 +148,9 @@ data_options = _options(
     click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them."),
     click.option("--download", is_flag=True, default=None, help="Download the data set if it is not prepared."),
     click.option("--skip-bad", is_flag=True, default=None, help="Leave out a folder's files that are no images."),
-    click.option("--tokenizer", metavar="KIND|PATH", help="characters, words, subwords, or a tokenizer.json."),
-    click.option("--max-length", type=int, help="Tokens that a text is cut to."),
+    click.option("--tokenizer", metavar="KIND|PATH", help="Kind to train (see load), a file or a folder."),
+    click.option("--max-length", type=int, help="Tokens that a text is cut to, or a language model's row has."),
+    click.option("--whole-words", is_flag=True, default=None, help="Mask words with all their tokens."),
 )
 
 
@@ -252,6 +257,7 @@ recipe_options = _options(
     click.option("--beta-2", type=float, help="Of adam and adamw."),
     click.option("--epsilon", type=float, help="Of adam and adamw."),
     click.option("--weight-decay", type=float, help="Decoupled weight decay."),
+    click.option("--decay-vectors/--no-decay-vectors", default=None, help="Decay biases and normalization too."),
     click.option("--schedule", help="constant, cosine or transformer."),
     click.option("--warmup-steps", type=int, help="Steps of linear warm-up."),
     click.option("--label-smoothing", type=float, help="Share of the target spread over all classes."),
@@ -296,7 +302,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     options = {key: value for key, value in options.items() if value is not None}
     if "augment_recipe" in options:
         options["augment"] = options.pop("augment_recipe")
-    data_keys = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length")
+    data_keys = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words")
     data_choices = {key: options.pop(key) for key in data_keys if key in options}
     settings = _settings(overrides)
     if name is None and resume and run_folder is None:
@@ -314,10 +320,9 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         options = {**then["recipe"], **options}
         if (folder / "tokenizer.json").is_file():
             data_choices.setdefault("tokenizer", folder / "tokenizer.json")
-        if then["data"].get("skip_bad"):
-            data_choices.setdefault("skip_bad", True)
-        if "max_length" in then["data"]:
-            data_choices.setdefault("max_length", then["data"]["max_length"])
+        for key in ("skip_bad", "max_length", "whole_words"):
+            if then["data"].get(key):
+                data_choices.setdefault(key, then["data"][key])
     elif resume and run_folder and name is None:
         raise click.UsageError(f"no run to resume in {folder}")
     entry = catalog.find(name)
@@ -391,12 +396,18 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, as_json, **options):
     """Predict for files or for examples of a data set.
 
-    SOURCE is a run folder, a saved folder or a catalogue name; FILES are images or .npy arrays of examples.
+    SOURCE is a run folder, a saved folder or a catalogue name; FILES are images or .npy arrays of examples. A model of
+    text takes texts, or files of one text a line, in their place.
     """
     model, description = _open(source, overrides, weights, dtype)
     from kzoo import predictions
 
-    if files:
+    if files and model.kzoo.task in predictions.TEXT_TASKS:
+        tokenizer, texts = options["tokenizer"] or source, predictions.read_lines(files)
+        from kzoo.data import Tokenizer
+
+        rows = predictions.for_texts(model, texts, Tokenizer.load(tokenizer), description.get("class_names"), top)
+    elif files:
         rows = predictions.for_files(model, files, description.get("class_names"), top)
     else:
         data = _load_data(data_name, source, model, batch_size=limit, **options)

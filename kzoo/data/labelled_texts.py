@@ -59,6 +59,29 @@ class Inputs:
         return {name: known[name] for name in self.names} if len(self.names) > 1 else ids
 
 
+def batch(model, texts, tokenizer, framed=True):
+    """A model's inputs for a list of texts, as NumPy arrays, and which places hold a token, (batch, length).
+
+    Args:
+        framed: with the special tokens of a text of its own; else after an end token, as a language model reads it.
+
+    Texts longer than the model's positions lose their end, those of a language model their beginning.
+    """
+    longest = checks.longest_sequence(model)
+    if framed:
+        ids, first, _ = encode([texts], tokenizer, longest or 1 << 20)
+    else:
+        before = [] if tokenizer.end_id is None else [tokenizer.end_id]
+        ids = text.ragged([[*before, *one][-(longest or 0) :] for one in tokenizer.encode(texts)])
+        first = ids.row_lengths()
+    lengths = ids.row_lengths().numpy()
+    if not len(texts) or not lengths.all():
+        raise ValueError("no text: pass at least one, each of at least one token")
+    x = Inputs(model, tokenizer)(ids, tf.cast(first, tf.int32), longest)
+    real = (np.arange(int(text.padded(ids, limit=longest)[0].shape[1])) < lengths[:, None]).astype(np.int32)
+    return tf.nest.map_structure(lambda array: array.numpy(), x), real
+
+
 def encode(columns, tokenizer, max_length):
     """One or two columns of texts as ragged ids with the special tokens of BERT, as far as the vocabulary has them.
 
