@@ -3,9 +3,9 @@
     TFDS_DATA_DIR=FOLDER python benchmarks/sentiment.py    # needs prepared shakespeare and movie_sentiment
 
 A small BERT learns masked whole words of the plays and is saved. Then movie_sentiment is learned from random weights
-and from the saved ones, each at the learning rate whose validation accuracy was best at seed 0. The yardstick is a logistic
-regression on TF-IDF of words and pairs (scikit-learn where installed). The last line of standard output is one JSON
-document, which --output also adds to. Exit status 1 if pre-training does not beat none.
+and from the saved ones, each at the learning rate whose validation accuracy was best at seed 0. The yardstick is a
+logistic regression on TF-IDF of words and pairs (scikit-learn where installed). The last line of standard output is one
+JSON document, which --output also adds to. Exit status 1 if pre-training does not beat none.
 """
 
 import argparse
