@@ -21,6 +21,7 @@ from kzoo.preprocessing import Preprocessing, read_beside
 from kzoo.version import __version__
 
 MODEL_FILE = "model.json"
+TOKENIZER_FILES = ("tokenizer.json", "special_tokens_map.json")
 FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
@@ -203,7 +204,8 @@ class _Checkpoint:
 
 
 def save(model, folder):
-    """Saves a catalogue model as a folder: `weights.safetensors` and `model.json` (name, overrides, versions).
+    """Saves a catalogue model as a folder: `weights.safetensors`, `model.json` (name, overrides, versions), and the
+    tokenizer of a model that was trained on texts.
 
     Raises ValueError for a model that `kzoo.build` did not make, since the catalogue could not rebuild it.
     """
@@ -213,6 +215,14 @@ def save(model, folder):
                          "folder; use kzoo.save_weights for the weights alone")  # fmt: skip
     atomic.require_writable(folder)
     save_weights(model, folder / WEIGHTS_FILE)
+    tokenizer = getattr(model, "tokenizer", None)
+    if isinstance(tokenizer, pathlib.Path) and tokenizer.resolve() != folder.resolve():
+        for name in TOKENIZER_FILES:
+            if (tokenizer / name).is_file():
+                with atomic.file(folder / name) as temporary:
+                    temporary.write_bytes((tokenizer / name).read_bytes())
+    elif tokenizer is not None and not isinstance(tokenizer, pathlib.Path):
+        tokenizer.save(folder)
     write_description(model, folder)
 
 
@@ -239,7 +249,10 @@ def load(folder, dtype=None):
     """
     description = read_description(folder)
     overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in description.get("overrides", {}).items()}
-    return catalog.build(description["name"], weights=folder, dtype=dtype, **overrides)
+    model = catalog.build(description["name"], weights=folder, dtype=dtype, **overrides)
+    if (pathlib.Path(folder) / TOKENIZER_FILES[0]).is_file():
+        model.tokenizer = pathlib.Path(folder)  # read when it is needed
+    return model
 
 
 def read_description(folder):

@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
     model.compile(keras.optimizers.Adam(0.03), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for _ in range(60):
         model.train_on_batch(x, ids[:, 1:])
+    model.tokenizer = tokenizer
     kzoo.save(model, folder)
-    tokenizer.save(folder)
     return str(folder)
 
 
@@ -78,3 +78,9 @@ def test_a_file_that_is_no_text(folder, tmp_path):
         run("generate", folder, "--file", str(tmp_path / "prompts"))
     with pytest.raises(click.UsageError, match="brings no tokenizer"):
         run("generate", "gpt2", "--set", "num_layers=1", "--set", "vocabulary_size=9", "--prompt", "a")
+
+
+def test_a_tokenizer_travels_with_its_model(folder, tmp_path):
+    model = kzoo.load(folder)
+    kzoo.save(model, tmp_path / "again")
+    assert kzoo.generate(kzoo.load(tmp_path / "again"), "abc", max_new_tokens=4).text == "defa"

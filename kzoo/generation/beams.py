@@ -63,7 +63,7 @@ def _extend(plan, request, state, logits):
     count, vocabulary_size = state["count"], logits.shape[-1]
     scores = ops.reshape(ops.log_softmax(logits, axis=-1), (batch_size, num_beams, vocabulary_size))
     scores = ops.reshape(scores + state["scores"][:, :, None], (batch_size, num_beams * vocabulary_size))
-    num_candidates = max(2, 1 + request["stops"].shape[0]) * num_beams
+    num_candidates = max(2, 1 + plan.num_stops) * num_beams
     scores, places = ops.top_k(scores, num_candidates, sorted=True)
     beams, tokens = places // vocabulary_size, ops.cast(places % vocabulary_size, "int32")
     sequences = ops.slice_update(_choose(state["running"], beams), (0, 0, count), tokens[:, :, None])

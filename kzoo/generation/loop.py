@@ -15,6 +15,7 @@ class Plan:
     sampled: draw tokens; else the likeliest.
     top_k, with_top_p, with_penalty: which ways of `sampling` are compiled in.
     num_beams: 1 for one sequence a prompt.
+    num_stops: how many stop tokens there are, for beam search: it keeps more candidates the more may end.
     """
 
     max_new_tokens: int
@@ -23,6 +24,7 @@ class Plan:
     with_top_p: bool = False
     with_penalty: bool = False
     num_beams: int = 1
+    num_stops: int = 0
 
 
 def prefill(decoder, plan, request):
@@ -30,8 +32,8 @@ def prefill(decoder, plan, request):
 
     Args:
         request: dict of tensors: `prompt` (batch, prompt_length) int32, padded on the left, `num_pads` (batch,),
-            `sources` (dict by input name), `limit` scalar, `stops` (num_stops,), `fill` scalar id behind the end,
-            `uniform` (batch, max_new_tokens), `temperature`, `top_p`, `penalty` scalars.
+            `sources` (dict by input name), `limit` scalar, `stops` (any number,) padded with -1, `fill` scalar id
+            behind the end, `uniform` (batch, max_new_tokens), `temperature`, `top_p`, `penalty` scalars.
 
     The state is a dict: `count` of tokens written, `tokens` (batch, max_new_tokens), `last`, `finished`, `seen`,
     `context` and `caches`.
@@ -100,5 +102,5 @@ def _write(decoder, plan, request, state, logits):
 
 
 def is_stop(tokens, stops):
-    """Whether each token is one of `stops` (num_stops,): bool in the shape of `tokens`."""
+    """Whether each token is one of `stops` (any number,): bool in the shape of `tokens`."""
     return ops.any(ops.equal(tokens[..., None], stops), axis=-1)

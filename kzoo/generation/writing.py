@@ -12,6 +12,7 @@ from kzoo.generation.loop import Plan
 from kzoo.generation.programs import programs_of
 
 BUCKET = 32  # lengths of prompts, and of what is written, are rounded up to a multiple of this
+STOPS = 4  # places for stop tokens are a multiple of this
 STREAM_TOKENS = 4  # how many tokens are written between two looks at the terminal
 
 
@@ -43,7 +44,7 @@ def generate(
     Args:
         prompt: a text or a list of texts (with a tokenizer), or a list of lists or arrays of token ids. For translation
             the sources; token ids of a source as the model reads them, end included.
-        tokenizer: a `kzoo.data.Tokenizer` or its file; the one a run folder brought along by default.
+        tokenizer: a `kzoo.data.Tokenizer` or its file; by default the one the model was trained or loaded with.
         max_new_tokens: how many tokens at most.
         temperature: 0 takes the likeliest token; above 0 tokens are drawn, the flatter the higher.
         top_k, top_p: draw from the so many likeliest tokens, or the likeliest that together reach a probability.
@@ -68,10 +69,12 @@ def generate(
     request, lengths = _request(programs.decoder, rows, tokenizer, start)
     _check_length(programs.decoder, max(lengths), max_new_tokens)
     room = _round_up(max_new_tokens)
-    plan = Plan(room, temperature > 0, top_k, top_p is not None, repetition_penalty != 1.0, num_beams)
+    drawn = {"sampled": temperature > 0, "top_k": top_k, "with_top_p": top_p is not None}
+    searched = {"num_beams": num_beams, "num_stops": len(stops) if num_beams > 1 else 0}
+    plan = Plan(room, **drawn, with_penalty=repetition_penalty != 1.0, **searched)
     request |= {
         "limit": np.int32(max_new_tokens),
-        "stops": np.array(stops, np.int32),
+        "stops": np.array(stops + [-1] * (-len(stops) % STOPS or STOPS * (not stops)), np.int32),
         "fill": np.int32(stops[0] if stops else 0),
         **settings,
     }

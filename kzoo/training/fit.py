@@ -59,6 +59,8 @@ def fit(
     data = _load_data(model, data, recipe, task)
     folder = _check_folder(run_folder, resume, overwrite)
     model.preprocessing = data.preprocessing  # travels with the weights from here on
+    if data.tokenizer:
+        model.tokenizer = data.tokenizer
     _freeze(model, recipe.train_from)
     _compile(model, recipe, data)
     if folder and overwrite:  # only now that nothing speaks against the new run
