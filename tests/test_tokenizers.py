@@ -70,6 +70,27 @@ def test_lower_case_is_what_the_configuration_says_else_what_the_vocabulary_show
         assert (the[0][0] == "T") == cased
 
 
+@PIECES
+def test_marian_shares_one_vocabulary_between_sources_and_targets(tmp_path):
+    tokenizer = Tokenizer.load(GOLDEN / "marian")
+    # Of several unknown characters in a row, some in the other model's pieces, Marian makes one unknown.
+    runs = ("WEATHER", "1984", "русского", "[CLS]")
+    pairs = [
+        pair for pair in zip(IDS["strings"], IDS["marian"], strict=True) if not any(run in pair[0] for run in runs)
+    ]
+    texts, rows = [text for text, _ in pairs], [row for _, row in pairs]
+    assert len(texts) >= 11
+    assert tokenizer.encode(texts) == [source for source, _ in rows]
+    assert tokenizer.target.encode(texts) == [target for _, target in rows]
+    assert tokenizer.encode(texts) != tokenizer.target.encode(texts)
+    assert tokenizer.decode(tokenizer.target.encode(texts[:1])) == tokenizer.decode(tokenizer.encode(texts[:1]))
+    assert tokenizer.decode(tokenizer.encode(texts[:1])) == texts[:1]
+    assert (tokenizer.pad_id, tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id) == (71, 71, 0, 1)
+    saved = Tokenizer.load(tokenizer.save(tmp_path))
+    assert saved.target.encode(texts) == tokenizer.target.encode(texts)
+    assert (saved.special, saved.digest) == (tokenizer.special, tokenizer.digest)
+
+
 # Training
 
 

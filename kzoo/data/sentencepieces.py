@@ -4,11 +4,26 @@ Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226. The library `sentenc
 """
 
 UNIGRAM, BPE = 1, 2
+UNKNOWN_PENALTY = 10  # how much less likely than the rarest piece an unknown character is
+ELSEWHERE = "\ue000"  # a character for private use
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6
 
 
-def read(path):
-    """The tokenizer of a SentencePiece model (unigram or byte-pair encoding); ValueError if it is none."""
+def read(path, vocabulary=None):
+    """The tokenizer of a SentencePiece model (unigram or byte-pair encoding); ValueError if it is none.
+
+    Args:
+        vocabulary: `{piece: id}` that replaces the model's own numbers, as Marian shares one between two models.
+    """
+    proto = _parse(path)
+    engine = _engine(proto) if vocabulary is None else _renumbered(path, proto, vocabulary)
+    # The library's JSON rounds the scores; what has been through it already comes back from a file as it went in.
+    for _ in range(3):
+        engine = type(engine).from_str(engine.to_str())
+    return engine
+
+
+def _parse(path):
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
@@ -23,16 +38,47 @@ def read(path):
     kind = proto.trainer_spec.model_type
     if not proto.pieces or kind not in (UNIGRAM, BPE):
         raise ValueError(f"{path} is no SentencePiece model of kind unigram or BPE")
-    engine = _engine(proto, kind)
-    # The library's JSON rounds the scores; what has been through it already comes back from a file as it went in.
-    for _ in range(3):
-        engine = type(engine).from_str(engine.to_str())
+    return proto
+
+
+def _renumbered(path, proto, vocabulary):
+    """A unigram model under the ids of a vocabulary that also holds the pieces of another model.
+
+    Pieces of the other model are never found in a text, since a mark stands before them, which decoding takes away.
+    Single characters of the other model stand for themselves where this one would say unknown; of several unknown
+    ones in a row Marian makes one unknown, this the characters that there are. A piece that the vocabulary lacks is
+    left out: smaller ones, or unknown, stand for it.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+
+    special = [piece for piece in ("</s>", "<unk>", "<pad>") if piece in vocabulary]
+    if proto.trainer_spec.model_type != UNIGRAM or "<unk>" not in special:
+        raise ValueError(f"{path} is no unigram model, or the vocabulary beside it has no <unk>")
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise ValueError(f"the ids of vocab.json beside {path} are not 0..{len(vocabulary) - 1}")
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type not in (UNKNOWN, CONTROL)}
+    ordered = sorted(vocabulary, key=vocabulary.get)
+    last_resort = min(scores.values()) - UNKNOWN_PENALTY
+    pieces = [
+        (piece, scores.get(piece, last_resort))
+        if piece in scores or piece in special or len(piece) == 1
+        else (ELSEWHERE + piece, 0.0)
+        for piece in ordered
+    ]
+    own = _engine(proto)
+    engine = Tokenizer(models.Unigram(pieces, vocabulary["<unk>"], False))
+    if own.normalizer is not None:
+        engine.normalizer = own.normalizer
+    engine.pre_tokenizer = own.pre_tokenizer
+    engine.decoder = decoders.Sequence([decoders.Replace(ELSEWHERE, ""), own.decoder])
+    engine.add_special_tokens([AddedToken(piece, normalized=False) for piece in special])
     return engine
 
 
-def _engine(proto, kind):
+def _engine(proto):
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+    kind = proto.trainer_spec.model_type
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
     kinds = [piece.type for piece in proto.pieces]
     unknown = kinds.index(UNKNOWN)

@@ -85,7 +85,7 @@ def encode_pairs(pairs, tokenizer, max_length):
     Sources become tokens and end, targets start, tokens and end, both ragged int32.
     """
     keep = max_length - 1  # start or end takes one place
-    sources, targets = (tokenizer.encode(texts) for texts in pairs)
+    sources, targets = tokenizer.encode(pairs[0]), tokenizer.target.encode(pairs[1])
     cut = sum(len(source) > keep or len(target) > keep for source, target in zip(sources, targets, strict=True))
     start, end = [tokenizer.need("start", "translation")], [tokenizer.need("end", "translation")]
     sources = ragged([ids[:keep] + end for ids in sources])

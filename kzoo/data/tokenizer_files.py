@@ -6,6 +6,8 @@ import pathlib
 from kzoo.data.tokenizers import BERT_SPECIAL, CONFIG_KEYS, ROLES_FILE
 
 SUFFIXES = (".model", ".spm")
+MARIAN = ("source.spm", "target.spm", "vocab.json")
+TARGET_FILE = "target_tokenizer.json"  # beside tokenizer.json, where targets are cut otherwise than sources
 WANTED = "wanted tokenizer.json, vocab.txt, vocab.json with merges.txt, or a SentencePiece model (.model, .spm)"
 
 
@@ -16,8 +18,14 @@ def json_path(path):
 
 
 def read(path):
-    """A `tokenizers.Tokenizer` and `{role: token}` of its special tokens, from a file or folder; ValueError if none."""
-    path = _find(pathlib.Path(path).expanduser())
+    """A `tokenizers.Tokenizer`, `{role: token}` of its special tokens, and another one for targets or None.
+
+    From a file or folder; ValueError if it holds none.
+    """
+    path = pathlib.Path(path).expanduser()
+    if all((path / name).is_file() for name in MARIAN):
+        return _marian(path)
+    path = _find(path)
     if path.suffix == ".txt":
         engine = _wordpieces(path)
     elif path.suffix in SUFFIXES:
@@ -28,7 +36,18 @@ def read(path):
         engine = _byte_pairs(path)
     else:
         engine = _library(path)
-    return engine, _special(path.parent)
+    target = path.with_name(TARGET_FILE)
+    target = _library(target) if path.name == "tokenizer.json" and target.is_file() else None
+    return engine, _special(path.parent), target
+
+
+def _marian(folder):
+    """Two SentencePiece models, for sources and targets, with one vocabulary; padding also starts a target."""
+    from kzoo.data import sentencepieces
+
+    vocabulary = _vocabulary(folder / "vocab.json")
+    source, target = (sentencepieces.read(folder / name, vocabulary) for name in MARIAN[:2])
+    return source, {"start": "<pad>", **_special(folder)}, target
 
 
 def _find(path):
@@ -114,9 +133,7 @@ def _byte_pairs(path):
     merges_path = path.with_name("merges.txt")
     if not merges_path.is_file():
         raise ValueError(f"{path} needs merges.txt beside it")
-    vocabulary = _json(path)
-    if not isinstance(vocabulary, dict) or not all(type(index) is int for index in vocabulary.values()):
-        raise ValueError(f"{path} is no vocabulary: wanted one object of tokens and their ids")
+    vocabulary = _vocabulary(path)
     lines = [line for line in read_text(merges_path).split("\n") if line and not line.startswith("#version")]
     merges = [tuple(line.rstrip("\r").split(" ")) for line in lines]
     bad = next((number for number, merge in enumerate(merges, 1) if len(merge) != 2), None)
@@ -132,6 +149,13 @@ def _byte_pairs(path):
     engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens([name for name in ("<|endoftext|>",) if name in vocabulary])
     return engine
+
+
+def _vocabulary(path):
+    vocabulary = _json(path)
+    if not isinstance(vocabulary, dict) or not all(type(index) is int for index in vocabulary.values()):
+        raise ValueError(f"{path} is no vocabulary: wanted one object of tokens and their ids")
+    return vocabulary
 
 
 def _config(folder):

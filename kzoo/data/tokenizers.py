@@ -42,10 +42,12 @@ class Tokenizer:
     Args:
         engine: a `tokenizers.Tokenizer`.
         special: `{role: token}` where the vocabulary's own names are not those of `ROLES`.
+        target: a second engine with the same ids, for what is translated to; `target.encode` encodes with it.
     """
 
-    def __init__(self, engine, special=None):
+    def __init__(self, engine, special=None, target=None):
         self.engine = engine
+        self.target = self if target is None else Tokenizer(target, special)
         vocabulary = engine.get_vocab(with_added_tokens=True)
         self.vocabulary_size = max(vocabulary.values(), default=-1) + 1
         self.is_token = np.zeros(self.vocabulary_size, bool)
@@ -94,8 +96,8 @@ class Tokenizer:
         """Reads a vocabulary from a file, or from a folder as Hugging Face publishes them.
 
         Takes `tokenizer.json` (also what `save` writes); `vocab.txt` of BERT; `vocab.json` with `merges.txt` of GPT-2;
-        a SentencePiece model (`.model`, `.spm`), which needs `pip install kzoo[text]`. What `tokenizer_config.json` and
-        `special_tokens_map.json` beside it say of special tokens and lower case holds.
+        a SentencePiece model (`.model`, `.spm`) or Marian's two with `vocab.json`, which need `pip install kzoo[text]`.
+        What `tokenizer_config.json` and `special_tokens_map.json` beside it say of special tokens and lower case holds.
 
         Raises ValueError naming the file if it is absent, damaged or something else.
         """
@@ -106,7 +108,8 @@ class Tokenizer:
     def save(self, path):
         """Writes one JSON file; a folder gets `tokenizer.json` in it. Returns the path.
 
-        Special tokens under unusual names are listed in a second file, `special_tokens_map.json`.
+        Special tokens under unusual names are listed in another file, `special_tokens_map.json`; a vocabulary that cuts
+        targets otherwise than sources has a third, `target_tokenizer.json`.
         """
         from kzoo.data import tokenizer_files
 
@@ -115,14 +118,19 @@ class Tokenizer:
             named = {CONFIG_KEYS[role]: name for role, name in self.special.items() if name}
             with atomic.file(path.with_name(ROLES_FILE)) as temporary:
                 temporary.write_text(json.dumps(named, indent=1) + "\n", encoding="utf-8")
-        with atomic.file(path) as temporary:
-            temporary.write_text(self.engine.to_str(), encoding="utf-8")
+        engines = {path: self.engine}
+        if self.target is not self:
+            engines[path.with_name(tokenizer_files.TARGET_FILE)] = self.target.engine
+        for file, engine in engines.items():
+            with atomic.file(file) as temporary:
+                temporary.write_text(engine.to_str(), encoding="utf-8")
         return path
 
     @property
     def digest(self):
         """A short hash of everything the ids depend on."""
-        return hashlib.blake2b(self.engine.to_str().encode(), digest_size=8).hexdigest()
+        text = self.engine.to_str() + (self.target.engine.to_str() if self.target is not self else "")
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def encode(self, texts):
         """Token ids, a list of ints for each string of a list, without start and end."""

@@ -76,6 +76,8 @@ def make():
     pairs.model.save(str(folders["gpt2"]))
     for name, kind in (("unigram", "unigram"), ("pieces", "bpe")):
         make_pieces(folders[name], kind)
+    make_marian(GOLDEN / "marian")
+    folders["marian"] = GOLDEN / "marian"
     report = {name: [ids_of(name, folder, text) for text in STRINGS] for name, folder in folders.items()}
     library = {"transformers": transformers.__version__, "sentencepiece": sentencepiece.__version__}
     lines = ",\n".join(f' "{name}": {json.dumps(rows)}' for name, rows in report.items())
@@ -101,7 +103,39 @@ def make_pieces(folder, kind):
     (folder / "spiece.model").write_bytes(model.getvalue())
 
 
+def make_marian(folder):
+    """Two models of different texts and the vocabulary that they share, in which their pieces stand mixed."""
+    folder.mkdir(exist_ok=True)
+    halves = {"source.spm": CORPUS[:3], "target.spm": CORPUS[4:6]}
+    pieces = set()
+    for file, corpus in halves.items():
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(corpus * 20), model_writer=model, vocab_size=70, model_type="unigram",
+            normalization_rule_name="identity", character_coverage=1.0, minloglevel=2, hard_vocab_limit=False,
+        )  # fmt: skip
+        (folder / file).write_bytes(model.getvalue())
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+        pieces |= {processor.id_to_piece(index) for index in range(3, len(processor))}
+    ordered = ["</s>", "<unk>", *sorted(pieces, key=lambda piece: (piece[::-1], piece)), "<pad>"]
+    vocabulary = {piece: index for index, piece in enumerate(ordered)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n", encoding="utf-8")
+    config = {"source_lang": "en", "target_lang": "fr", "tokenizer_class": "MarianTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
+
+
+def marian_ids(text):
+    """Ids of a text as source, and as target."""
+    reader = transformers.MarianTokenizer.from_pretrained(str(GOLDEN / "marian"))
+    return [
+        reader(text, add_special_tokens=False).input_ids,
+        reader(text_target=text, add_special_tokens=False).input_ids,
+    ]
+
+
 def ids_of(name, folder, text):
+    if name == "marian":
+        return marian_ids(text)
     if name in ("unigram", "pieces"):
         return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).encode(text)
     kind = transformers.GPT2Tokenizer if name == "gpt2" else transformers.BertTokenizer
