@@ -155,7 +155,8 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
 
 # Random initializers by name, in model files and Keras's defaults, or as {"class_name": ..., "config": ...}.
 INITIALIZERS = (
-    "glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "RandomNormal", "RandomUniform",
+    "TruncatedNormal",
 )  # fmt: skip
 
 
@@ -184,6 +185,16 @@ def _build_blank(module, arguments):
                     identifier = {"class_name": names[type(value)], "config": value.config}
                     setattr(owner, attribute, keras.initializers.get(identifier))
     return model
+
+
+def arguments(model):
+    """Every keyword that a model of the catalogue was built with, defaults too; ValueError for any other model."""
+    origin = getattr(model, "kzoo", None)
+    if origin is None:
+        raise ValueError(f"{model.name} was not built by kzoo.build, so its keywords are not known")
+    function = importlib.import_module(f"kzoo.models.{origin.architecture}").build
+    defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
+    return {**defaults, **find(origin.name).arguments, **origin.overrides}
 
 
 def _checked(entry, function, overrides):

@@ -392,16 +392,19 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
 @click.option("--split", default="test", show_default=True, help="Which split of --data to read.")
 @click.option("--limit", type=click.IntRange(1), default=5, show_default=True, help="How many examples of --data.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
+@click.option("--draw", metavar="FILE.png", help="Draw what a detector finds into this file.")
 @json_option
-def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, as_json, **options):
+def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, as_json, **options):
     """Predict for files or for examples of a data set.
 
     SOURCE is a run folder, a saved folder or a catalogue name; FILES are images or .npy arrays of examples. A model of
     text takes texts, or files of one text a line, in their place.
     """
     model, description = _open(source, overrides, weights, dtype)
-    from kzoo import predictions
+    from kzoo import detections, predictions
 
+    if draw and model.kzoo.task != predictions.DETECTION:
+        raise click.UsageError(f"--draw draws boxes of a detector; {model.kzoo.name} is for {model.kzoo.task}")
     if files and model.kzoo.task in predictions.TEXT_TASKS:
         tokenizer, texts = options["tokenizer"] or source, predictions.read_lines(files)
         from kzoo.data import Tokenizer
@@ -412,6 +415,10 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     else:
         data = _load_data(data_name, source, model, batch_size=limit, **options)
         rows = predictions.for_data(model, data, split, limit, top)
+    if draw:
+        images = [detections.read(path) for path in files] or detections.pictures(data, split, limit)
+        detections.draw(draw, images, rows)
+        click.echo(f"wrote {draw}", err=True)
     if as_json:
         return _print_json(rows)
     for row in rows:

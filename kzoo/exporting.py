@@ -9,6 +9,8 @@ import numpy as np
 
 from kzoo import atomic, tasks
 from kzoo.data.synthetic import synthetic_batch
+from kzoo.detection.anchors import anchors_of
+from kzoo.detection.boxes import MAX_DETECTIONS, detect
 from kzoo.suggest import did_you_mean
 from kzoo.version import __version__
 
@@ -24,7 +26,9 @@ def export(model, path, format="saved_model", overwrite=False):
 
     The SavedModel's signature `serve` (also `serving_default`) takes the model's inputs with any batch size and gives
     its outputs. Image classifiers also get `serve_images`: uint8 images (batch, height, width, channels) of any size,
-    to `probabilities` (batch, num_classes) and `label` (batch,).
+    to `probabilities` (batch, num_classes) and `label` (batch,). Those of a detector of one input size give `boxes`
+    (batch, 300, 4), left, top, right, bottom in pixels of the images as they come, `scores` and `labels` (batch, 300),
+    the best first, -1 after the last, and `count` (batch,).
 
     Args:
         path: folder to create; it must be absent or empty unless `overwrite`.
@@ -62,7 +66,12 @@ def _versions():
 
 
 def _takes_images(model):
-    return len(model.inputs) == 1 and len(model.inputs[0].shape) == 4 and model.inputs[0].name.startswith("image")
+    takes = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4 and model.inputs[0].name.startswith("image")
+    return takes and not (_detects(model) and None in model.inputs[0].shape[1:])  # whose anchors need a size
+
+
+def _detects(model):
+    return getattr(getattr(model, "kzoo", None), "task", None) == "object_detection"
 
 
 def _write(model, folder):
@@ -75,20 +84,45 @@ def _write(model, folder):
     archive.add_endpoint("serve", lambda inputs: model(inputs, training=False), input_signature=[wanted])
     described = {"serve": {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}}
     if _takes_images(model):
-        fit_images, channels = _image_fitter(model), model.inputs[0].shape[-1]
-
-        def serve_images(images):
-            outputs = tasks.probabilities(model, model(fit_images(images), training=False))
-            return {"probabilities": outputs, "label": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
-
+        channels = model.inputs[0].shape[-1]
         raw = tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")
-        archive.add_endpoint("serve_images", serve_images, input_signature=[raw])
+        archive.add_endpoint("serve_images", _image_endpoint(model), input_signature=[raw])
         described["serve_images"] = {
             "inputs": {"images": f"uint8 (None, None, None, {channels})"},
-            "outputs": {"probabilities": f"float32 (None, {tasks.num_classes(model)})", "label": "int32 (None,)"},
+            "outputs": _image_outputs(model),
         }
     archive.write_out(str(folder), verbose=False)
     return described
+
+
+def _image_endpoint(model):
+    """What `serve_images` does: a function from uint8 images of any size to a dict of tensors."""
+    import tensorflow as tf
+
+    fit_images = _image_fitter(model)
+    if not _detects(model):
+
+        def classify(images):
+            outputs = tasks.probabilities(model, model(fit_images(images), training=False))
+            return {"probabilities": outputs, "label": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
+
+        return classify
+    anchors = anchors_of(model)
+
+    def find(images):
+        found = detect(model(fit_images(images), training=False), anchors)
+        height, width = (tf.cast(tf.shape(images)[axis], tf.float32) / anchors.size[axis - 1] for axis in (1, 2))
+        return {**found, "boxes": found["boxes"] * tf.stack([width, height, width, height])}
+
+    return find
+
+
+def _image_outputs(model):
+    """The outputs of `serve_images` in words."""
+    if _detects(model):
+        rows = {"boxes": f"float32 (None, {MAX_DETECTIONS}, 4)", "scores": f"float32 (None, {MAX_DETECTIONS})"}
+        return {**rows, "labels": f"int32 (None, {MAX_DETECTIONS})", "count": "int32 (None,)"}
+    return {"probabilities": f"float32 (None, {tasks.num_classes(model)})", "label": "int32 (None,)"}
 
 
 def _image_fitter(model):
@@ -109,7 +143,7 @@ def _compare(model, folder):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
-    fit_images = _image_fitter(model) if _takes_images(model) else None
+    endpoint, compared = (_image_endpoint(model), _compared(model)) if _takes_images(model) else (None, None)
     half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
     tolerance = HALF_TOLERANCE if half else TOLERANCE
     difference, scale = 0.0, 0.0
@@ -123,10 +157,15 @@ def _compare(model, folder):
             difference, scale = _worst("serve", theirs, ours, batch_size, tolerance, difference, scale)
         if _takes_images(model):
             pixels = np.random.default_rng(seed).integers(0, 256, x.shape, "uint8")
-            wanted = keras.ops.convert_to_numpy(tasks.probabilities(model, model(fit_images(pixels), training=False)))
-            got = np.asarray(loaded.serve_images(tf.constant(pixels))["probabilities"])
+            wanted = np.asarray(endpoint(tf.constant(pixels))[compared])
+            got = np.asarray(loaded.serve_images(tf.constant(pixels))[compared])
             difference, scale = _worst("serve_images", got, wanted, batch_size, tolerance, difference, scale)
     return {"max_difference": difference, "scale": scale, "tolerance": tolerance}
+
+
+def _compared(model):
+    """The output of `serve_images` that is compared: boxes of like scores may change places."""
+    return "scores" if _detects(model) else "probabilities"
 
 
 def _worst(signature, got, wanted, batch_size, tolerance, difference, scale):

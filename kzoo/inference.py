@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kzoo import tasks
+from kzoo.detection import evaluation
 
 
 def evaluate(model, data=None, split="test", batch_size=64):
@@ -18,7 +19,8 @@ def evaluate(model, data=None, split="test", batch_size=64):
 
     Returns a dict: loss, the task's metrics, `num_examples`, `seconds`; for language models also `perplexity`, and
     `bits_per_character` where the data know how many characters a token stands for, so that models with different
-    vocabularies compare. Raises ValueError if there is no such split.
+    vocabularies compare; for detectors COCO's mean average precision and each class's at an overlap of 0.5. Raises
+    ValueError if there is no such split.
     """
     from kzoo.data import load
 
@@ -34,6 +36,7 @@ def evaluate(model, data=None, split="test", batch_size=64):
     return {
         **numbers,
         **_of_language(task, numbers, (data.characters_per_token or {}).get(split)),
+        **(evaluation.average_precision(model, part, data.objects[split], data.class_names) if data.objects else {}),
         "num_examples": part.num_examples,
         "seconds": round(time.perf_counter() - begin, 3),
     }
@@ -60,6 +63,9 @@ def choose_split(data, split):
 def predict(model, x, batch_size=64):
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
+    A detector gives a list instead, one dict an image: `boxes` (n, 4), left, top, right, bottom as fractions of the
+    image, `scores` (n,) and `labels` (n,), the best first.
+
     Args:
         x: an array, or a dict of arrays by input name. uint8 images are scaled and normalised as in training.
 
@@ -72,6 +78,9 @@ def predict(model, x, batch_size=64):
     if are_pixels and hasattr(model, "preprocessing"):
         mean, std = model.preprocessing.constants(x.shape[-1])
         x = (x - np.float32(mean)) / np.float32(std)
+    if getattr(getattr(model, "kzoo", None), "task", None) == "object_detection":
+        begins = range(0, len(x), batch_size)
+        return [row for begin in begins for row in evaluation.find_objects(model, x[begin : begin + batch_size])]
     outputs = [
         keras.ops.convert_to_numpy(
             tasks.probabilities(

@@ -5,7 +5,9 @@ import pathlib
 import keras
 import numpy as np
 
-from kzoo import inference, tasks
+from kzoo import detections, inference, tasks
+
+DETECTION = "object_detection"
 
 
 def for_files(model, paths, class_names=None, top=3):
@@ -13,6 +15,8 @@ def for_files(model, paths, class_names=None, top=3):
     if len(model.inputs) != 1:
         raise ValueError(f"{model.kzoo.name} takes {', '.join(t.name for t in model.inputs)}, which files cannot give; "
                          "use --data")  # fmt: skip
+    if model.kzoo.task == DETECTION:
+        return detections.for_files(model, paths, class_names)
     rows = []
     for path in paths:
         examples = _read(model, pathlib.Path(path))
@@ -88,6 +92,8 @@ def for_data(model, data, split="test", limit=5, top=3):
     A translation or a text is scored with its true beginning given (teacher forcing): the prediction is the best next
     token everywhere; of a masked text, the best token in every masked place.
     """
+    if model.kzoo.task == DETECTION:
+        return detections.for_data(model, data, split, limit)
     part = inference.choose_split(data, split)
     x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(part.dataset)))
     x = keras.tree.map_structure(lambda array: np.asarray(array)[:limit], x)
@@ -107,7 +113,9 @@ def for_data(model, data, split="test", limit=5, top=3):
 
 
 def line(row):
-    """One row as a line of text."""
+    """One row as a line of text; what a detector found as one line an object."""
+    if "objects" in row:
+        return detections.line(row)
     name = row.get("file", row.get("example", repr(row.get("text"))))
     if "tokens" in row:
         return f"{name}: " + " ".join(f"{entry['token']}/{entry['class']}" for entry in row["tokens"])

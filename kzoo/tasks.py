@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from kzoo.detection.losses import BoxLoss, FocalLoss, ObjectAccuracy
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class SparseCrossEntropy(keras.losses.Loss):
@@ -124,6 +126,17 @@ def _pretraining_metrics(model):
     return {name: [Accuracy()] for name in model.output}
 
 
+def _detection_loss(model, label_smoothing=0.0):
+    """The sum of both losses, as in the paper."""
+    if label_smoothing:
+        raise ValueError(f"the focal loss takes no label_smoothing, got {label_smoothing!r}; leave it at 0")
+    return {"class_logits": FocalLoss(), "box_regression": BoxLoss()}
+
+
+def _detection_metrics(model):
+    return {"class_logits": [ObjectAccuracy()]}
+
+
 ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "batch_size": 64}
 # Vaswani et al. 2017, sections 5.3 and 5.4
 TRANSFORMER = {
@@ -134,6 +147,10 @@ TRANSFORMER = {
 LANGUAGE_MODEL = {
     "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "decay_vectors": False, "clip_norm": 1.0,
     "schedule": "cosine", "warmup_steps": 100, "epochs": 10, "batch_size": 64,
+}  # fmt: skip
+DETECTION = {
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4, "schedule": "cosine", "clip_norm": 1.0,
+    "augment": "detection", "epochs": 60, "batch_size": 8,
 }  # fmt: skip
 FINE_TUNING = {**LANGUAGE_MODEL, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
 
@@ -148,6 +165,7 @@ TASKS = {
         Task("masked_language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
         Task("sentence_pair_pretraining", "synthetic", _pretraining_loss, _pretraining_metrics, LANGUAGE_MODEL),
         Task("text_classification", "movie_sentiment", _sparse_loss, _sparse_metrics, FINE_TUNING),
+        Task("object_detection", "voc/2007", _detection_loss, _detection_metrics, DETECTION),
         Task("token_classification", "synthetic", _sparse_loss, _sparse_metrics, FINE_TUNING),
     )
 }

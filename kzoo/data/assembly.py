@@ -28,6 +28,8 @@ class Data:
         preprocessing: how images became the model's input.
         augment: as it was asked for: False, True or a recipe's name; True for an `Augmentation`.
         characters_per_token: of every split of a language model's texts, by its name; None for other data.
+        objects: of every split of a detector's images, by its name: ragged float32 (examples, None, 5) with left, top,
+            right, bottom as fractions of the image, and the class; None for other data.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Data:
     preprocessing: Preprocessing = Preprocessing()
     augment: bool | str = False
     characters_per_token: dict | None = None
+    objects: dict | None = None
 
 
 @dataclasses.dataclass

@@ -249,5 +249,8 @@ RECIPES = {
     "small_images": Augmentation(shift=4 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
     "small_images_light": Augmentation(shift=1 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
     "photos": PHOTOS,
+    "detection": Augmentation(
+        shift=0.1, rotation=0, zoom=0.25, flip=True, brightness=0.2, contrast=0.2, saturation=0.2
+    ),
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
 }

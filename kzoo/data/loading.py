@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from kzoo.data import checks, corpora, folders, labelled_texts, language, pictures, sources, synthetic, text
+from kzoo.data import boxes, checks, corpora, folders, labelled_texts, language, pictures, sources, synthetic, text
 from kzoo.data.assembly import Options
 from kzoo.preprocessing import Preprocessing
 
@@ -61,6 +61,8 @@ def load(
     choices = text.Choices(tokenizer, max_length, whole_words, length_buckets)
     task = checks.task(model)
     translation = task == "translation"
+    if name == "synthetic" and task == boxes.TASK:
+        return boxes.synthetic(name, model, SYNTHETIC_SIZES, options)
     if name == "synthetic":
         batches = {
             split: synthetic.synthetic_batch(model, size, seed=index)
@@ -76,12 +78,17 @@ def load(
     if path is not None:
         return language.from_texts(name, {"name": name}, corpora.read_files(path), model, options, choices)
     folder = folders.find(name)
+    if task == boxes.TASK and (folder is not None or name == "digits"):
+        raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
     if folder is not None:
         return pictures.from_folder(name, folder, model, options, skip_bad)
     if skip_bad:
         raise ValueError(f"skip_bad (--skip-bad) is for folders of images, and {name!r} is none")
     builder = sources.find(name, data_dir, manual_dir, download)
     sizes, identity = sources.sizes(builder), {"name": name, "version": str(builder.info.version)}
+    boxes.check_task(name, builder, model)
+    if task == boxes.TASK:
+        return boxes.from_tfds(name, identity, builder, sizes, model, options)
     if task in LANGUAGE:
         return language.from_texts(name, identity, corpora.read_texts(builder, sizes), model, options, choices)
     if task == "text_classification":
@@ -114,6 +121,10 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"from_arrays: unknown keyword {', '.join(unknown)}; known: {', '.join(known)}")
+    if checks.task(model) == boxes.TASK:
+        raise ValueError(
+            f"from_arrays takes one label an image; {model.name} learns boxes: name a data set that has them"
+        )
     parts = {"train": (x, y, None)}
     for split, pair in (("validation", validation), ("test", test)):
         if pair is not None:

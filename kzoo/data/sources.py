@@ -215,11 +215,21 @@ def stream(builder, split, fit=None):
     return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
 
 
+def records(builder, split, keys):
+    """A `tf.data.Dataset` of dicts of these features, always in the same order."""
+    import tensorflow_datasets as tfds
+
+    return builder.as_dataset(
+        split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False),
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+    )  # fmt: skip
+
+
 def read_arrays(builder, split, size, fit=None):
     """All images and labels of a split as NumPy arrays, each changed by `fit`."""
     x = y = None
     start = 0
-    with _damage_named(builder):
+    with damage_named(builder):
         for images, labels in stream(builder, split, fit).batch(1024).prefetch(2).as_numpy_iterator():
             if x is None:
                 x, y = np.empty((size, *images.shape[1:]), images.dtype), np.empty((size,), labels.dtype)
@@ -232,14 +242,8 @@ def read_arrays(builder, split, size, fit=None):
 
 def read_columns(builder, split, keys):
     """All values of these features of a split, a list for each, texts as strings; ValueError if they are none."""
-    import tensorflow_datasets as tfds
-
-    with _damage_named(builder):
-        dataset = builder.as_dataset(
-            split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False),
-            decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
-        )  # fmt: skip
-        batches = list(dataset.batch(4096).as_numpy_iterator())
+    with damage_named(builder):
+        batches = list(records(builder, split, keys).batch(4096).as_numpy_iterator())
     columns = [[item for batch in batches for item in batch[key]] for key in keys]
     for key, column in zip(keys, columns, strict=True):
         for place, item in enumerate(column):
@@ -256,7 +260,8 @@ def _decoded(item, label):
 
 
 @contextlib.contextmanager
-def _damage_named(builder):
+def damage_named(builder):
+    """While entered, an error of reading becomes a ValueError that names the data set's folder."""
     import tensorflow as tf
 
     try:

@@ -137,8 +137,8 @@ def build(
     """
     if not 1 <= len(taps) <= len(anchor_sizes):
         raise ValueError(
-            f"{name}: anchor_sizes has {len(anchor_sizes)} levels and taps has {len(taps)}; wanted at least one tap and "
-            "a size for each"
+            f"{name}: anchor_sizes has {len(anchor_sizes)} levels and taps has {len(taps)}; wanted at least one tap "
+            "and a size for each"
         )
     if not isinstance(backbone_options, dict | type(None)):
         raise TypeError(f"{name}: backbone_options must be a dict of keywords, got {backbone_options!r}")

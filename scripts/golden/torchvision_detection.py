@@ -46,7 +46,8 @@ def suppress(boxes, scores, threshold):
     while len(order):
         best, order = order[0], order[1:]
         keep.append(best)
-        order = order[box_iou(boxes[best][None], boxes[order])[0] <= threshold]
+        # Boxes without area overlap by 0 / 0, which is not above the threshold.
+        order = order[~(box_iou(boxes[best][None], boxes[order])[0] > threshold)]
     return torch.stack(keep) if keep else torch.zeros(0, dtype=torch.int64)
 
 
