@@ -47,7 +47,12 @@ ROWS = {
         "golden": {"rnn_lstm": {}, "rnn_gru": {}, "rnn_simple": {}},
     },
     "transformer": {
-        "counts": {"transformer_base": 63_082_496, "transformer_big": 214_245_376, "transformer_tiny": 991_232},
+        "counts": {
+            "transformer_base": 63_082_496,
+            "transformer_big": 214_245_376,
+            "transformer_tiny": 991_232,
+            "marian": 77_419_008,
+        },
         "small": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "vocabulary_size": 31},
         "golden": {},  # its inputs are a dict: see test_transformer.py
     },
@@ -88,6 +93,18 @@ ROWS = {
         },
         "small": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "vocabulary_size": 31, "max_length": 40},
         "golden": {},
+    },
+    "seq2seq": {
+        "counts": {"seq2seq_small": 8_253_248, "seq2seq_attention": 8_449_856, "seq2seq_sutskever": 384_112_000},
+        "small": {
+            "num_layers": 1,
+            "hidden_dim": 48,
+            "dropout": 0.1,
+            "vocabulary_size": 11,
+            "source_vocabulary_size": 31,
+            "attention": True,
+        },
+        "golden": {},  # see test_translation_models.py
     },
     "resnet": {
         "counts": {
@@ -183,10 +200,12 @@ ROWS = {
         "counts": {"retinanet_resnet50_fpn": 34_014_999 + 53_120},
         "small": {
             "backbone": "resnet18",
-            "backbone_options": {"depths": [1, 1, 1, 1], "filters": 2},
+            "taps": ("layer1", "layer2"),
+            "backbone_options": {"depths": [1, 1], "filters": 2},
             "filters": 4,
             "head_depth": 1,
-            "input_shape": (37, 45, 3),
+            "anchor_sizes": (8, 16, 32),
+            "input_shape": (21, 19, 3),
             "num_classes": 3,
         },
         "golden": {},  # see test_detection.py
