@@ -69,7 +69,8 @@ def batch(model, texts, tokenizer, framed=True):
     """
     longest = checks.longest_sequence(model)
     if framed:
-        ids, first, _ = encode([texts], tokenizer, longest or 1 << 20)
+        ids, first, cut = encode([texts], tokenizer, longest or 1 << 20)
+        text.report_cut(model.name, cut, len(texts), longest, "texts")
     else:
         before = [] if tokenizer.end_id is None else [tokenizer.end_id]
         ids = text.ragged([[*before, *one][-(longest or 0) :] for one in tokenizer.encode(texts)])

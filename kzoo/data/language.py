@@ -18,13 +18,13 @@ class Rows:
     """How a stream of tokens is cut into rows.
 
     Args:
-        stream: int32 (num_tokens,).
+        stream: int32 (num_tokens,), a tensor outside of any graph, which would hold a copy of it.
         length: tokens from one row's start to the next one's.
         period: tokens after which the stream begins again.
         wraps: whether rows that reach beyond the period go on at the beginning, as in training, or are filled up.
     """
 
-    stream: np.ndarray
+    stream: tf.Tensor
     length: int
     period: int
     wraps: bool
@@ -40,7 +40,7 @@ class Rows:
         if self.wraps:
             places %= self.period
         last = len(self.stream) - 1
-        return tf.gather(tf.constant(self.stream), tf.minimum(places, last)), places <= last
+        return tf.gather(self.stream, tf.minimum(places, last)), places <= last
 
 
 def from_texts(name, identity, texts, model, options, choices):
@@ -122,7 +122,7 @@ def _inputs(model, ids, real):
 def _shifted(stream, length, split, model, tokenizer, options, _whole_words):
     """Rows of `length` tokens, each asked for the next; a random offset of all rows in every epoch of training."""
     train = split == "train"
-    rows = Rows(stream, length, len(stream) - 1, train)
+    rows = Rows(_on_host(stream), length, len(stream) - 1, train)
     pad = tokenizer.pad_id or 0
 
     def finish(starts, random):
@@ -137,6 +137,11 @@ def _shifted(stream, length, split, model, tokenizer, options, _whole_words):
     )  # fmt: skip
 
 
+def _on_host(array):
+    with tf.device("CPU"):
+        return tf.constant(array)
+
+
 def _offset(key, count, length):
     """One random number from 0 to length - 1 for all rows of an epoch, (count,)."""
     return tf.fill([count], tf.random.stateless_uniform([], key, 0, length, tf.int32))
@@ -145,7 +150,7 @@ def _offset(key, count, length):
 def _masked(stream, length, split, model, tokenizer, options, whole_words):
     """Rows of class, tokens and separator, of which some are masked, in training others in every epoch."""
     train = split == "train"
-    rows = Rows(stream[1:], length - 2, len(stream) - 1, train)
+    rows = Rows(_on_host(stream[1:]), length - 2, len(stream) - 1, train)
     choose = Masking(tokenizer, whole_words)
     first = tokenizer.need("class", "masked language modelling")
     last, pad = tokenizer.need("separator", "masked language modelling"), tokenizer.need("pad", "filling up rows")
