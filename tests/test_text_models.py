@@ -1,7 +1,6 @@
-"""BERT, GPT and Marian beside transformers (scripts/golden/text_models.py), and what padding may not change."""
+"""BERT and GPT beside transformers (scripts/golden/text_models.py), and what padding may not change."""
 
 import json
-import pathlib
 import re
 
 import keras
@@ -9,12 +8,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from backends import compiled
+from golden_files import GOLDEN, golden, run, write
 from seeded_weights import digest, reference_shapes
 
 import kzoo
 from kzoo import catalog
 
-GOLDEN = pathlib.Path(__file__).with_name("golden")
 BERT = {
     "num_layers": 2, "hidden_dim": 16, "num_heads": 4, "intermediate_dim": 24, "vocabulary_size": 37, "max_length": 21,
     "num_classes": 5,
@@ -30,25 +29,6 @@ CASES = {
     "gpt2": ("gpt2", "gpt", GPT),
     "gpt1": ("gpt1", "gpt", {**GPT, "post_norm": True}),
 }
-
-
-def golden(file):
-    """The reference's tensors, the inputs by name and the outputs by reference and name."""
-    tensors = safetensors.numpy.load_file(GOLDEN / f"{file}.safetensors")
-    inputs = {name.removeprefix("input."): tensors.pop(name) for name in list(tensors) if name.startswith("input.")}
-    outputs = {name.removeprefix("output."): tensors.pop(name) for name in list(tensors) if name.startswith("output.")}
-    return tensors, inputs, outputs
-
-
-def write(tensors, folder):
-    safetensors.numpy.save_file(tensors, folder / "reference.safetensors")
-    return folder / "reference.safetensors"
-
-
-def run(model, inputs):
-    """Outputs as arrays; inputs that the model does not take are left out."""
-    wanted = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(wanted, training=False))
 
 
 def flat(outputs):

@@ -3,8 +3,12 @@
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, figure 1 and table 3: post-norm, ReLU, sinusoidal positions, one
 embedding shared by encoder, decoder and output. The document's class means this model but cannot run as printed: it
 hands the decoder's mask to torch as the memory, calls a `positional_encoding` that it never defines, uses `math`
-without importing it, and puts 8 heads on a width of 8. Layer names follow Hugging Face's MarianMTModel, whose
-sinusoids are ordered [sines, cosines]: its checkpoints want `positions="half_split"`.
+without importing it, and puts 8 heads on a width of 8.
+
+Layer names follow Hugging Face's MarianMTModel. `marian` is the size and form of the translation models by
+Helsinki-NLP (Tiedemann, Thottingal 2020, https://aclanthology.org/2020.eamt-1.61): SiLU between the feed-forward maps,
+sinusoids ordered [sines, cosines] and a fixed bias on the logits, which keeps padding from being predicted. Each
+language pair has a vocabulary of its own size: build with the `vocab_size` of its config.json.
 """
 
 import math
@@ -12,7 +16,7 @@ import math
 import keras
 from keras import layers
 
-from kzoo.layers import SinusoidalPositions, multi_head_attention
+from kzoo.layers import Bias, SinusoidalPositions, multi_head_attention
 from kzoo.layers.positions import check_ordering
 
 TASK = "translation"
@@ -27,16 +31,29 @@ VARIANTS = {
         "dropout": 0.1,
         "vocabulary_size": 512,
     },
+    "marian": {
+        "num_layers": 6,
+        "hidden_dim": 512,
+        "num_heads": 8,
+        "intermediate_dim": 2048,
+        "dropout": 0.1,
+        "vocabulary_size": 65001,
+        "activation": "silu",
+        "positions": "half_split",
+        "logits_bias": True,
+    },
 }
 # Tensors of the reference's checkpoints that are no weights of their own, and where each comes from.
 DERIVED = {
-    "lm_head.weight": "model.shared.weight",
+    "lm_head.weight": ("model.shared.weight", "model.decoder.embed_tokens.weight"),
     "model.encoder.embed_tokens.weight": "model.shared.weight",
     "model.decoder.embed_tokens.weight": "model.shared.weight",
     "final_logits_bias": "zeros",
     "model.encoder.embed_positions.weight": "computed",
     "model.decoder.embed_positions.weight": "computed",
 }
+# Keras's names, and Marian's other name for the last
+ACTIVATIONS = ("relu", "gelu", "silu", "swish")
 
 
 def add_and_norm(x, update, dropout, name):
@@ -46,9 +63,9 @@ def add_and_norm(x, update, dropout, name):
     return layers.LayerNormalization(epsilon=1e-5, name=name)(x)
 
 
-def feed_forward(x, intermediate_dim, name):
-    """Two position-wise linear maps with a ReLU between, equation 2."""
-    y = layers.Dense(intermediate_dim, activation="relu", name=f"{name}.fc1")(x)
+def feed_forward(x, intermediate_dim, activation, name):
+    """Two position-wise linear maps with a ReLU (equation 2) or another activation between."""
+    y = layers.Dense(intermediate_dim, activation=activation, name=f"{name}.fc1")(x)
     return layers.Dense(x.shape[-1], name=f"{name}.fc2")(y)
 
 
@@ -59,20 +76,31 @@ def embed(token_ids, embedding, positions, dropout, name):
     return layers.Dropout(dropout, name=f"{name}.dropout")(x)
 
 
-def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name):
+def word_vectors(vocabulary_size, hidden_dim, name):
+    """A table of word vectors that can also give logits."""
+    return layers.ReversibleEmbedding(
+        vocabulary_size,
+        hidden_dim,
+        embeddings_initializer={"class_name": "RandomNormal", "config": {"stddev": hidden_dim**-0.5}},
+        reverse_dtype="float32",
+        name=name,
+    )
+
+
+def encoder_layer(x, padding_mask, num_heads, intermediate_dim, activation, dropout, name):
     """Self-attention over the real tokens, then the feed-forward network."""
     y = multi_head_attention(x, x, num_heads, f"{name}.self_attn", padding_mask=padding_mask)
     x = add_and_norm(x, y, dropout, f"{name}.self_attn_layer_norm")
-    return add_and_norm(x, feed_forward(x, intermediate_dim, name), dropout, f"{name}.final_layer_norm")
+    return add_and_norm(x, feed_forward(x, intermediate_dim, activation, name), dropout, f"{name}.final_layer_norm")
 
 
-def decoder_layer(x, encoded, padding_mask, num_heads, intermediate_dim, dropout, name):
+def decoder_layer(x, encoded, padding_mask, num_heads, intermediate_dim, activation, dropout, name):
     """Causal self-attention, attention to the encoded source, then the feed-forward network."""
     y = multi_head_attention(x, x, num_heads, f"{name}.self_attn", causal=True)
     x = add_and_norm(x, y, dropout, f"{name}.self_attn_layer_norm")
     y = multi_head_attention(x, encoded, num_heads, f"{name}.encoder_attn", padding_mask=padding_mask)
     x = add_and_norm(x, y, dropout, f"{name}.encoder_attn_layer_norm")
-    return add_and_norm(x, feed_forward(x, intermediate_dim, name), dropout, f"{name}.final_layer_norm")
+    return add_and_norm(x, feed_forward(x, intermediate_dim, activation, name), dropout, f"{name}.final_layer_norm")
 
 
 def build(
@@ -82,28 +110,32 @@ def build(
     intermediate_dim=2048,
     dropout=0.1,
     vocabulary_size=37000,
+    source_vocabulary_size=None,
+    activation="relu",
     positions="interleaved",
+    logits_bias=False,
     name="transformer_base",
 ):
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
 
     The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the
-    target needs no mask: it comes after the tokens that count. `positions` is "interleaved" as in the paper or
-    "half_split" as in Marian's checkpoints.
+    target needs no mask: it comes after the tokens that count. `source_vocabulary_size` gives the source a table of its
+    own; by default one table serves both languages. `positions` is "interleaved" as in the paper or "half_split" as in
+    Marian's checkpoints; `logits_bias` adds their fixed bias, which training leaves alone.
     """
     check_ordering(positions, "positions")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"{name}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
     encoder_padding_mask = keras.Input((None,), dtype="int32", name="encoder_padding_mask")
     decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")
-    embedding = layers.ReversibleEmbedding(
-        vocabulary_size,
-        hidden_dim,
-        embeddings_initializer=keras.initializers.RandomNormal(stddev=hidden_dim**-0.5),
-        reverse_dtype="float32",
-        name="model.shared",
-    )
-    sizes = (num_heads, intermediate_dim, dropout)
-    encoded = embed(encoder_token_ids, embedding, positions, dropout, "model.encoder")
+    if source_vocabulary_size is None:
+        source = embedding = word_vectors(vocabulary_size, hidden_dim, "model.shared")
+    else:
+        source = word_vectors(source_vocabulary_size, hidden_dim, "model.encoder.embed_tokens")
+        embedding = word_vectors(vocabulary_size, hidden_dim, "model.decoder.embed_tokens")
+    sizes = (num_heads, intermediate_dim, activation, dropout)
+    encoded = embed(encoder_token_ids, source, positions, dropout, "model.encoder")
     for index in range(num_layers):
         encoded = encoder_layer(encoded, encoder_padding_mask, *sizes, f"model.encoder.layers.{index}")
     x = embed(decoder_token_ids, embedding, positions, dropout, "model.decoder")
@@ -111,6 +143,8 @@ def build(
         x = decoder_layer(x, encoded, encoder_padding_mask, *sizes, f"model.decoder.layers.{index}")
     # The embedding declares its own dtype for the logits whatever it computes; this states float32.
     logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
+    if logits_bias:
+        logits = Bias(dtype="float32", trainable=False, name="final_logits_bias")(logits)
     inputs = {
         "encoder_token_ids": encoder_token_ids,
         "encoder_padding_mask": encoder_padding_mask,

@@ -1,0 +1,106 @@
+"""Sequence to sequence: stacked LSTMs, an encoder whose last state starts a decoder, for translation.
+
+Sutskever, Vinyals, Le 2014, https://arxiv.org/abs/1409.3215, sections 2 and 3: the source is read backwards, and layer
+i of the decoder starts from the last state of layer i of the encoder. The padded source is turned round whole, which
+puts its padding first, and masked steps leave the zero state as it is: only real tokens count, wherever they stand.
+With `attention`, Luong, Pham, Manning 2015, https://arxiv.org/abs/1508.04025, section 3.1, global attention with the
+"general" score, without input feeding: a_t = softmax(h_t W_a h_s / sqrt(hidden_dim)), c_t = sum_s a_t(s) h_s and logits
+from tanh(W_c [c_t; h_t]), equations 5 to 8; the root is no more than another scale of W_a. Layer names are those of
+torch.nn.LSTM, torch.nn.Embedding and torch.nn.Linear in modules `encoder`, `decoder` and `attention`.
+"""
+
+import keras
+from keras import layers
+
+from kzoo.layers import DotProductAttention, Reverse
+
+TASK = "translation"
+VARIANTS = {
+    "seq2seq_small": {"num_layers": 2, "hidden_dim": 256, "dropout": 0.1, "vocabulary_size": 8000},
+    "seq2seq_attention": {
+        "num_layers": 2,
+        "hidden_dim": 256,
+        "dropout": 0.1,
+        "vocabulary_size": 8000,
+        "attention": True,
+    },
+    "seq2seq_sutskever": {
+        "num_layers": 4,
+        "hidden_dim": 1000,
+        "vocabulary_size": 80000,
+        "source_vocabulary_size": 160000,
+    },
+}
+# Section 3.4: every parameter starts between -0.08 and 0.08
+INITIALIZER = {"class_name": "RandomUniform", "config": {"minval": -0.08, "maxval": 0.08}}
+
+
+def embed(token_ids, vocabulary_size, hidden_dim, name):
+    """A table of word vectors, (batch, length) to (batch, length, hidden_dim)."""
+    table = layers.Embedding(vocabulary_size, hidden_dim, embeddings_initializer=INITIALIZER, name=f"{name}.embedding")
+    return table(token_ids)
+
+
+def stack(x, states, mask, num_layers, dropout, name):
+    """LSTM layers, each over the outputs of the one before; gives the last one's outputs and every last state."""
+    last_states = []
+    for index in range(num_layers):
+        if index:
+            x = layers.Dropout(dropout, name=f"{name}.dropout.{index}")(x)
+        lstm = layers.LSTM(
+            x.shape[-1],
+            return_sequences=True,
+            return_state=True,
+            kernel_initializer=INITIALIZER,
+            recurrent_initializer=INITIALIZER,
+            bias_initializer=INITIALIZER,
+            unit_forget_bias=False,
+            # cuDNN takes no padding before the text and no row of nothing but padding
+            use_cudnn="auto" if mask is None else False,
+            name=f"{name}.lstm.l{index}",
+        )
+        x, *state = lstm(x, initial_state=states[index]) if mask is None else lstm(x, mask=mask)
+        last_states.append(state)
+    return x, last_states
+
+
+def attend(x, encoded, mask):
+    """Puts beside every output of the decoder the average of the source that it attends to, equation 5."""
+    hidden_dim = x.shape[-1]
+    query = layers.Dense(hidden_dim, use_bias=False, kernel_initializer=INITIALIZER, name="attention.score")(x)
+    context = DotProductAttention(1, name="attention")(query, encoded, encoded, padding_mask=mask)
+    x = layers.Concatenate(name="attention.concatenate")([context, x])
+    combine = layers.Dense(hidden_dim, activation="tanh", use_bias=False, kernel_initializer=INITIALIZER,
+                           name="attention.combine")  # fmt: skip
+    return combine(x)
+
+
+def build(
+    num_layers=2,
+    hidden_dim=256,
+    dropout=0.0,
+    vocabulary_size=8000,
+    source_vocabulary_size=None,
+    attention=False,
+    name="seq2seq_small",
+):
+    """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
+
+    The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the
+    target needs no mask: it comes after the tokens that count. `source_vocabulary_size` is `vocabulary_size` by
+    default; the two tables are never shared.
+    """
+    inputs = {
+        key: keras.Input((None,), dtype="int32", name=key)
+        for key in ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids")
+    }
+    x = embed(inputs["encoder_token_ids"], source_vocabulary_size or vocabulary_size, hidden_dim, "encoder")
+    x = Reverse(name="encoder.reverse")(x)
+    mask = Reverse(name="encoder.reverse_mask")(inputs["encoder_padding_mask"])
+    encoded, states = stack(x, None, mask, num_layers, dropout, "encoder")
+    x = embed(inputs["decoder_token_ids"], vocabulary_size, hidden_dim, "decoder")
+    x, _ = stack(x, states, None, num_layers, dropout, "decoder")
+    if attention:
+        x = attend(x, encoded, mask)
+    logits = layers.Dense(vocabulary_size, kernel_initializer=INITIALIZER, dtype="float32", name="projection")(x)
+    return keras.Model(inputs, logits, name=name)
