@@ -11,6 +11,7 @@ from kzoo import atomic, tasks
 from kzoo.data.synthetic import synthetic_batch
 from kzoo.detection.anchors import anchors_of
 from kzoo.detection.boxes import MAX_DETECTIONS, detect
+from kzoo.generation import serving
 from kzoo.suggest import did_you_mean
 from kzoo.version import __version__
 
@@ -91,8 +92,45 @@ def _write(model, folder):
             "inputs": {"images": f"uint8 (None, None, None, {channels})"},
             "outputs": _image_outputs(model),
         }
+    if serving.writes_tokens(model):
+        generate, wanted = serving.greedy(model)
+        specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype, _) in wanted.items()]
+        endpoint = _positional(generate, list(wanted))
+        archive.add_endpoint("generate", endpoint, input_signature=specs)
+        described["generate"] = {
+            "inputs": {name: f"{dtype} {shape}: {what}" for name, (shape, dtype, what) in wanted.items()},
+            "outputs": {"tokens": "int32 (None, max_new_tokens)", "lengths": "int32 (None,)"},
+        }
     archive.write_out(str(folder), verbose=False)
     return described
+
+
+def _positional(function, names):
+    """The function with positional arguments in the order of `names`, as an endpoint is traced."""
+    return lambda *values: function(**dict(zip(names, values, strict=True)))
+
+
+def _compare_writing(model, loaded):
+    """ValueError unless the exported `generate` writes what the model writes, for prompts of several lengths."""
+    import tensorflow as tf
+
+    generate, wanted = serving.greedy(model)
+    random, high = np.random.default_rng(0), min(tensor.shape[-1] for tensor in model.outputs)
+    for batch_size in BATCH_SIZES:
+        length, lengths = 5 + batch_size, random.integers(1, 5, batch_size)
+        places = np.arange(length)[None, :]
+        on_the_right = places < lengths[:, None] if "start" in wanted else places >= length - lengths[:, None]
+        given = {"max_new_tokens": 6, "stops": np.array([-1]), "start": 1}
+        for name, (shape, _, _) in wanted.items():
+            if len(shape) == 2:
+                drawn = random.integers(1, high, on_the_right.shape)
+                given[name] = on_the_right * (1 if "mask" in name else drawn)
+        given = [tf.constant(given[name], tf.int32) for name in wanted]
+        ours = _positional(generate, list(wanted))(*given)["tokens"]
+        theirs = loaded.generate(*given)["tokens"]
+        if not np.array_equal(keras.ops.convert_to_numpy(ours), theirs.numpy()):
+            raise ValueError(f"export: generate writes other tokens than the model at batch size {batch_size}; nothing "
+                             "was kept")  # fmt: skip
 
 
 def _image_endpoint(model):
@@ -146,6 +184,8 @@ def _compare(model, folder):
     endpoint, compared = (_image_endpoint(model), _compared(model)) if _takes_images(model) else (None, None)
     half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
     tolerance = HALF_TOLERANCE if half else TOLERANCE
+    if serving.writes_tokens(model):
+        _compare_writing(model, loaded)
     difference, scale = 0.0, 0.0
     for seed, batch_size in enumerate(BATCH_SIZES):
         open_size = (96 if _takes_images(model) else 9) + 4 * seed  # of heights, widths and lengths left open

@@ -167,3 +167,30 @@ def test_two_threads_predict_the_same(tmp_path):
         for got in pool.map(lambda _: kzoo.predict(model, x), range(8)):
             np.testing.assert_array_equal(got, wanted)
     assert time.perf_counter() - begin < 60
+
+
+GENERATES_WITHOUT_KZOO = """
+import json, sys
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+out = served.signatures["generate"](
+    token_ids=tf.constant([[5, 6, 7], [0, 0, 8]]), padding_mask=tf.constant([[1, 1, 1], [0, 0, 1]]),
+    max_new_tokens=tf.constant(9), stops=tf.constant([int(sys.argv[2]), -1]))
+assert "kzoo" not in sys.modules
+print(json.dumps([out["tokens"].numpy().tolist(), out["lengths"].numpy().tolist()]))
+"""
+
+
+def test_a_server_generates_the_same_tokens_without_kzoo(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = kzoo.build("gpt2", num_layers=1, hidden_dim=16, num_heads=2, vocabulary_size=37, max_length=40)
+    model.set_weights([value + np.random.default_rng(0).normal(0, 0.3, value.shape) for value in model.get_weights()])
+    wanted = [one.ids for one in kzoo.generate(model, [[5, 6, 7], [8]], max_new_tokens=9)]
+    stop = wanted[0][4]
+    kzoo.export(model, tmp_path / "gpt")
+    command = [sys.executable, "-I", "-c", GENERATES_WITHOUT_KZOO, str(tmp_path / "gpt"), str(stop)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    tokens, lengths = json.loads(done.stdout)
+    for row, length, ids in zip(tokens, lengths, wanted, strict=True):
+        before = ids.index(stop) if stop in ids else 9
+        assert length == before and row[:length] == ids[:before]

@@ -32,7 +32,7 @@ ALLOWED = {
     "training": {"graph", "checkpoint", "tasks", "data", "tensors"},
     "inference": {"tasks", "data", "detection"},
     "detections": {"inference", "data", "detection"},
-    "exporting": {"tasks", "data", "detection"},
+    "exporting": {"tasks", "data", "detection", "generation"},
     "heatmaps": {"graph", "layers", "data", "generation"},
     "generation": {"graph", "layers", "data"},
     "measure": {"catalog", "graph", "layers"},

@@ -85,7 +85,7 @@ class Decoder:
             context: what `read` gave.
             caches: of `empty_caches` or an earlier step.
         """
-        length = tokens.shape[1]
+        length = ops.shape(tokens)[1]
         places = position + ops.arange(length, dtype="int32")
         positions = ops.maximum(places[None, :] - num_pads[:, None], 0)
         real = places[None, :] >= num_pads[:, None]
@@ -99,7 +99,7 @@ class Decoder:
             if _attends_to_itself(step):
                 outputs, cache = _attend(step.layer, *args[:3], remaining.pop(0), places, num_pads)
             elif isinstance(step.layer, layers.RNN):
-                outputs, cache = _go_on(step.layer, args[0], remaining.pop(0), real if length > 1 else None)
+                outputs, cache = _go_on(step.layer, args[0], remaining.pop(0), None if tokens.shape[1] == 1 else real)
             elif isinstance(step.layer, POSITIONS):
                 return step.layer(args[0], positions=positions)
             else:
@@ -121,7 +121,7 @@ def _attend(layer, query, key, value, cache, places, num_pads):
         ops.slice_update(old, (0, places[0], 0), ops.cast(new, old.dtype))
         for old, new in zip(cache, (key, value), strict=True)
     )
-    at = ops.arange(keys.shape[1], dtype="int32")
+    at = ops.arange(ops.shape(keys)[1], dtype="int32")
     allowed = (at[None, None, :] <= places[None, :, None]) & (at[None, None, :] >= num_pads[:, None, None])
     heads = (split_heads(x, layer.num_heads) for x in (ops.cast(query, keys.dtype), keys, values))
     return join_heads(scaled_dot_product_attention(*heads, mask=allowed[:, None])), [keys, values]

@@ -39,7 +39,7 @@ def prefill(decoder, plan, request):
     `context` and `caches`.
     """
     prompt, num_pads = request["prompt"], request["num_pads"]
-    batch_size, prompt_length = prompt.shape
+    batch_size, prompt_length = ops.shape(prompt)
     context = decoder.read(request["sources"])
     caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
     logits, caches = decoder.step(prompt, ops.zeros((), "int32"), num_pads, context, caches)
@@ -63,7 +63,7 @@ def prefill(decoder, plan, request):
 def advance(decoder, plan, request, state):
     """Writes on until `limit` tokens are written or every sequence has met a stop token."""
     context = state["context"]
-    prompt_length = request["prompt"].shape[1]
+    prompt_length = ops.shape(request["prompt"])[1]
     moving = {key: value for key, value in state.items() if key != "context"}
 
     def unfinished(state):
