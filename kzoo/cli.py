@@ -9,6 +9,7 @@ import click
 
 from kzoo.version import __version__
 
+AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -265,7 +266,7 @@ recipe_options = _options(
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop so long after the best validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
     click.option("--train-from", metavar="STAGE", help="Freeze what comes before this layer or stage."),
-    click.option("--augment-recipe", metavar="NAME", help="digits (--augment), small_images, photos or photos_strong."),
+    click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS),
     click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
     click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
@@ -460,7 +461,7 @@ def export(source, path, overrides, weights, dtype, format_name, overwrite, as_j
 @click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else their own size.")
 @set_option
 @click.option("--augment", is_flag=True, help="The default augmentation of kzoo train.")
-@click.option("--augment-recipe", metavar="NAME", help="digits (--augment), small_images, photos or photos_strong.")
+@click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS)
 @click.option("--epochs", type=click.IntRange(1), default=2, show_default=True, help="How many epochs to show.")
 @click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many examples to show.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation.")
