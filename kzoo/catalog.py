@@ -164,12 +164,15 @@ def _build_blank(module, arguments):
     """Builds a model whose random weights are zeros, since drawing numbers that weights replace takes half the time."""
     import keras
 
+    # Variables of one shape share their zeros until they are assigned, which no weight file leaves out.
+    zeros = functools.cache(keras.ops.zeros)
+
     class Blank(keras.initializers.Initializer):
         def __init__(self, **config):
             self.config = config
 
         def __call__(self, shape, dtype=None):
-            return keras.ops.zeros(shape, dtype)
+            return zeros(tuple(shape), dtype)
 
         def get_config(self):
             return self.config

@@ -72,7 +72,8 @@ def load_weights(model, weights, load_head=True):
         parts = [np.asarray(arrays[name]) for name in slot.names]
         if slot is adapted:
             parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
-        values.append(slot.read(*parts).astype(keras.backend.standardize_dtype(slot.variable.dtype)))
+        dtype = keras.backend.standardize_dtype(slot.variable.dtype)
+        values.append(slot.read(*parts).astype(dtype, copy=False))
     preprocessing = read_beside(checkpoint.files[0])
     for slot, value in zip(loaded, values, strict=True):
         slot.variable.assign(value)
