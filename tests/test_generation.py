@@ -16,6 +16,7 @@ REFERENCE = json.loads((GOLDEN / "generation.json").read_text())
 SIZES = {"num_layers": 2, "hidden_dim": 16, "num_heads": 4, "vocabulary_size": 37}
 CONFIGURATIONS = {
     "gpt2": {**SIZES, "max_length": 21},
+    "marian": {**SIZES, "intermediate_dim": 24},
 }
 ON_JAX = keras.backend.backend() == "jax"
 # Every case of the golden file compiled by XLA; one by TensorFlow's own operations
@@ -158,6 +159,25 @@ def test_a_number_next_to_one_draws_a_token_that_has_a_probability():
 def test_bad_input(models, prompt, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         kzoo.generate(models("gpt2"), prompt, **{"max_new_tokens": 4, **options})
+
+
+@pytest.mark.parametrize("name", ["seq2seq_small", "seq2seq_attention"])
+def test_recurrent_translators_go_on_from_their_states(name):
+    sizes = {"num_layers": 2, "hidden_dim": 8, "source_vocabulary_size": 25, "vocabulary_size": 21}
+    model = kzoo.build(name, **sizes)
+    sources, draw = [[4, 24, 6, 2], [7, 2]], np.random.default_rng(0)
+    model.set_weights([value + draw.normal(0, 0.5, value.shape) for value in model.get_weights()])
+    found = [written.ids for written in kzoo.generate(model, sources, start=1, max_new_tokens=6)]
+    for source, ids in zip(sources, found, strict=True):
+        wanted = [1]
+        for _ in range(6):
+            x = {
+                "encoder_token_ids": np.array([source], "int32"),
+                "encoder_padding_mask": np.ones((1, len(source)), "int32"),
+                "decoder_token_ids": np.array([wanted], "int32"),
+            }
+            wanted.append(int(keras.ops.convert_to_numpy(model(x, training=False))[0, -1].argmax()))
+        assert ids == wanted[1:]
 
 
 def test_models_that_write_nothing():

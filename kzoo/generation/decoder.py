@@ -41,6 +41,10 @@ class Decoder:
         self.is_encoder_decoder = self.token_name == "decoder_token_ids"
         # Of a decoder alone, the mask tells which of the tokens themselves are real.
         self.own_mask = None if self.is_encoder_decoder else inputs.get("padding_mask")
+        self.source_vocabulary_size = self.vocabulary_size
+        for step in steps:
+            if any(tensor is inputs.get("encoder_token_ids") for tensor in step.inputs):
+                self.source_vocabulary_size = getattr(step.layer, "input_dim", self.vocabulary_size)
         later = {id(inputs[self.token_name]), id(self.own_mask)}
         for step in steps:
             if any(id(tensor) in later for tensor in step.inputs):
@@ -139,4 +143,5 @@ def _go_on(layer, x, states, mask):
     """A recurrent layer over new steps from its last states; padding leaves the states as they are."""
     going = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
     outputs, *states = going(x, initial_state=list(states), mask=mask)
-    return outputs if layer.return_sequences else outputs[:, -1], states
+    outputs = outputs if layer.return_sequences else outputs[:, -1]
+    return [outputs, *states] if layer.return_state else outputs, states

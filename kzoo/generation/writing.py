@@ -154,7 +154,7 @@ def _encode(prompts, tokenizer, decoder):
         if decoder.is_encoder_decoder:
             rows = [[*row, tokenizer.end_id] for row in rows]
     else:
-        rows = [_ids(index, prompt, decoder.vocabulary_size) for index, prompt in enumerate(prompts)]
+        rows = [_ids(index, prompt, decoder.source_vocabulary_size) for index, prompt in enumerate(prompts)]
     begin = None if tokenizer is None or decoder.is_encoder_decoder else tokenizer.start_id
     begin = tokenizer.end_id if tokenizer is not None and begin is None else begin
     for index, row in enumerate(rows):

@@ -1,0 +1,115 @@
+"""Fine-tuning on 200 real images beside training from scratch: resnet20, which knows the digits 0 to 4, learns 5 to 9.
+
+    TFDS_DATA_DIR=FOLDER python benchmarks/finetuning.py    # needs prepared mnist
+
+A resnet20 is trained on MNIST's digits 0 to 4 and saved. Then, for each seed, 200 images of the other five are learned
+from random weights, and from the saved ones with the classifier alone, the last stage, or everything trained. All take
+the same number of steps and are measured on all test images of the five. The last line of standard output is one JSON
+document, which --output also stores. Exit status 1 if no way of fine-tuning beats scratch.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+NUM_IMAGES = 200
+FIT = {"epochs": 40, "batch_size": 20, "schedule": "cosine", "augment": "digits", "optimizer": "adam"}
+# way -> choices of fit beside FIT; None: random weights
+WAYS = {
+    "from scratch": {"learning_rate": 3e-3},
+    "classifier alone": {"learning_rate": 3e-3, "train_from": "linear"},
+    "last stage": {"learning_rate": 1e-3, "train_from": "layer3"},
+    "everything": {"learning_rate": 1e-3},
+}
+
+
+def digits(split, new):
+    """MNIST's images of 0 to 4, or, `new`, of 5 to 9, labelled 0 to 4."""
+    from kzoo.data import sources
+
+    builder = sources.find("mnist")
+    x, y = sources.read_arrays(builder, split, sources.sizes(builder)[split])
+    chosen = (y >= 5) == new
+    return x[chosen], y[chosen] % 5
+
+
+def build(seed, **weights):
+    import keras
+
+    import kzoo
+
+    keras.utils.set_random_seed(seed)
+    return kzoo.build("resnet20", input_shape=(28, 28, 1), num_classes=5, **weights)
+
+
+def pretrain(folder, num_images, epochs):
+    """Trains resnet20 on the first five digits and saves it; its test accuracy in percent."""
+    import kzoo
+
+    model = build(0)
+    choices = {"batch_size": 128, "augment": "digits"}
+    x, y = digits("train", new=False)
+    data = kzoo.data.from_arrays(x[:num_images], y[:num_images], model, test=digits("test", new=False), **choices)
+    kzoo.fit(model, data, epochs=epochs, schedule="cosine", learning_rate=3e-3, **choices)
+    kzoo.save(model, folder)
+    return 100 * kzoo.evaluate(model, data)["accuracy"]
+
+
+def fine_tune(way, weights, seed):
+    """Test accuracy in percent, minutes and the number of trained parameters of one way with one seed."""
+    import numpy as np
+
+    import kzoo
+
+    model = build(seed, **({} if way == "from scratch" else {"weights": weights, "load_head": False}))
+    x, y = digits("train", new=True)
+    chosen = np.random.default_rng(seed).permutation(len(x))[:NUM_IMAGES]
+    options = {"batch_size": FIT["batch_size"], "augment": FIT["augment"], "seed": seed}
+    test = digits("test", new=True)
+    data = kzoo.data.from_arrays(x[chosen], y[chosen], model, test=test, validation_fraction=0, **options)
+    begin = time.perf_counter()
+    kzoo.fit(model, data, seed=seed, **FIT, **WAYS[way])
+    minutes = (time.perf_counter() - begin) / 60
+    trained = sum(np.prod(variable.shape) for variable in model.trainable_variables)
+    return {
+        "test_accuracy_percent": 100 * kzoo.evaluate(model, data)["accuracy"],
+        "minutes": round(minutes, 2),
+        "trained_parameters": int(trained),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="how many choices of 200 images (3)")
+    parser.add_argument("--pretraining-images", type=int, default=20_000, help="how many known digits (20,000)")
+    parser.add_argument("--pretraining-epochs", type=int, default=2, help="how often each is seen (2)")
+    parser.add_argument("--output", type=pathlib.Path, help="JSON file to store the results in")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = pathlib.Path(folder) / "known"
+        known = pretrain(weights, arguments.pretraining_images, arguments.pretraining_epochs)
+        print(f"pretrained: {known:.1f} % of the test images of the known digits", flush=True)
+        rows = {}
+        for way in WAYS:
+            rows[way] = [fine_tune(way, weights, seed) for seed in range(arguments.seeds)]
+            print(f"{way}: {rows[way]}", flush=True)
+    means = {way: statistics.mean(row["test_accuracy_percent"] for row in found) for way, found in rows.items()}
+    result = {
+        "command": " ".join(sys.argv), "num_images": NUM_IMAGES, "fit": FIT, "ways": WAYS,
+        "pretraining_test_accuracy_percent": known, "mean_test_accuracy_percent": means, "seeds": rows,
+    }  # fmt: skip
+    if arguments.output:
+        from kzoo import atomic
+
+        with atomic.file(arguments.output) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+    return 0 if max(means[way] for way in WAYS if way != "from scratch") > means["from scratch"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
