@@ -26,7 +26,8 @@ def test_listing():
     assert "mnist_cnn" in kzoo.list_models()
     assert kzoo.list_models("rnn") == ["rnn_lstm", "rnn_gru", "rnn_simple"]
     assert kzoo.list_models("*cnn") == ["cnn", "mnist_cnn", *kzoo.list_models("recurrent_cnn")]
-    assert kzoo.list_models(task="translation") == ["transformer_base", "transformer_big", "transformer_tiny"]
+    assert kzoo.list_models(task="translation") == [*kzoo.list_models("seq2seq"), *kzoo.list_models("transformer")]
+    assert kzoo.list_models(task="token_classification") == kzoo.list_models("bert"), "a task of one of its heads"
     assert kzoo.list_models(max_params=1000) == ["perceptron", "rnn_gru", "rnn_simple"]
     assert kzoo.list_models("nothing*") == []
     with pytest.raises(ValueError, match="unknown task 'translate'; did you mean translation"):
