@@ -76,12 +76,35 @@ def bits_per_character(model, data):
     }
 
 
+def precision(model, data):
+    """Mean average precision on validation and test, in percent; draws four test images with what was found in them."""
+    import kzoo
+    from kzoo import detections
+
+    numbers = {}
+    for split in ("validation", "test"):
+        found = kzoo.evaluate(model, data, split)
+        numbers.update({f"{split}_{key}_percent": 100 * found[key] for key in found if "precision" in key})
+    picture = pathlib.Path(__file__).with_name("results") / f"{data.name}.png"
+    detections.draw(picture, detections.pictures(data, "test", 4), detections.for_data(model, data, "test", 4))
+    return numbers
+
+
 SMALL_TRANSFORMER = {
     "vocabulary_size": 2000,
     "num_layers": 2,
     "hidden_dim": 128,
     "num_heads": 4,
     "intermediate_dim": 512,
+}
+SMALL_RETINANET = {
+    "backbone": "resnet18",
+    "backbone_options": {"filters": 16},
+    "filters": 64,
+    "head_depth": 2,
+    "anchor_sizes": (12, 32, 64),  # platelets, red cells and white cells of 15, 41 and 75 pixels
+    "input_shape": (192, 256, 3),
+    "num_classes": 3,
 }
 
 # name -> model, overrides of build, data, choices of fit, seeds, the measure, what must hold for the seeds' means
@@ -108,6 +131,11 @@ RECIPES = {
         },
         "load": {"validation_fraction": 0.05},
         "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 93.0,
+    },
+    "blood_cells": {
+        "model": "retinanet", "overrides": SMALL_RETINANET, "data": "blood_cells", "seeds": 1,
+        "fit": {"epochs": 30, "batch_size": 8, "learning_rate": 2e-3, "warmup_steps": 50, "augment": "detection"},
+        "measure": precision, "must": lambda mean: mean["test_mean_average_precision_50_percent"] >= 70.0,
     },
     "reverse_digits": {
         "model": "transformer_tiny", "data": "reverse_digits", "seeds": 1,

@@ -4,6 +4,7 @@ Boxes come as TFDS has them, fractions of the image, and are kept so: left, top,
 object. Images are stretched to the input's size, which leaves the fractions as they are.
 """
 
+import copy
 import dataclasses
 import functools
 import math
@@ -119,7 +120,9 @@ def _fitting(name, model, options):
     """The options of a detector's data: no part of an image is cut off before its boxes are known."""
     if options.augment and options.augment.mixes:
         raise ValueError(f"mixup and cutmix mix classes; {model.name} learns boxes: choose augment='detection'")
-    return dataclasses.replace(options, preprocessing=dataclasses.replace(options.preprocessing, crop=None))
+    options = copy.copy(options)  # as it was asked for
+    options.preprocessing = dataclasses.replace(options.preprocessing, crop=None)
+    return options
 
 
 def _check_classes(name, model, classes, class_names):

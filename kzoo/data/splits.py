@@ -1,5 +1,7 @@
 """A split: the examples of one part of a data set, as batches whose order and augmentation repeat exactly."""
 
+import copy
+
 import numpy as np
 import tensorflow as tf
 
@@ -65,6 +67,12 @@ class Split:
     def dataset(self):
         """The batches of epoch 0."""
         return self.epoch(0)
+
+    def as_it_is(self):
+        """The same examples, all of them, in their own order and never changed at random."""
+        plain = copy.copy(self)
+        plain._set_up(self.finish, self.batch_size, self.seed, shuffle=False, draw=None, drop_remainder=False)
+        return plain
 
     def examples(self, ids, epoch=None):
         """The batch of these examples (positions), augmented as in `epoch`; as they are without one."""

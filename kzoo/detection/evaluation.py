@@ -40,7 +40,7 @@ def average_precision(model, split, objects, class_names=None):
     Returns a flat dict: `mean_average_precision` over overlaps from 0.5 to 0.95, `mean_average_precision_50` at 0.5,
     and `average_precision_50_CLASS` of every class that the split has. All from 0 to 1.
     """
-    found = [row for x, *_ in split.dataset for row in find_objects(model, x)]
+    found = [row for x, *_ in split.as_it_is().dataset for row in find_objects(model, x)]
     truth = [np.asarray(rows) for rows in objects]
     num_classes = model.output["class_logits"].shape[-1]
     return score(found, truth, class_names or [str(index) for index in range(num_classes)])
