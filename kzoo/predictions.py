@@ -99,6 +99,8 @@ def for_data(model, data, split="test", limit=5, top=3):
     x = keras.tree.map_structure(lambda array: np.asarray(array)[:limit], x)
     probabilities = keras.ops.convert_to_numpy(tasks.probabilities(model, model.predict_on_batch(x)))
     y = np.asarray(keras.tree.flatten(y)[0])[:limit]  # auxiliary heads have the same labels
+    if data.tokenizer and probabilities.ndim == 3 and model.kzoo.task != "token_classification":
+        probabilities = probabilities[..., : data.tokenizer.vocabulary_size]  # a model may know more ids than that
     if model.kzoo.task == "translation":
         return _texts(data.tokenizer, probabilities.argmax(-1), y, np.asarray(weight)[:limit], x["encoder_token_ids"])
     if model.kzoo.task in ("language_modeling", "masked_language_modeling", "token_classification"):
