@@ -1,7 +1,7 @@
 """Trains the recipes whose results the README states, and prints each beside what it must reach.
 
     python benchmarks/recipes.py digits digits_augmented          # the data comes with the installation
-    TFDS_DATA_DIR=FOLDER python benchmarks/recipes.py mnist bible  # needs prepared mnist, bible_en_es; blood_cells alike
+    TFDS_DATA_DIR=FOLDER python benchmarks/recipes.py mnist blood_cells  # needs them prepared; bible: bible_en_es
     python benchmarks/recipes.py reverse_digits
 
 Each recipe runs once a seed in this process. The last line of standard output is one JSON document, which --output also

@@ -1,5 +1,6 @@
 """What a detector finds in files or in a data set, as rows and as a drawing."""
 
+import io
 import math
 import pathlib
 
@@ -90,6 +91,7 @@ def draw(path, images, rows):
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+    from PIL import Image
 
     columns = min(2, len(images))
     high, wide = (max(image.shape[axis] for image in images) for axis in (0, 1))
@@ -113,8 +115,10 @@ def draw(path, images, rows):
             label = f"{entry['class']} {entry['score']:.2f}"
             axis.text(*entry["box"][:2], label, fontsize=5, color="white", va="bottom", clip_on=True,
                       bbox={"facecolor": colour, "pad": 0.4, "linewidth": 0})  # fmt: skip
-    with atomic.file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with atomic.file(path) as temporary:  # 256 colours take a third of the bytes
+        Image.open(drawn).convert("RGB").quantize(256).save(temporary, format="png", optimize=True)
 
 
 def _rectangle(kind, entry, **style):
