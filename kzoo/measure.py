@@ -1,5 +1,6 @@
 """Parameters, multiply-accumulates and activation bytes, computed from the graph without allocating weights."""
 
+import concurrent.futures
 import math
 
 import keras
@@ -135,9 +136,12 @@ def info(name, /, length=DEFAULT_LENGTH, **overrides):
     entry = catalog.find(name)
     if not isinstance(length, int) or length < 1:
         raise ValueError(f"length must be an int of at least 1, got {length!r}")
-    with keras.StatelessScope(initialize_variables=False):
+
+    def count():
         model = catalog.build(name, **overrides)
-        counts = measure(model, length)
+        return model, measure(model, length)
+
+    model, counts = without_weights(count)
     return {
         "name": entry.name,
         "architecture": entry.architecture,
@@ -149,6 +153,23 @@ def info(name, /, length=DEFAULT_LENGTH, **overrides):
         "length": length if any(None in tensor.shape[1:] for tensor in model.inputs) else None,
         **counts,
     }
+
+
+def without_weights(function):
+    """What `function()` returns; variables that it makes have shapes and no values.
+
+    It runs in a thread of its own. Keras keeps a list of the variables that still want values, one for each thread, and
+    would draw them all when the next scope of that thread ends.
+    """
+    policy = keras.config.dtype_policy()
+
+    def run():
+        keras.config.set_dtype_policy(policy)
+        with keras.StatelessScope(initialize_variables=False):
+            return function()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def _signature(tensors, names=None):

@@ -21,13 +21,15 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def same_threads():
-    """No test leaves a thread of kzoo's behind or a changed dtype policy, which would change the tests after it."""
+    """No test leaves behind a thread of kzoo's, a changed dtype policy or variables that Keras would allocate later."""
     import keras
+    from keras.src.backend.common import global_state
 
     policy = keras.config.dtype_policy().name
     before = {thread for thread in threading.enumerate() if not thread.daemon}
     yield
     assert keras.config.dtype_policy().name == policy
+    global_state.set_global_attribute("uninitialized_variables", [])
     assert {thread for thread in threading.enumerate() if not thread.daemon} <= before
 
 

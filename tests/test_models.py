@@ -383,6 +383,17 @@ def test_two_models_of_one_name_do_not_share(architecture):
         np.testing.assert_array_equal(then, now)
 
 
+def test_what_was_counted_is_not_allocated_later(monkeypatch):
+    kzoo.info("mlp")
+
+    def draw(*arguments, **options):
+        raise MemoryError("drawn")
+
+    monkeypatch.setattr(keras.initializers.GlorotUniform, "__call__", draw)
+    with keras.StatelessScope():
+        pass
+
+
 def test_counting_allocates_nothing():
     with keras.StatelessScope(initialize_variables=False):
         model = kzoo.build("transformer_big")
