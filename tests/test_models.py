@@ -354,7 +354,7 @@ def learnable_batch(model):
     images, labels = digits()
     chosen = np.flatnonzero(labels < min(4, model.outputs[0].shape[-1]))[::180][:8]
     data = kzoo.data.from_arrays(images[chosen], labels[chosen], model, batch_size=8, validation_fraction=0)
-    return *next(iter(data.train.dataset)), None
+    return *(np.asarray(part) for part in next(iter(data.train.dataset))), None
 
 
 @pytest.mark.parametrize("architecture", ROWS)

@@ -215,7 +215,7 @@ def _draw(options, shape, source):
 def _image_finish(model, wanted, shape, options, size):
     """What happens to every batch; images that need no resizing come with `shape` None, and augmented become `size`."""
     binary, classes = checks.task(model) == "binary_classification", checks.num_classes(model)
-    heads = len(model.output) if isinstance(model.output, list | tuple) else 1
+    heads = len(model.output) if isinstance(getattr(model, "output", None), list | tuple) else 1
     mixes = options.augment and options.augment.mixes
     if mixes and binary:
         raise ValueError(f"mixup and cutmix mix classes; {model.name} is for binary_classification, with one logit")

@@ -3,7 +3,6 @@
 import numpy as np
 
 from kzoo.data import checks
-from kzoo.detection.anchors import anchors_of
 
 
 def synthetic_batch(model, batch_size, seed=0, sequence_length=32):
@@ -52,6 +51,8 @@ def synthetic_batch(model, batch_size, seed=0, sequence_length=32):
 
 
 def _anchor_targets(model, shape, random):
+    from kzoo.detection.anchors import anchors_of  # needs Keras
+
     num_anchors = len(anchors_of(model, *shape[1:3]).boxes)
     lot = random.integers(-1, 29, (shape[0], num_anchors))
     classes = random.integers(0, model.output["class_logits"].shape[-1], lot.shape)

@@ -254,6 +254,8 @@ def _written(tokens, stops, tokenizer, scores=None):
     for index, row in enumerate(tokens):
         ends = np.flatnonzero(np.isin(row, stops))
         ids = row[: ends[0]].tolist() if len(ends) else row.tolist()
-        text = None if tokenizer is None else tokenizer.decode([ids])[0]
+        # A model may know more ids than its tokenizer: they stand for no text.
+        known = [] if tokenizer is None else [i for i in ids if i < tokenizer.vocabulary_size and tokenizer.is_token[i]]
+        text = None if tokenizer is None else tokenizer.decode([known])[0]
         found.append(Written(ids, text, len(ends) > 0, None if scores is None else float(scores[index])))
     return found
