@@ -13,15 +13,14 @@ tokenizer_option = click.option(
 )
 
 
-def _read_tokenizer(source, path):
-    """The tokenizer named, else the one in the run folder; None if there is none."""
+def _tokenizer(model, source, path):
+    """The tokenizer named, or where the model's own is; UsageError if there is neither."""
+    tokenizer = path or getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
     from kzoo.data import Tokenizer
 
-    if path:
-        return Tokenizer.load(path)
-    if (pathlib.Path(source) / "tokenizer.json").is_file():
-        return Tokenizer.load(source)
-    return None
+    return Tokenizer.load(tokenizer)
 
 
 def _read_prompts(prompts, file):
@@ -73,9 +72,7 @@ def generate(
     if stream and (as_json or len(texts) > 1):
         raise click.UsageError("--stream shows one text as it is written; it takes one prompt and no --json")
     model, _ = _open(source, overrides, weights, dtype)
-    tokenizer = _read_tokenizer(source, tokenizer_path)
-    if tokenizer is None:
-        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+    tokenizer = _tokenizer(model, source, tokenizer_path)
     from kzoo.generation import generate as write
 
     continues = model.kzoo.task == "language_modeling"
@@ -113,9 +110,7 @@ def show_attention(source, path, text, second, layer, tokenizer_path, overrides,
     """
     _keras()
     model, _ = _open(source, overrides, weights, dtype)
-    tokenizer = _read_tokenizer(source, tokenizer_path)
-    if tokenizer is None:
-        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+    tokenizer = _tokenizer(model, source, tokenizer_path)
     from kzoo import heatmaps
 
     click.echo(f"wrote {heatmaps.draw_texts(path, model, tokenizer, text, second, layer)}")

@@ -31,8 +31,14 @@ class Step:
         return [x for x in keras.tree.flatten((self.args, self.kwargs)) if isinstance(x, keras.KerasTensor)]
 
 
-def record(model):
-    """The graph as `({input name: tensor}, [Step, ...], outputs)`, to be run again in parts or with other calls."""
+def record(model, length=None):
+    """The graph as `(inputs, [Step, ...], outputs)`, to be read, or to be run again in parts or with other calls.
+
+    Inputs and outputs are new symbolic tensors in the model's structure.
+
+    Args:
+        length: what an unknown dimension other than the batch becomes, so that shapes are concrete.
+    """
     steps = []
 
     def call(layer, *args, **kwargs):
@@ -41,10 +47,15 @@ def record(model):
         return outputs
 
     inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), model.input
+        lambda tensor: keras.Input(
+            batch_shape=(None, *(length if size is None else size for size in tensor.shape[1:])),
+            dtype=tensor.dtype,
+            name=tensor.name,
+        ),
+        model.input,
     )
     clone = keras.models.clone_model(model, inputs, clone_function=lambda layer: layer, call_function=call)
-    return {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}, steps, clone.output
+    return inputs, steps, clone.output
 
 
 def replay(steps, values, call=None):
@@ -65,29 +76,9 @@ def replay(steps, values, call=None):
 
 
 def calls(model, length=None):
-    """Every call of the graph in order, as `Call` rows with symbolic tensors.
-
-    Args:
-        length: what an unknown dimension other than the batch becomes, so that shapes are concrete.
-    """
-    rows = []
-
-    def record(operation, *args, **kwargs):
-        outputs = operation(*args, **kwargs)
-        tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-        rows.append(Call(operation, tuple(tensors), tuple(keras.tree.flatten(outputs))))
-        return outputs
-
-    inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(
-            batch_shape=(None, *(length if size is None else size for size in tensor.shape[1:])),
-            dtype=tensor.dtype,
-            name=tensor.name,
-        ),
-        model.input,
-    )
-    keras.models.clone_model(model, input_tensors=inputs, clone_function=lambda layer: layer, call_function=record)
-    return rows
+    """Every call of the graph in order, as `Call` rows with symbolic tensors; `length` as in `record`."""
+    _, steps, _ = record(model, length)
+    return [Call(step.layer, tuple(step.inputs), tuple(keras.tree.flatten(step.outputs))) for step in steps]
 
 
 def features(model, taps):

@@ -38,19 +38,14 @@ def with_scores(model, layers=None):
     for name in wanted:
         if name not in known:
             raise ValueError(f"{model.name}: {did_you_mean('attention layer', name, known)}")
+    inputs, steps, _ = graph.record(model)
     scores = {}
-
-    def call(layer, *args, **kwargs):
-        if layer.name in wanted:
+    for step in steps:
+        if step.layer.name in wanted:
             # A copy, which owns no weights: one Keras layer gives the same number of outputs at every call.
-            config = {**layer.get_config(), "name": f"{layer.name}.scores"}
-            scores[layer.name] = type(layer).from_config(config)(*args, **{**kwargs, "return_scores": True})[1]
-        return layer(*args, **kwargs)
-
-    inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), model.input
-    )
-    keras.models.clone_model(model, inputs, clone_function=lambda layer: layer, call_function=call)
+            config = {**step.layer.get_config(), "name": f"{step.layer.name}.scores"}
+            copy = type(step.layer).from_config(config)
+            scores[step.layer.name] = copy(*step.args, **{**step.kwargs, "return_scores": True})[1]
     return keras.Model(inputs, {name: scores[name] for name in wanted}, name=f"{model.name}_attention")
 
 
@@ -95,7 +90,8 @@ def _sides(model):
     What comes from both texts of a translation stands for the target.
     """
     inputs, steps, _ = graph.record(model)
-    comes_from = {id(tensor): name for name, tensor in inputs.items() if name.endswith("token_ids")}
+    inputs = keras.tree.flatten(inputs)
+    comes_from = {id(tensor): tensor.name for tensor in inputs if tensor.name.endswith("token_ids")}
     sides = {}
     for step in steps:
         texts = {comes_from[id(tensor)] for tensor in step.inputs if id(tensor) in comes_from}

@@ -9,7 +9,7 @@ length could beat the worst finished one.
 import keras
 from keras import ops
 
-from kzoo.generation.loop import is_stop
+from kzoo.generation.loop import is_stop, read_prompts
 
 LOW = -1e9
 
@@ -20,11 +20,8 @@ def search(decoder, plan, request):
     Args:
         request: as `loop.prefill` takes it, with `length_penalty` instead of what sampling needs.
     """
-    prompt = request["prompt"]
-    batch_size, prompt_length = prompt.shape
-    context = decoder.read(request["sources"])
-    caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
-    logits, caches = decoder.step(prompt, ops.zeros((), "int32"), request["num_pads"], context, caches)
+    batch_size, prompt_length = request["prompt"].shape
+    context, logits, caches = read_prompts(decoder, plan, request)
     spread = lambda x: ops.repeat(x, plan.num_beams, axis=0)  # noqa: E731 (batch, ...) to (batch * num_beams, ...)
     context, caches = keras.tree.map_structure(spread, (context, caches))
     num_pads = spread(request["num_pads"])
@@ -42,7 +39,7 @@ def search(decoder, plan, request):
         "goes_on": ops.ones((), "bool"),
         "caches": caches,
     }
-    state = _extend(plan, request, state, spread(logits[:, -1]))
+    state = _extend(plan, request, state, spread(logits))
 
     def unfinished(state):
         return ops.logical_and(state["goes_on"], ops.any(state["hopeful"]))

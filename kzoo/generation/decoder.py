@@ -13,6 +13,7 @@ from kzoo import graph
 from kzoo.layers import DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
+TASKS = ("translation", "language_modeling")
 TOKENS = ("decoder_token_ids", "token_ids")
 POSITIONS = (SinusoidalPositions, LearnedPositions, RotaryPositions)
 
@@ -29,9 +30,10 @@ class Decoder:
 
     def __init__(self, model):
         inputs, steps, self.logits = graph.record(model)
+        inputs = {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}
         self.token_name = next((name for name in TOKENS if name in inputs), None)
         task = getattr(getattr(model, "kzoo", None), "task", None)
-        if self.token_name is None or task not in ("translation", "language_modeling"):
+        if self.token_name is None or task not in TASKS:
             raise ValueError(
                 f"{model.name} is for {task or 'an unknown task'} and writes no tokens one after another; "
                 "generate takes translation and language models"

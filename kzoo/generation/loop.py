@@ -27,6 +27,16 @@ class Plan:
     num_stops: int = 0
 
 
+def read_prompts(decoder, plan, request):
+    """Context, logits (batch, vocabulary_size) of the first new token, and caches with the prompts in them."""
+    batch_size, prompt_length = ops.shape(request["prompt"])
+    context = decoder.read(request["sources"])
+    caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
+    start = ops.zeros((), "int32")
+    logits, caches = decoder.step(request["prompt"], start, request["num_pads"], context, caches)
+    return context, logits[:, -1], caches
+
+
 def prefill(decoder, plan, request):
     """Reads the prompts and chooses the first token; the state that `advance` goes on from.
 
@@ -40,9 +50,7 @@ def prefill(decoder, plan, request):
     """
     prompt, num_pads = request["prompt"], request["num_pads"]
     batch_size, prompt_length = ops.shape(prompt)
-    context = decoder.read(request["sources"])
-    caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
-    logits, caches = decoder.step(prompt, ops.zeros((), "int32"), num_pads, context, caches)
+    context, logits, caches = read_prompts(decoder, plan, request)
     seen = ops.zeros((batch_size, decoder.vocabulary_size if plan.with_penalty else 1), "bool")
     if plan.with_penalty:
         real = ops.arange(prompt_length, dtype="int32")[None, :] >= num_pads[:, None]
@@ -57,7 +65,7 @@ def prefill(decoder, plan, request):
         "context": context,
         "caches": caches,
     }
-    return _write(decoder, plan, request, state, logits[:, -1])
+    return _write(decoder, plan, request, state, logits)
 
 
 def advance(decoder, plan, request, state):
