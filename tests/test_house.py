@@ -42,6 +42,7 @@ ALLOWED = {
     "catalog": {"checkpoint", "models"},  # when building
     "tasks": {"detection"},
     "detection": {"catalog"},
+    "rewrites": {"graph", "layers", "layouts", "tensors", "checkpoint"},
     "graph": set(),  # serves measure and the public features
     "tensors": set(),
     "data": {"detection"},

@@ -1,0 +1,1 @@
+"""Rewrites of flat graphs: the same model, smaller, cheaper or with other weights to train."""
