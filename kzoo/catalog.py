@@ -142,51 +142,27 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
     if dtype is not None:
         keras.config.set_dtype_policy(dtype)
     try:
-        model = module.build(**arguments) if weights is None or not load_head else _build_blank(module, arguments)
+        if weights is None:
+            return _named(module.build(**arguments), entry, overrides)
+        from kzoo import checkpoint
+        from kzoo.blank import BlankVariables
+
+        opened = checkpoint.open_weights(weights)  # its sha256 is computed while the graph is built
+        if not load_head:
+            model = _named(module.build(**arguments), entry, overrides)
+            checkpoint.load_weights(model, opened, load_head=False)
+            return model
+        with BlankVariables() as blank:
+            model = _named(module.build(**arguments), entry, overrides)
+            checkpoint.load_weights(model, opened, assign=blank.assign)
+        return model
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _named(model, entry, overrides):
+    """The model, with how it was built."""
     model.kzoo = Origin(entry.name, entry.architecture, entry.task_of(overrides), overrides)
-    if weights is not None:
-        from kzoo import checkpoint
-
-        checkpoint.load_weights(model, weights, load_head)
-    return model
-
-
-# Random initializers by name, in model files and Keras's defaults, or as {"class_name": ..., "config": ...}.
-INITIALIZERS = (
-    "glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "RandomNormal", "RandomUniform",
-    "TruncatedNormal",
-)  # fmt: skip
-
-
-def _build_blank(module, arguments):
-    """Builds a model whose random weights are zeros, since drawing numbers that weights replace takes half the time."""
-    import keras
-
-    # Variables of one shape share their zeros until they are assigned, which no weight file leaves out.
-    zeros = functools.cache(keras.ops.zeros)
-
-    class Blank(keras.initializers.Initializer):
-        def __init__(self, **config):
-            self.config = config
-
-        def __call__(self, shape, dtype=None):
-            return zeros(tuple(shape), dtype)
-
-        def get_config(self):
-            return self.config
-
-    kinds = {name: type(name, (Blank,), {}) for name in INITIALIZERS}
-    with keras.saving.custom_object_scope(kinds):
-        model = module.build(**arguments)
-    names = {kind: name for name, kind in kinds.items()}
-    for layer in model.layers:
-        for owner in (layer, getattr(layer, "cell", layer)):
-            for attribute, value in list(vars(owner).items()):
-                if type(value) in names:
-                    identifier = {"class_name": names[type(value)], "config": value.config}
-                    setattr(owner, attribute, keras.initializers.get(identifier))
     return model
 
 

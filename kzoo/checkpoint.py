@@ -39,7 +39,12 @@ def save_weights(model, path):
     tensors.write(path, arrays, {"format": "pt", "kzoo.name": origin.name if origin else model.name})
 
 
-def load_weights(model, weights, load_head=True):
+def open_weights(weights):
+    """The files of `weights`, as `load_weights` takes them, with their headers read; ValueError if one is damaged."""
+    return [tensors.File(path) for path in find_files(weights)]
+
+
+def load_weights(model, weights, load_head=True, assign=None):
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
     Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
@@ -49,8 +54,9 @@ def load_weights(model, weights, load_head=True):
 
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
-            `hf://owner/name[@revision]`.
+            `hf://owner/name[@revision]`; or what `open_weights` gave.
         load_head: False leaves the classifier as it is, for another number of classes.
+        assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`.
 
     Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
     the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
@@ -67,16 +73,21 @@ def load_weights(model, weights, load_head=True):
     adapted = first if first and checkpoint.has_other_channels(first) else None
     checkpoint.compare(loaded, adapted, head)
     arrays = checkpoint.read()
+    # TensorFlow copies an array that becomes a tensor; other backends may go on reading the file.
+    copies = keras.backend.backend() != "tensorflow"
     values = []
     for slot in loaded:
         parts = [np.asarray(arrays[name]) for name in slot.names]
         if slot is adapted:
             parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
         dtype = keras.backend.standardize_dtype(slot.variable.dtype)
-        values.append(slot.read(*parts).astype(dtype, copy=False))
-    preprocessing = read_beside(checkpoint.files[0])
+        values.append(slot.read(*parts).astype(dtype, copy=copies))
+    preprocessing = read_beside(checkpoint.files[0].path)
     for slot, value in zip(loaded, values, strict=True):
-        slot.variable.assign(value)
+        if assign:
+            assign(slot.variable, value)
+        else:
+            slot.variable.assign(value)
     if preprocessing:
         model.preprocessing = preprocessing
     if left:
@@ -102,18 +113,20 @@ class _Checkpoint:
     """The tensors of one or several files by the names this model gives them."""
 
     def __init__(self, model, weights, literals, slots):
-        self.model, self.weights, self.literals = model, weights, literals
+        self.model, self.literals = model, literals
         self.wanted = {
             name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)
         }
         self.stored = {}  # name here -> (file, name there)
         self.specification = {}  # name here -> (shape, dtype)
-        self.files = find_files(weights)
+        self.files = weights if isinstance(weights, list) else open_weights(weights)
+        self.weights = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
         for file in self.files:
-            for name, facts in tensors.describe(file)[0].items():
+            for name, facts in file.specification.items():
                 here = self._rename(name)
                 if here in self.stored:
-                    raise ValueError(f"{weights} holds {here} twice, in {self.stored[here][0].name} and {file.name}")
+                    both = f"in {self.stored[here][0].path.name} and {file.path.name}"
+                    raise ValueError(f"{self.weights} holds {here} twice, {both}")
                 self.stored[here] = (file, name)
                 self.specification[here] = facts
 
@@ -170,6 +183,8 @@ class _Checkpoint:
             "not floating point": [f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype not in FLOATS],
         }
         if any(problems.values()):
+            for file in self.files:
+                file.verify()  # a damaged name is no other model
             listed = [
                 f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
                 for kind, names in problems.items()
@@ -191,7 +206,7 @@ class _Checkpoint:
 
     def read(self):
         """All arrays by the names here, after checking those that are derived from others."""
-        contents = {file: tensors.read(file) for file in self.files}
+        contents = {file: file.read() for file in self.files}
         arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
         for name, sources in self.derived().items():
             for source in (sources,) if isinstance(sources, str) else sources:

@@ -4,6 +4,7 @@ The format is plain safetensors, readable by anyone. Files of ours carry in thei
 (with the digits of the hash itself read as zeros), so that a single flipped bit is an error and not another model.
 """
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import pathlib
 import re
 import sys
 
+import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -21,6 +23,10 @@ DIGEST = "kzoo.sha256"
 WRITER = "kzoo.version"
 BLANK = "0" * 64
 HEADER_LIMIT = 100_000_000  # the format's own limit
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?",
+    **{f"{letter}{8 * size}": f"<{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)},
+}  # fmt: skip
 
 
 def write(path, tensors, metadata):
@@ -67,33 +73,49 @@ def _plain(array):
     return array.astype(array.dtype.newbyteorder("<")) if big_endian else array
 
 
-def describe(path):
-    """The names, shapes and dtypes of a file {name: (shape, dtype)} and its metadata, from the header alone.
+class File:
+    """A safetensors file whose header has been read: `specification` {name: (shape, dtype)} and `metadata`.
 
-    Raises ValueError if the file is missing, of another kind, damaged, or if its sha256 does not match.
+    The sha256 is computed in the background from then on, since that takes as long as reading; `verify` waits for it.
+    Raises ValueError if the file is missing, of another kind or damaged.
     """
-    path = pathlib.Path(path)
-    _refuse_other_kinds(path)
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            specification = {name: (tuple(view.get_shape()), view.get_dtype()) for name, view in slices.items()}
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is damaged or not a safetensors file ({_size(path)}): {error}") from error
-    if WRITER in metadata or DIGEST in metadata:
-        expected = metadata.get(DIGEST, "")
-        if len(expected) != 64 or _digest(path, expected) != expected:
-            raise ValueError(f"{path} is damaged: its sha256 is not the one written in it; get the file again")
-    return specification, metadata
 
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        _refuse_other_kinds(self.path)
+        try:
+            with safetensors.safe_open(self.path, framework="numpy") as file:
+                self.metadata = file.metadata() or {}
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                self.specification = {name: (tuple(v.get_shape()), v.get_dtype()) for name, v in slices.items()}
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is damaged or not a safetensors file ({_size(self.path)}): {error}") from error
+        self._digest = None
+        if WRITER in self.metadata or DIGEST in self.metadata:
+            pool = concurrent.futures.ThreadPoolExecutor(1)
+            self._digest = pool.submit(_digest, self.path, self.metadata.get(DIGEST, BLANK))
+            pool.shutdown(wait=False)
 
-def read(path):
-    """All arrays {name: array} of a file that `describe` has accepted. bfloat16 comes as ml_dtypes.bfloat16."""
-    try:
-        return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} holds a dtype that NumPy cannot read: {error}") from error
+    def verify(self):
+        """ValueError if the file's sha256 is not the one written in it; a file of another writer has none."""
+        if self._digest and self._digest.result() != self.metadata.get(DIGEST, ""):
+            raise ValueError(f"{self.path} is damaged: its sha256 is not the one written in it; get the file again")
+
+    def read(self):
+        """All arrays {name: array}, after `verify`, as views of the file: read-only, and to be copied if kept."""
+        self.verify()
+        header = _header(self.path)
+        contents = np.memmap(self.path, np.uint8, mode="r")
+        arrays = {}
+        for name, entry in json.loads(header[8:]).items():
+            if name == "__metadata__":
+                continue
+            if entry["dtype"] not in DTYPES:
+                known = ", ".join(DTYPES)
+                raise ValueError(f"{self.path} holds {name} as {entry['dtype']}; kzoo reads {known}")
+            begin, end = (len(header) + offset for offset in entry["data_offsets"])
+            arrays[name] = contents[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        return arrays
 
 
 def _header(path):

@@ -181,7 +181,7 @@ def test_other_float_widths_load(dtype, model, weights):
 )
 def test_any_array_is_written_as_its_values(array, tmp_path):
     tensors.write(tmp_path / "a.safetensors", {"a": array}, {})
-    got = tensors.read(tmp_path / "a.safetensors")["a"]
+    got = tensors.File(tmp_path / "a.safetensors").read()["a"]
     assert got.shape == np.shape(array)
     np.testing.assert_array_equal(got, array)
 

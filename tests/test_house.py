@@ -39,7 +39,8 @@ ALLOWED = {
     "checkpoint": {"catalog", "tensors", "layouts", "hub"},
     "layouts": set(),
     "hub": set(),
-    "catalog": {"checkpoint", "models"},  # when building
+    "catalog": {"checkpoint", "blank", "models"},  # when building
+    "blank": set(),
     "tasks": {"detection"},
     "detection": {"catalog"},
     "rewrites": {"graph", "layers", "layouts", "tensors", "checkpoint"},

@@ -66,13 +66,14 @@ def read_state(folder):
         if not path.exists():
             continue
         try:
-            _, metadata = tensors.describe(path)
-            if "state" not in metadata:
+            file = tensors.File(path)
+            file.verify()
+            if "state" not in file.metadata:
                 raise ValueError(f"{path} is not a backup of a training run")
         except ValueError as error:
             damage.append(str(error))
         else:
-            return path, json.loads(metadata["state"]), "; ".join(damage)
+            return path, json.loads(file.metadata["state"]), "; ".join(damage)
     if damage:
         raise ValueError(
             f"no intact backup in {folder} ({'; '.join(damage)}); start again with overwrite=True (--overwrite)"
@@ -82,7 +83,7 @@ def read_state(folder):
 
 def restore(path, model):
     """Assigns the full state of a backup to a compiled model with built optimizer and metrics, all or nothing."""
-    arrays = tensors.read(path)
+    arrays = tensors.File(path).read()
     variables = _variables(model)
     wrong = list(variables.keys() ^ arrays.keys()) + [
         name for name in variables.keys() & arrays.keys() if tuple(variables[name].shape) != arrays[name].shape
@@ -90,4 +91,4 @@ def restore(path, model):
     if wrong:
         raise ValueError(f"{path} is a backup of another run; {len(wrong)} variables differ: {sorted(wrong)[:3]}, ...")
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        variable.assign(np.array(arrays[name]))  # not the file, which is written again

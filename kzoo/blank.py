@@ -1,0 +1,77 @@
+"""Variables that wait for their first value: a graph is built, and no number is drawn that a weight file replaces.
+
+Drawing random numbers takes half of the time that a large model is built in, and giving a variable a value twice another
+part. Keras gives no value to variables made inside a `keras.StatelessScope`; it asks their initializers when a later
+scope ends, and by then these know what the file holds.
+"""
+
+import functools
+
+import keras
+
+INITIALIZERS = (
+    "glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "RandomNormal", "RandomUniform",
+    "TruncatedNormal", "zeros", "ones",
+)  # fmt: skip
+
+
+class BlankVariables:
+    """A context in which variables are made without values; they have those of `assign`, or else zeros, at its end.
+
+    An initializer that is not among INITIALIZERS works as ever. The layers keep the initializers they were built with.
+    """
+
+    def __init__(self):
+        self.made = []  # every blank initializer, in the order of making
+        self.asked = None, None  # the one that was called last, and for which shape
+        self.late = []  # variables of other initializers, with their values
+        # While they wait, variables of one shape share their zeros.
+        self.zeros = functools.cache(keras.ops.zeros)
+
+    def __enter__(self):
+        kinds = {name: self._blank(type(keras.initializers.get(name))) for name in INITIALIZERS}
+        self.names = keras.saving.custom_object_scope(kinds)
+        self.values = keras.StatelessScope(initialize_variables=False)
+        self.names.__enter__()
+        self.values.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.values.__exit__(*error)
+        self.names.__exit__(*error)
+        with keras.StatelessScope():  # at whose end the variables are given their values
+            pass
+        for initializer in self.made:
+            initializer.value = None
+            initializer.__class__ = type(initializer).__base__
+        for variable, value in self.late:
+            variable.assign(value)
+
+    def assign(self, variable, value):
+        """Gives a variable its first value, an array of its shape and dtype."""
+        self.asked = None, None
+        _ = variable.value  # which asks the initializer for a stand-in
+        initializer, shape = self.asked
+        if shape == tuple(variable.shape):
+            initializer.value = value
+        else:  # another kind, or one that puts several together, as an LSTM's bias does
+            self.late.append((variable, value))
+
+    def _blank(self, kind):
+        """A class of initializers of that kind which give what `assign` brought."""
+        scope = self
+
+        class Blank(kind):
+            value = None
+
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                scope.made.append(self)
+
+            def __call__(self, shape, dtype=None, **kwargs):
+                if self.value is not None:
+                    return keras.ops.convert_to_tensor(self.value)
+                scope.asked = self, tuple(shape)
+                return scope.zeros(tuple(shape), dtype)
+
+        return Blank
