@@ -1,8 +1,8 @@
 """Variables that wait for their first value: a graph is built, and no number is drawn that a weight file replaces.
 
-Drawing random numbers takes half of the time that a large model is built in, and giving a variable a value twice another
-part. Keras gives no value to variables made inside a `keras.StatelessScope`; it asks their initializers when a later
-scope ends, and by then these know what the file holds.
+Drawing random numbers takes half of the time that a large model is built in, and giving every variable a value twice
+another part. Keras gives no value to variables made inside a `keras.StatelessScope`; it asks their initializers when a
+later scope ends, and by then these know what the file holds.
 """
 
 import functools

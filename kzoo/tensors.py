@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 
 import ml_dtypes
 import numpy as np
@@ -92,9 +93,7 @@ class File:
             raise ValueError(f"{path} is damaged or not a safetensors file ({_size(self.path)}): {error}") from error
         self._digest = None
         if WRITER in self.metadata or DIGEST in self.metadata:
-            pool = concurrent.futures.ThreadPoolExecutor(1)
-            self._digest = pool.submit(_digest, self.path, self.metadata.get(DIGEST, BLANK))
-            pool.shutdown(wait=False)
+            self._digest = _in_background(_digest, self.path, self.metadata.get(DIGEST, BLANK))
 
     def verify(self):
         """ValueError if the file's sha256 is not the one written in it; a file of another writer has none."""
@@ -116,6 +115,20 @@ class File:
             begin, end = (len(header) + offset for offset in entry["data_offsets"])
             arrays[name] = contents[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
         return arrays
+
+
+def _in_background(function, *arguments):
+    """A future of what the function returns; its thread keeps no process from ending."""
+    future = concurrent.futures.Future()
+
+    def run():
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _header(path):

@@ -127,3 +127,22 @@ def test_building_for_weights_skips_random_numbers_and_leaves_no_trace(name, tmp
     assert first == second
     again.save(tmp_path / "model.keras")
     keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+
+
+def test_weights_that_do_not_fit_leave_no_variable_waiting(tmp_path):
+    kzoo.save_weights(kzoo.build("mlp"), tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="does not fit cnn"):
+        kzoo.build("cnn", tmp_path / "weights.safetensors")
+    waiting = keras.src.backend.common.global_state.get_global_attribute("uninitialized_variables", [])
+    assert not waiting
+
+
+def test_values_are_copies_of_the_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    kzoo.save_weights(kzoo.build("mlp"), path)
+    model = kzoo.build("mlp", path)
+    before = [value.copy() for value in model.get_weights()]
+    with open(path, "r+b") as file:  # the same file, written over in place
+        file.seek(1000)
+        file.write(b"\x00" * 4000)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
