@@ -133,8 +133,9 @@ def test_weights_that_do_not_fit_leave_no_variable_waiting(tmp_path):
     kzoo.save_weights(kzoo.build("mlp"), tmp_path / "weights.safetensors")
     with pytest.raises(ValueError, match="does not fit cnn"):
         kzoo.build("cnn", tmp_path / "weights.safetensors")
-    waiting = keras.src.backend.common.global_state.get_global_attribute("uninitialized_variables", [])
-    assert not waiting
+    from keras.src.backend.common import global_state
+
+    assert not global_state.get_global_attribute("uninitialized_variables", [])
 
 
 def test_values_are_copies_of_the_file(tmp_path):
