@@ -48,12 +48,16 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """How a model was built; every model of the catalogue carries it as `model.kzoo`."""
+    """How a model was built; every model of the catalogue carries it as `model.kzoo`.
+
+    `rewrites` are the rewrites of its graph since then, in order: dicts of their keywords and `rewrite`, their name.
+    """
 
     name: str
     architecture: str
     task: str
     overrides: dict
+    rewrites: tuple = ()
 
 
 @functools.cache
@@ -120,7 +124,7 @@ def list_models(pattern="*", task=None, max_params=None):
     ]
 
 
-def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
+def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides):
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
@@ -129,6 +133,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
             (such as `kzoo.save` writes), or `hf://owner/name[@revision]`.
         dtype: a Keras dtype policy for all layers, such as `"mixed_bfloat16"`; the global policy by default.
         load_head: False leaves the classifier random, for another number of classes than the weights have.
+        rewrites: what was done to the graph that the weights are of, as `model.kzoo.rewrites` says.
         **overrides: any keyword of the model file's `build`, such as `num_classes=10`.
 
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
@@ -146,6 +151,10 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
     finally:
         keras.config.set_dtype_policy(policy)
     model.kzoo = Origin(entry.name, entry.architecture, entry.task_of(overrides), overrides)
+    if rewrites:
+        from kzoo.rewrites import repeat
+
+        model = repeat(model, rewrites)
     if weights is not None:
         from kzoo import checkpoint
 
