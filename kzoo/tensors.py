@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import sys
-import threading
 
 import numpy as np
 import safetensors
@@ -95,20 +94,6 @@ def read(path):
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} holds a dtype that NumPy cannot read: {error}") from error
-
-
-def _in_background(function, *arguments):
-    """A future of what the function returns; its thread keeps no process from ending."""
-    future = concurrent.futures.Future()
-
-    def run():
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 def _header(path):
