@@ -21,6 +21,11 @@ ROOMS = {
     "generate": "generation",
     "export": "exporting",
     "features": "graph",
+    "lora": "rewrites.lora",
+    "merge_lora": "rewrites.lora",
+    "lora_report": "rewrites.lora",
+    "save_lora": "rewrites.adapters",
+    "load_lora": "rewrites.adapters",
     "attention_maps": "heatmaps",
     "Preprocessing": "preprocessing",
 }

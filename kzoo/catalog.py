@@ -48,12 +48,16 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """How a model was built; every model of the catalogue carries it as `model.kzoo`."""
+    """How a model was built; every model of the catalogue carries it as `model.kzoo`.
+
+    `rewrites` are the rewrites of its graph since then, in order: dicts of their keywords and `rewrite`, their name.
+    """
 
     name: str
     architecture: str
     task: str
     overrides: dict
+    rewrites: tuple = ()
 
 
 @functools.cache
@@ -120,7 +124,7 @@ def list_models(pattern="*", task=None, max_params=None):
     ]
 
 
-def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
+def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides):
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
@@ -129,6 +133,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
             (such as `kzoo.save` writes), or `hf://owner/name[@revision]`.
         dtype: a Keras dtype policy for all layers, such as `"mixed_bfloat16"`; the global policy by default.
         load_head: False leaves the classifier random, for another number of classes than the weights have.
+        rewrites: what was done to the graph that the weights are of, as `model.kzoo.rewrites` says.
         **overrides: any keyword of the model file's `build`, such as `num_classes=10`.
 
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
@@ -143,27 +148,32 @@ def build(name, /, weights=None, dtype=None, load_head=True, **overrides):
         keras.config.set_dtype_policy(dtype)
     try:
         if weights is None:
-            return _named(module.build(**arguments), entry, overrides)
+            return _made(module, arguments, entry, overrides, rewrites)
         from kzoo import checkpoint
         from kzoo.blank import BlankVariables
 
         opened = checkpoint.open_weights(weights)  # its sha256 is computed while the graph is built
-        if not load_head:
-            model = _named(module.build(**arguments), entry, overrides)
-            checkpoint.load_weights(model, opened, load_head=False)
+        if rewrites or not load_head:  # not all that is built is replaced, or it is built from what was built
+            model = _made(module, arguments, entry, overrides, rewrites)
+            checkpoint.load_weights(model, opened, load_head)
             return model
         with BlankVariables() as blank:
-            model = _named(module.build(**arguments), entry, overrides)
+            model = _made(module, arguments, entry, overrides)
             checkpoint.load_weights(model, opened, assign=blank.assign)
         return model
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def _named(model, entry, overrides):
-    """The model, with how it was built."""
+def _made(module, arguments, entry, overrides, rewrites=()):
+    """The model of a module, rewritten, with how it was built."""
+    model = module.build(**arguments)
     model.kzoo = Origin(entry.name, entry.architecture, entry.task_of(overrides), overrides)
-    return model
+    if not rewrites:
+        return model
+    from kzoo.rewrites import repeat
+
+    return repeat(model, rewrites)
 
 
 def arguments(model):

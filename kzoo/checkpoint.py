@@ -249,6 +249,7 @@ def write_description(model, folder, **extra):
         "overrides": model.kzoo.overrides,
         "kzoo": __version__,
         "keras": keras.__version__,
+        **({"rewrites": list(model.kzoo.rewrites)} if model.kzoo.rewrites else {}),
         **extra,
     }
     preprocessing = getattr(model, "preprocessing", Preprocessing())
@@ -265,7 +266,8 @@ def load(folder, dtype=None):
     """
     description = read_description(folder)
     overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in description.get("overrides", {}).items()}
-    model = catalog.build(description["name"], weights=folder, dtype=dtype, **overrides)
+    rewrites = description.get("rewrites", ())
+    model = catalog.build(description["name"], weights=folder, dtype=dtype, rewrites=rewrites, **overrides)
     if (pathlib.Path(folder) / TOKENIZER_FILES[0]).is_file():
         model.tokenizer = pathlib.Path(folder)  # read when it is needed
     return model

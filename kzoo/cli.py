@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from kzoo import cli_lora
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
@@ -288,6 +289,7 @@ def _newest_run():
 @model_options
 @data_options
 @recipe_options
+@cli_lora.lora_options
 @click.option("--run-folder", metavar="FOLDER", help="Where the run is kept (runs/NAME by default).")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder from its last backup.")
 @click.option("--overwrite", is_flag=True, help="Start again in a run folder that holds a run, deleting it.")
@@ -300,6 +302,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     """
     from kzoo import atomic, catalog
 
+    low_rank, rewrites = cli_lora.take(options), ()
     options = {key: value for key, value in options.items() if value is not None}
     if "augment_recipe" in options:
         options["augment"] = options.pop("augment_recipe")
@@ -317,6 +320,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         name = name or then["model"]["name"]
         settings = settings or then["model"]["overrides"]
         dtype = dtype or then["model"].get("dtype")
+        rewrites = () if low_rank else then["model"].get("rewrites", ())
         data_name = data_name or then["data"]["name"]
         options = {**then["recipe"], **options}
         if (folder / "tokenizer.json").is_file():
@@ -341,6 +345,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     keras.utils.set_random_seed(recipe.seed)
     model = catalog.build(name, weights=weights, dtype=dtype, **{
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})  # fmt: skip
+    model = cli_lora.adapt(model, low_rank, rewrites)
     data = load(
         data_name or tasks.of(model).default_data, model,
         batch_size=recipe.batch_size, seed=recipe.seed, augment=recipe.augment, **data_choices,

@@ -94,8 +94,26 @@ def features(model, taps):
     taps = [taps] if isinstance(taps, str) else list(taps)
     if not taps:
         raise ValueError("taps must name at least one layer or stage")
-    outputs = {tap: find_tap(model, tap).output for tap in taps}
-    return keras.Model(model.input, outputs, name=f"{model.name}_features")
+    # Not `layer.output`: a layer that several models share gives the tensor of the first of them.
+    inputs, steps, _ = record(model)
+    known = {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}
+    for step in steps:
+        known.setdefault(step.layer.name, step.outputs)
+    return keras.Model(inputs, {tap: known[find_tap(model, tap).name] for tap in taps}, name=f"{model.name}_features")
+
+
+def require_flat(model, purpose):
+    """Raises ValueError unless a model is a flat functional graph: no nested models, no subclassed `keras.Model`."""
+    if not hasattr(model, "operations"):
+        raise ValueError(
+            f"{purpose} rewrites a flat functional graph, such as kzoo.build gives; got a {type(model).__name__}"
+        )
+    nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
+    if nested:
+        raise ValueError(
+            f"{purpose} rewrites a flat functional graph; {model.name} holds the models {', '.join(nested[:3])} as "
+            "layers: put their layers into one graph"
+        )
 
 
 def find_tap(model, tap):

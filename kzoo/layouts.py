@@ -7,6 +7,8 @@ serves every model, reading and writing.
 import numpy as np
 from keras import layers
 
+from kzoo.layers import LowRankDense
+
 
 def _same(array):
     return (array,)
@@ -41,7 +43,7 @@ GRU_BIAS = (lambda *biases: np.stack([_swap_gates(bias) for bias in biases]), _s
 
 # layer class -> rows of (suffixes of the reference's tensors, path of the variable in the layer, (read, write))
 LAYOUTS = (
-    (layers.Dense, ((("weight",), "kernel", MATRIX), (("bias",), "bias", IDENTITY))),
+    ((layers.Dense, LowRankDense), ((("weight",), "kernel", MATRIX), (("bias",), "bias", IDENTITY))),
     (layers.Conv2D, ((("weight",), "kernel", _transposed(3, 2, 0, 1)), (("bias",), "bias", IDENTITY))),
     (layers.Embedding, ((("weight",), "embeddings", IDENTITY),)),
     (layers.LayerNormalization, ((("weight",), "gamma", IDENTITY), (("bias",), "beta", IDENTITY))),
@@ -72,6 +74,8 @@ LAYOUTS = (
     ),
 )
 
+# as `peft` names them; its matrices are stored (out, in) whatever the frozen layer's layout is
+LOW_RANK = ((("lora_A.weight",), "lora_a", MATRIX), (("lora_B.weight",), "lora_b", MATRIX))
 # GPT's "Conv1D" is a linear map whose matrix is stored (in, out)
 CONV1D = ((("{}.weight",), "kernel", IDENTITY), (("{}.bias",), "bias", IDENTITY))
 # last part of a layer's name -> rows, where the reference keeps bare parameters or a layout of its own
@@ -102,10 +106,11 @@ def find_slots(model):
         if id(layer) in seen or not layer.weights:
             continue
         seen.add(id(layer))
-        rows = BY_NAME.get(layer.name.rpartition(".")[2])
-        rows = rows or next((rows for kind, rows in LAYOUTS if isinstance(layer, kind)), None)
+        rows = rows_of(layer)
         if rows is None:
             rows = [((variable.name,), index, IDENTITY) for index, variable in enumerate(layer.weights)]
+        if isinstance(layer, LowRankDense):
+            rows = (*rows, *LOW_RANK)
         for suffixes, path, layout in rows:
             variable = layer.weights[path] if isinstance(path, int) else layer
             for part in path.split(".") if isinstance(path, str) else ():
@@ -114,6 +119,12 @@ def find_slots(model):
                 names = [_tensor_name(layer.name, suffix) for suffix in suffixes]
                 slots.append(Slot(layer, variable, names, layout))
     return slots
+
+
+def rows_of(layer):
+    """The rows of the tables for a layer; None if it has none."""
+    by_class = (rows for kind, rows in LAYOUTS if isinstance(layer, kind))
+    return BY_NAME.get(layer.name.rpartition(".")[2]) or next(by_class, None)
 
 
 def _tensor_name(layer_name, suffix):

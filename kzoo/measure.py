@@ -7,13 +7,19 @@ import keras
 from keras import layers
 
 from kzoo import catalog, graph
-from kzoo.layers import DotProductAttention
+from kzoo.layers import DotProductAttention, LowRankDense
 
 DEFAULT_LENGTH = 128
 
 
 def _dense(layer, call):
     return math.prod(call.outputs[0].shape[1:]) * layer.kernel.shape[0]
+
+
+def _low_rank(layer, call):
+    """The frozen matrix and, beside it, two narrow ones."""
+    positions = math.prod(call.outputs[0].shape[1:-1])
+    return _dense(layer, call) + positions * layer.rank * (layer.kernel.shape[0] + layer.units)
 
 
 def _conv(layer, call):
@@ -40,6 +46,7 @@ def _attention(layer, call):
 # layer class -> multiply-accumulates of one call for one example; the first class that fits counts
 COUNTERS = (
     (layers.Dense, _dense),
+    (LowRankDense, _low_rank),
     (layers.Conv2D, _conv),
     ((layers.LSTM, layers.GRU, layers.SimpleRNN), _recurrent),
     (layers.ReversibleEmbedding, _embedding),

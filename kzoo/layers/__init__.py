@@ -2,6 +2,7 @@
 
 from kzoo.layers.activations import gelu_tanh
 from kzoo.layers.attention import DotProductAttention, multi_head_attention, scaled_dot_product_attention
+from kzoo.layers.low_rank import LowRankDense
 from kzoo.layers.normalization import LocalResponseNormalization
 from kzoo.layers.pooling import AdaptiveAveragePooling2D, MaskedAveragePooling1D
 from kzoo.layers.positions import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
@@ -16,6 +17,7 @@ __all__ = [
     "FirstToken",
     "LearnedPositions",
     "LocalResponseNormalization",
+    "LowRankDense",
     "MaskedAveragePooling1D",
     "NearestResize",
     "RelativePositionBias",

@@ -32,6 +32,7 @@ VARIANTS = {
 }
 HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions",
         "cls.seq_relationship", "classifier")  # fmt: skip
+LORA_LAYERS = ("query", "value")
 HEAD_IF_MISSING = ("bert.pooler.dense",)  # files trained on masked words alone have none
 OTHER_HEADS = (r"cls\.", r"classifier\.", r"bert\.pooler\.")
 DERIVED = {

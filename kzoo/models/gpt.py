@@ -31,6 +31,7 @@ VARIANTS = {
     "gpt3_13b": {"num_layers": 40, "hidden_dim": 5140, "num_heads": 20, "max_length": 2048},
     "gpt3_175b": {"num_layers": 96, "hidden_dim": 12288, "num_heads": 96, "max_length": 2048},
 }  # fmt: skip
+LORA_LAYERS = ("c_attn",)
 DERIVED = {"lm_head.weight": ("transformer.wte.weight", "transformer.tokens_embed.weight")}
 # masks that early releases stored beside the weights
 TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)

@@ -20,6 +20,7 @@ from kzoo.layers import Bias, SinusoidalPositions, multi_head_attention
 from kzoo.layers.positions import check_ordering
 
 TASK = "translation"
+LORA_LAYERS = ("q_proj", "v_proj")
 VARIANTS = {
     "transformer_base": {"num_layers": 6, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048, "dropout": 0.1},
     "transformer_big": {"num_layers": 6, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096, "dropout": 0.3},

@@ -21,6 +21,7 @@ VARIANTS = {
     "vit_s_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 384, "num_heads": 6, "intermediate_dim": 1536},
 }
 HEADLESS = True
+LORA_LAYERS = ("in_proj",)
 HEAD = ("heads.head",)
 # timm's names, and those of torchvision before 0.14 (`linear_1`)
 ALIASES = (

@@ -148,6 +148,11 @@ def _freeze(model, train_from):
     """Makes what comes before `train_from` untrainable; Keras then also runs its batch norms in inference mode."""
     if train_from is None:
         return
+    if any(row["rewrite"] == "lora" for row in model.kzoo.rewrites):
+        raise ValueError(
+            f"train_from={train_from!r} would train the frozen layers of {model.name}, which has low-rank updates; "
+            "name more layers to train in kzoo.lora(..., train=) (--lora-train)"
+        )
     frozen = graph.layers_before(model, train_from)
     for layer in model.layers:
         layer.trainable = layer not in frozen

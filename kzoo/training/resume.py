@@ -35,6 +35,7 @@ def identity(model, recipe, data):
             "name": model.kzoo.name,
             "overrides": model.kzoo.overrides,
             "dtype": keras.dtype_policies.get(model.dtype_policy).name,
+            **({"rewrites": model.kzoo.rewrites} if model.kzoo.rewrites else {}),
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
