@@ -193,6 +193,8 @@ def list_command(pattern, task, max_params, as_json):
         raise click.UsageError(f"no model matches {pattern!r}; kzoo list shows all")
     from rich.table import Table
 
+    from kzoo.cli_info import short
+
     table = Table(box=None, header_style="bold")
     table.add_column("model", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
@@ -202,52 +204,28 @@ def list_command(pattern, task, max_params, as_json):
     for entry in entries:
         numbers = figures.get(entry.name, {})
         table.add_row(
-            entry.name, f"{numbers.get('parameters', 0):,}", _short(numbers.get("macs", 0)), entry.task, entry.summary
+            entry.name, f"{numbers.get('parameters', 0):,}", short(numbers.get("macs", 0)), entry.task, entry.summary
         )
     return _console().print(table)
-
-
-def _short(count):
-    """A count with three digits and its unit."""
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return str(count)
 
 
 @cli.command()
 @click.argument("name")
 @set_option
 @click.option("--length", type=int, default=128, show_default=True, help="Sequence length to count at.")
+@click.option("--layers", is_flag=True, help="Also a row for every layer and operation.")
 @json_option
-def info(name, overrides, length, as_json):
+def info(name, overrides, length, layers, as_json):
     """Show what a model is and what it costs."""
     from kzoo import catalog
+    from kzoo.cli_info import show
 
     catalog.find(name)
     _keras()
     from kzoo import measure
 
-    facts = measure.info(name, length, **_settings(overrides))
-    if as_json:
-        return _print_json(facts)
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for key in ("name", "architecture", "task", "summary", "paper"):
-        table.add_row(key, facts[key])
-    for key in ("inputs", "outputs"):
-        for tensor, kind in facts[key].items():
-            table.add_row(key[:-1], f"{tensor}  {kind['dtype']} {tuple(kind['shape'])}")
-    table.add_row("parameters", f"{facts['parameters']:,} trainable, {facts['non_trainable_parameters']:,} not")
-    at = f" at sequence length {facts['length']}" if facts["length"] else ""
-    table.add_row("MACs", f"{facts['macs']:,} ({_short(facts['macs'])}) an example{at}")
-    table.add_row("activations", f"{facts['activation_bytes']:,} bytes an example{at}")
-    if facts["uncounted"]:
-        table.add_row("not counted", ", ".join(facts["uncounted"]))
-    return _console().print(table)
+    facts = measure.info(name, length, layers, **_settings(overrides))
+    return _print_json(facts) if as_json else show(_console(), facts)
 
 
 recipe_options = _options(

@@ -31,13 +31,14 @@ class Step:
         return [x for x in keras.tree.flatten((self.args, self.kwargs)) if isinstance(x, keras.KerasTensor)]
 
 
-def record(model, length=None):
+def record(model, length=None, batch_size=None):
     """The graph as `(inputs, [Step, ...], outputs)`, to be read, or to be run again in parts or with other calls.
 
     Inputs and outputs are new symbolic tensors in the model's structure.
 
     Args:
         length: what an unknown dimension other than the batch becomes, so that shapes are concrete.
+        batch_size: size of the batch; None leaves it open.
     """
     steps = []
 
@@ -48,7 +49,7 @@ def record(model, length=None):
 
     inputs = keras.tree.map_structure(
         lambda tensor: keras.Input(
-            batch_shape=(None, *(length if size is None else size for size in tensor.shape[1:])),
+            batch_shape=(batch_size, *(length if size is None else size for size in tensor.shape[1:])),
             dtype=tensor.dtype,
             name=tensor.name,
         ),

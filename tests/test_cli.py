@@ -91,6 +91,18 @@ def test_info_json_and_table(run_here):
     assert status == 0 and "92,997 trainable" in out and "2.79 M" in out
 
 
+def test_info_shows_layers(run_here):
+    status, out, _ = run_here("info", "gpt2", "--set", "num_layers=1", "--layers", "--length", "16")
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert status == 0 and "6,144 for every token written" in rows["cache"]
+    assert {"DotProductAttention", "16", "x", "768", "393,216"} <= set(rows["transformer.h.0.attn"].split())
+    assert "1,771,776" in rows["transformer.h.0.attn.c_attn"] and "28,311,552" in rows["transformer.h.0.attn.c_attn"]
+    status, out, _ = run_here("info", "mnist_cnn", "--layers", "--json")
+    facts = json.loads(out)
+    assert sum(row["macs"] for row in facts["layers"]) == facts["macs"] and len(facts["layers"]) == 8
+    assert "layers" not in json.loads(run_here("info", "mnist_cnn", "--json")[1])
+
+
 def test_version(run_here):
     from kzoo import __version__
 

@@ -18,6 +18,12 @@ TOKENS = ("decoder_token_ids", "token_ids")
 POSITIONS = (SinusoidalPositions, LearnedPositions, RotaryPositions)
 
 
+def writes_tokens(model):
+    """Whether a model gives logits of next tokens, so that `Decoder` takes it."""
+    task = getattr(getattr(model, "kzoo", None), "task", None)
+    return task in TASKS and any(tensor.name in TOKENS for tensor in model.inputs)
+
+
 class Decoder:
     """The two parts of an autoregressive model.
 
@@ -32,8 +38,8 @@ class Decoder:
         inputs, steps, self.logits = graph.record(model)
         inputs = {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}
         self.token_name = next((name for name in TOKENS if name in inputs), None)
-        task = getattr(getattr(model, "kzoo", None), "task", None)
-        if self.token_name is None or task not in TASKS:
+        if not writes_tokens(model):
+            task = getattr(getattr(model, "kzoo", None), "task", None)
             raise ValueError(
                 f"{model.name} is for {task or 'an unknown task'} and writes no tokens one after another; "
                 "generate takes translation and language models"
@@ -75,11 +81,30 @@ class Decoder:
         caches = []
         for step in self.steps:
             if _attends_to_itself(step):
-                shapes = [(batch_size, length, tensor.shape[-1]) for tensor in step.inputs[1:3]]
+                shapes = [(batch_size, *shape) for shape in _cache_shapes(step, length)]
                 caches.append([ops.zeros(shape, step.layer.compute_dtype) for shape in shapes])
             elif isinstance(step.layer, layers.RNN):
                 caches.append(_first_states(step, values, batch_size))
         return caches
+
+    def cache_shapes(self, length):
+        """What is kept for one sequence of `length` tokens, {layer name: [(shape, dtype, grows), ...]}.
+
+        `grows` is whether it holds something for every token written. What the first part gives, after a source of
+        `length` tokens, stands under the layer that reads it first.
+        """
+        found, waiting = {}, {id(tensor): tensor for tensor in self.context}
+        for step in self.steps:
+            kept = [(shape, step.layer.compute_dtype, True) for shape in _cache_shapes(step, length)]
+            if isinstance(step.layer, layers.RNN):
+                kept += [((size,), step.layer.compute_dtype, False) for size in _state_sizes(step.layer)]
+            for tensor in step.inputs:
+                if waiting.pop(id(tensor), None) is not None:
+                    shape = tuple(length if size is None else size for size in tensor.shape[1:])
+                    kept.append((shape, tensor.dtype, False))
+            if kept:
+                found[step.layer.name] = [*found.get(step.layer.name, []), *kept]
+        return found
 
     def step(self, tokens, position, num_pads, context, caches):
         """Logits (batch, length, vocabulary_size) in float32 of new tokens, and the caches with them in.
@@ -121,6 +146,16 @@ def _attends_to_itself(step):
     return isinstance(step.layer, DotProductAttention) and step.layer.causal
 
 
+def _cache_shapes(step, length):
+    """Shapes without batch of the keys and values of `length` tokens; none for what remembers no tokens."""
+    return [(length, tensor.shape[-1]) for tensor in step.inputs[1:3]] if _attends_to_itself(step) else []
+
+
+def _state_sizes(layer):
+    sizes = layer.cell.state_size
+    return [sizes] if isinstance(sizes, int) else list(sizes)
+
+
 def _attend(layer, query, key, value, cache, places, num_pads):
     """Attention over the cache with new keys and values in it; a query sees its own place and before, no padding."""
     keys, values = (
@@ -136,8 +171,7 @@ def _attend(layer, query, key, value, cache, places, num_pads):
 def _first_states(step, values, batch_size):
     """The states a recurrent layer begins with: those it is called with, else zeros."""
     given = [values[id(tensor)] for tensor in step.inputs[1:] if id(tensor) in values]
-    sizes = step.layer.cell.state_size
-    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+    sizes = _state_sizes(step.layer)
     return given[: len(sizes)] or [ops.zeros((batch_size, size), step.layer.compute_dtype) for size in sizes]
 
 

@@ -1,0 +1,348 @@
+"""kzoo beside its peers on this machine's CPU: outputs compared first, then timed in turns in one run.
+
+    python benchmarks/peers.py                               # the peers that are installed; the others are named absent
+    pip install -e .[peers] && python benchmarks/peers.py --works resnet50 bert_base --modes infer
+
+Every side of a work runs in a process of its own, with the weights of kzoo where it can take them; its outputs must be
+kzoo's before it is timed. Then the sides take turns, round after round, and every time is the minimum over all turns.
+The table and the progress go to stderr; the last line on stdout is one JSON document, also written to --output with a
+CSV and a chart. Exit status: 0, 1 if a side failed or nothing was measured, 2 for bad arguments, 130 after Ctrl-C.
+"""
+
+import csv
+import importlib.metadata
+import json
+import pathlib
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import harness
+import peer_models
+import timing
+
+from kzoo import atomic, suggest
+
+MODES = ("infer", "train")
+PACKAGES = ("torch", "torchvision", "transformers", "keras-hub", "zeromodels", "onnxruntime", "openvino", "nncf")
+NOTES = {
+    "step_time_ms": "of one call with a NumPy batch in and the output out, or one training step; all turns together",
+    "ratio": "the reference's smallest time over this side's; above 1 this side is faster",
+    "first_call_seconds": "from starting the process to the end of the first call: import, build, weights, compilation",
+    "max_difference": "of the first outputs from kzoo's, as a share of kzoo's largest output; null with other weights",
+    "train": "Adam on the mean square of the main output, dropout and batch statistics on",
+    "peak_memory_bytes": "largest resident memory of the side's process",
+    "torch_compiled": "torch.compile with its defaults, of the network in channels-first order",
+}
+
+
+def parse(arguments=None):
+    """The command line as a namespace; anything that cannot be run exits 2 with one line."""
+    parser = harness.OneLineParser(prog="peers.py", description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    works, sides = ", ".join(peer_models.WORKS), ", ".join(peer_models.SIDES)
+    add("--works", nargs="+", default=list(peer_models.DEFAULT_WORKS), metavar="WORK", help=f"of {works}")
+    add("--sides", nargs="+", default=list(peer_models.SIDES), metavar="SIDE", help=f"of {sides}")
+    add("--batch-sizes", nargs="+", type=harness.positive(int), metavar="N", help="of inference; default: 1 8")
+    add("--train-batch-size", type=harness.positive(int), metavar="N", help="default: 8, of recurrent networks 32")
+    add("--modes", nargs="+", default=list(MODES), metavar="MODE", help="infer train (default: both)")
+    add("--rounds", type=harness.positive(int), default=10, metavar="N", help="turns of every side; default: 10")
+    add("--timeout", type=harness.positive(float), default=600.0, help="seconds after which a side is given up")
+    add("--output", default="runs/peers", metavar="FOLDER", help="default: runs/peers")
+    options = parser.parse_args(arguments)
+    try:
+        for kind, got, choices in (
+            ("work", options.works, tuple(peer_models.WORKS)),
+            ("side", options.sides, tuple(peer_models.SIDES)),
+            ("mode", options.modes, MODES),
+        ):
+            for value in got:
+                if value not in choices:
+                    raise ValueError(f"{suggest.did_you_mean(kind, value, choices)} (all: {', '.join(choices)})")
+        atomic.require_writable(options.output)
+    except ValueError as error:
+        parser.error(error)
+    return options
+
+
+def installed(package):
+    """The version of an installed package, None if it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+class Side:
+    """The process of one side; every answer is a dict, of which `error` or `absent` ends it."""
+
+    def __init__(self, request, timeout):
+        command = [sys.executable, str(pathlib.Path(__file__).with_name("peer_side.py")), json.dumps(request)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        self.process = subprocess.Popen(command, env=harness.child_environment("tensorflow", "cpu"), **pipes)
+        self.timeout, self.lines = timeout, queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def answer(self):
+        """The next answer; what went wrong, also a crash or silence, as `{"error": one line}`."""
+        try:
+            line = self.lines.get(timeout=self.timeout)
+        except queue.Empty:
+            return {"error": f"took more than {self.timeout:g} s and was stopped (--timeout)"}
+        if not line:
+            return {"error": f"its process ended with status {self.process.wait()}"}
+        return json.loads(line)
+
+    def take_turn(self, batch_size):
+        """Seconds of every call of one turn."""
+        try:
+            self.process.stdin.write(json.dumps({"batch_size": batch_size}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return {"error": f"its process ended with status {self.process.wait()}"}
+        return self.answer()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            stream.close()
+
+
+def measure(options, say):
+    """The JSON document: every row that was measured or failed, and which sides are absent and why."""
+    document = {
+        "benchmark": "peers",
+        "command": ["python", *sys.argv],
+        "machine": harness.machine(),
+        "versions": harness.versions() | {package: installed(package) for package in PACKAGES},
+        "notes": NOTES,
+        "device": "cpu",
+        "rounds": options.rounds,
+        "rows": [],
+        "absent": [],
+        "interrupted": False,
+    }
+    harness.warn_if_busy(document["machine"], say)
+    try:
+        for work in dict.fromkeys(options.works):
+            with tempfile.TemporaryDirectory() as folder:
+                measure_work(document, options, work, folder, say)
+    except KeyboardInterrupt:
+        document["interrupted"] = True
+        say("interrupted; writing what was finished")
+    relate(document["rows"])
+    return document
+
+
+def measure_work(document, options, work, folder, say):
+    """Appends the rows of one work, of inference and then of training."""
+    facts = peer_models.WORKS[work]
+    batch_sizes = list(dict.fromkeys(options.batch_sizes or facts.get("batch_sizes", (1, 8))))
+    request = {"work": work, "folder": folder, "batch_size": batch_sizes[0]}
+    first = Side({**request, "side": "prepare"}, options.timeout)
+    try:
+        prepared = first.answer()
+    finally:
+        first.close()
+    if "error" in prepared:
+        document["rows"].append({"work": work, "side": "kzoo", "mode": "prepare", "batch_size": None, **prepared})
+        return say(f"{work}: {prepared['error']}")
+    for mode in dict.fromkeys(options.modes):
+        sizes = batch_sizes if mode == "infer" else [options.train_batch_size or facts["train_batch"]]
+        measure_mode(document, options, {**request, "mode": mode, "batch_sizes": sizes}, say)
+    return None
+
+
+def leave_out(document, request, side, reason, say):
+    head = {"work": request["work"], "mode": request["mode"], "side": side, "reason": reason}
+    document["absent"].append(head)
+    say(f"{request['work']} {request['mode']}: {side} is absent: {reason}")
+
+
+def measure_mode(document, options, request, say):
+    """Starts every side, one after another, then lets them take turns."""
+    running = {}
+    try:
+        for side in dict.fromkeys(options.sides):
+            _, needs, works = peer_models.SIDES[side]
+            missing = [package for package in needs if not installed(package)]
+            if request["work"] not in works:
+                leave_out(document, request, side, "has no such model, or is not set up for it", say)
+                continue
+            if missing:
+                leave_out(document, request, side, f"not installed: {', '.join(missing)}", say)
+                continue
+            process = Side({**request, "side": side, "started": time.time()}, options.timeout)
+            running[side] = process
+            process.first, process.seconds = process.answer(), {size: [] for size in request["batch_sizes"]}
+            if "absent" in process.first:
+                leave_out(document, request, side, process.first["absent"], say)
+            if "error" in process.first or "absent" in process.first:
+                process.close()
+                running.pop(side)
+            if "error" in process.first:
+                add_rows(document, request, side, process, process.first, say)
+            elif "absent" not in process.first:
+                difference = process.first["max_difference"]
+                agrees = process.first["note"] if difference is None else f"outputs within {difference:.1e} of kzoo's"
+                say(f"{request['work']} {request['mode']}: {side} is ready: {agrees}")
+        take_turns(document, options, request, running, say)
+    finally:
+        for process in running.values():
+            process.close()
+
+
+def take_turns(document, options, request, running, say):
+    """Rounds of turns; who begins changes, so that a machine that slows down hurts all alike."""
+    order, failed = list(running), {}
+    for round_ in range(options.rounds):
+        shift = round_ % max(len(order), 1)
+        for batch_size in request["batch_sizes"]:
+            for side in order[shift:] + order[:shift]:
+                if side in failed:
+                    continue
+                answer = running[side].take_turn(batch_size)
+                if "error" in answer:
+                    failed[side] = answer
+                    continue
+                running[side].seconds[batch_size] += answer["seconds"]
+                running[side].peak = answer["peak_memory_bytes"]
+    for side in order:
+        add_rows(document, request, side, running[side], failed.get(side, {}), say)
+
+
+def add_rows(document, request, side, process, failure, say):
+    """One row for every batch size of a side."""
+    for batch_size in request["batch_sizes"]:
+        row = {"work": request["work"], "mode": request["mode"], "batch_size": batch_size, "side": side}
+        if "error" in failure:
+            document["rows"].append({**row, "error": failure["error"]})
+            say(f"{request['work']} {request['mode']} {batch_size}: {side}: {failure['error']}")
+            continue
+        times = timing.summarize(process.seconds[batch_size])
+        document["rows"].append(row | {
+            "step_time_ms": {key: 1000 * times[key] for key in ("min", "median", "spread")},
+            "num_calls": times["num_samples"],
+            "samples_per_sec": batch_size / times["min"],
+            "max_difference": process.first["max_difference"],
+            "first_call_seconds": process.first["first_call_seconds"],
+            "peak_memory_bytes": process.peak,
+            "note": process.first["note"],
+        })  # fmt: skip
+        say(f"{request['work']} {request['mode']} {batch_size}: {side}: {1000 * times['min']:.2f} ms")
+
+
+def relate(rows):
+    """Adds to every measured row which side it is related to and how many times as fast as that it is."""
+    best = {
+        (row["work"], row["mode"], row["batch_size"], row["side"]): row["step_time_ms"]["min"]
+        for row in rows
+        if "error" not in row
+    }
+    for row in rows:
+        if "error" in row:
+            continue
+        key = (row["work"], row["mode"], row["batch_size"])
+        wanted = peer_models.WORKS[row["work"]]["reference"]
+        reference = wanted if (*key, wanted) in best else "kzoo"
+        if (*key, reference) in best:
+            row |= {"reference": reference, "ratio": best[*key, reference] / row["step_time_ms"]["min"]}
+
+
+def write_csv(path, rows):
+    columns = ["work", "mode", "batch_size", "side", "min_ms", "median_ms", "spread_ms", "samples_per_sec", "ratio",
+               "reference", "max_difference", "first_call_seconds", "peak_memory_bytes", "note", "error"]  # fmt: skip
+    with atomic.file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore")
+        writer.writeheader()
+        for row in rows:
+            times = {f"{key}_ms": round(value, 4) for key, value in row.get("step_time_ms", {}).items()}
+            writer.writerow(row | times)
+
+
+def write_chart(path, rows):
+    """One panel of bars for every work, mode and batch size: the ratio to the reference."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = {}
+    for row in rows:
+        if "ratio" in row:
+            panels.setdefault((row["work"], row["mode"], row["batch_size"], row["reference"]), []).append(row)
+    heights = [1 + 0.25 * len(found) for found in panels.values()] or [1]
+    options = {"figsize": (8, sum(heights) + 0.5), "squeeze": False, "gridspec_kw": {"height_ratios": heights}}
+    figure, axes = pyplot.subplots(len(heights), 1, **options)
+    for axis, ((work, mode, batch_size, reference), found) in zip(axes[:, 0], panels.items(), strict=False):
+        colours = ["tab:orange" if row["side"].startswith("kzoo") else "tab:blue" for row in found]
+        bars = axis.barh([row["side"] for row in found], [row["ratio"] for row in found], color=colours)
+        labels = [f"{row['ratio']:.2f} x, {row['step_time_ms']['min']:.2f} ms" for row in found]
+        axis.bar_label(bars, labels, padding=3, fontsize=8)
+        axis.set_title(f"{work}, {mode}, batch {batch_size}: speed over {reference}", fontsize=10)
+        axis.invert_yaxis()
+        axis.margins(x=0.3)
+    figure.tight_layout()
+    with atomic.file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    pyplot.close(figure)
+
+
+def print_table(document, console):
+    """The rows for people."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Peers, minimum over all turns", box=box.SIMPLE_HEAD)
+    for heading in ("work", "mode", "batch", "side"):
+        table.add_column(heading)
+    for heading in ("ms", "median", "examples/s", "ratio", "difference", "first call s", "peak MB"):
+        table.add_column(heading, justify="right")
+    table.add_column("note")
+    for row in document["rows"]:
+        head = [row["work"], row["mode"], str(row["batch_size"]), row["side"]]
+        if "error" in row:
+            table.add_row(*head, "failed", style="red")
+            continue
+        difference = row["max_difference"]
+        table.add_row(
+            *head, f"{row['step_time_ms']['min']:.2f}", f"{row['step_time_ms']['median']:.2f}",
+            f"{row['samples_per_sec']:.1f}", f"{row['ratio']:.2f}" if "ratio" in row else "",
+            "" if difference is None else f"{difference:.1e}", f"{row['first_call_seconds']:.1f}",
+            f"{row['peak_memory_bytes'] / 1e6:,.0f}", row["note"],
+        )  # fmt: skip
+    console.print(table)
+    for row in document["rows"]:
+        if "error" in row:
+            console.print("failed: {work} {mode} {batch_size} {side}: {error}".format(**row), markup=False)
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    from rich.console import Console
+
+    document = measure(options, lambda text: print(text, file=sys.stderr, flush=True))
+    print_table(document, Console(stderr=True, highlight=False, width=240))
+    output = pathlib.Path(options.output)
+    write_csv(output / "peers.csv", document["rows"])
+    write_chart(output / "peers.png", document["rows"])
+    line = json.dumps(document)
+    with atomic.file(output / "peers.json") as temporary:
+        temporary.write_text(line + "\n", encoding="utf-8")
+    print(line)
+    if document["interrupted"]:
+        return 130
+    return int(not document["rows"] or any("error" in row for row in document["rows"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

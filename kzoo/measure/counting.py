@@ -1,0 +1,162 @@
+"""One row of costs for every call of a model's graph, their totals, and what a model is."""
+
+import concurrent.futures
+import math
+
+import keras
+
+from kzoo import catalog, graph
+from kzoo.generation.decoder import Decoder, writes_tokens
+from kzoo.measure import memory, products
+
+DEFAULT_LENGTH = 128
+
+
+def measure(model, length=DEFAULT_LENGTH, layers=False):
+    """Counts one inference pass of a flat functional (or Sequential) model for one example.
+
+    Args:
+        length: what unknown dimensions (sequence lengths) are taken to be.
+        layers: also give one row for every call of the graph.
+
+    Returns a dict, by the conventions of `kzoo.measure`: `parameters` (trainable), `non_trainable_parameters`, `macs`,
+    `activation_bytes`, `activation_peak_bytes`, `activation_peak_at` (the name of the layer), `cache_bytes_per_token`
+    and `cache_bytes` (for `length` tokens written, after a source of `length`; None for models that write no tokens)
+    and `uncounted` (kinds of operations that no rule knows, whose MACs are missing). With `layers`, also `layers`: rows
+    of `name`, `kind`, `output_shape` and `output_dtype` (of the first output; batch left out), `parameters`,
+    `non_trainable_parameters` (a shared layer's at its first call), `macs` (None: no rule), `activation_bytes`,
+    `cache_bytes`. The rows' numbers add up to the totals.
+
+    Raises ValueError for a model that is no graph of layers.
+    """
+    inputs, steps, outputs = _record(model, length)
+    caches = Decoder(model).cache_shapes(length) if writes_tokens(model) else None
+    rows, working, seen, uncounted = [], [], set(), set()
+    for step in steps:
+        row, busy = _row(step, seen)
+        if row["macs"] is None:
+            uncounted.add(row["kind"])
+        cached = (caches or {}).pop(row["name"], [])
+        row["cache_bytes"] = sum(memory.num_bytes(shape, dtype) for shape, dtype, _ in cached)
+        row["cache_bytes_per_token"] = sum(
+            memory.num_bytes(shape, dtype) // length for shape, dtype, grows in cached if grows
+        )
+        rows.append(row)
+        working.append(busy)
+    peak, where = memory.activation_peak(keras.tree.flatten(inputs), steps, keras.tree.flatten(outputs), working)
+    per_token = [row.pop("cache_bytes_per_token") for row in rows]
+    counts = {
+        "parameters": _num_parameters(model.trainable_variables),
+        "non_trainable_parameters": _num_parameters(model.non_trainable_weights),
+        "macs": sum(row["macs"] or 0 for row in rows),
+        "activation_bytes": sum(row["activation_bytes"] for row in rows),
+        "activation_peak_bytes": peak,
+        "activation_peak_at": None if where is None else rows[where]["name"],
+        "cache_bytes_per_token": None if caches is None else sum(per_token),
+        "cache_bytes": None if caches is None else sum(row["cache_bytes"] for row in rows),
+        "uncounted": sorted(uncounted),
+    }
+    return {**counts, "layers": rows} if layers else counts
+
+
+def _record(model, length):
+    """The graph with a batch of 1 and every length known, so that no rule meets an unknown size."""
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"{getattr(model, 'name', model)!r} is no graph of layers; count a functional or a built Sequential model"
+        )
+    return graph.record(model, length, batch_size=1)
+
+
+def _row(step, seen):
+    """The costs of one call, caches left out, and the bytes it holds while it runs."""
+    layer, outputs = step.layer, keras.tree.flatten(step.outputs)
+    given = products.arguments(layer, step.args, step.kwargs)
+    first = id(layer) not in seen and isinstance(layer, keras.layers.Layer)
+    seen.add(id(layer))
+    known = all(None not in tensor.shape for tensor in (*step.inputs, *outputs))
+    row = {
+        "name": layer.name,
+        "kind": type(layer).__name__,
+        "output_shape": list(outputs[0].shape[1:]),
+        "output_dtype": outputs[0].dtype,
+        "parameters": _num_parameters(layer.trainable_variables) if first else 0,
+        "non_trainable_parameters": _num_parameters(layer.non_trainable_weights) if first else 0,
+        "macs": products.count(layer, given, outputs[0]) if known else None,
+        "activation_bytes": sum(memory.num_bytes(tensor.shape, tensor.dtype) for tensor in outputs),
+    }
+    return row, memory.scores_bytes(layer, given) if known else 0
+
+
+def _num_parameters(variables):
+    return sum(math.prod(variable.shape) for variable in variables)
+
+
+def info(model, /, length=DEFAULT_LENGTH, layers=False, **overrides):
+    """What a model is and what it costs, from its real graph, with no weight allocated.
+
+    Args:
+        model: a variant or architecture of the catalogue, or a flat functional model of your own.
+        length: the sequence length to count at, where the model leaves it open.
+        layers: also give one row of costs for every layer and operation, as `layers`.
+        **overrides: as for `kzoo.build`.
+
+    Returns a dict: name, architecture, task, summary, paper (None where a model is not of the catalogue), inputs and
+    outputs {name: {shape, dtype}}, and the counts of `kzoo.measure.measure` per example. Raises what `kzoo.build`
+    raises.
+    """
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError(f"length must be an int of at least 1, got {length!r}")
+    if isinstance(model, keras.Model):
+        if overrides:
+            raise TypeError(f"a model that is built takes no overrides, got {', '.join(overrides)}; pass its name")
+        return _describe(model, measure(model, length, layers), length)
+    catalog.find(model)
+
+    def count():
+        built = catalog.build(model, **overrides)
+        return built, measure(built, length, layers)
+
+    return _describe(*without_weights(count), length)
+
+
+def _describe(model, counts, length):
+    origin = getattr(model, "kzoo", None)
+    entry = catalog.find(origin.name) if origin else None
+    return {
+        "name": entry.name if entry else model.name,
+        "architecture": entry.architecture if entry else None,
+        "task": origin.task if origin else None,
+        "summary": entry.summary if entry else None,
+        "paper": entry.paper if entry else None,
+        "inputs": _signature(model.inputs),
+        "outputs": _signature(model.outputs, getattr(model, "output_names", None)),
+        "length": length if any(None in tensor.shape[1:] for tensor in model.inputs) else None,
+        **counts,
+    }
+
+
+def without_weights(function):
+    """What `function()` returns; variables that it makes have shapes and no values.
+
+    It runs in a thread of its own. Keras keeps a list of the variables that still want values, one for each thread, and
+    would draw them all when the next scope of that thread ends.
+    """
+    policy = keras.config.dtype_policy()
+
+    def run():
+        keras.config.set_dtype_policy(policy)
+        with keras.StatelessScope(initialize_variables=False):
+            return function()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+def _signature(tensors, names=None):
+    names = names or [tensor.name for tensor in tensors]
+    return {
+        name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in zip(names, tensors, strict=True)
+    }

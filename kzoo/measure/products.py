@@ -1,0 +1,302 @@
+"""Multiply-accumulates of one call: a rule for every layer and operation that multiplies matrices.
+
+A rule takes the layer, its arguments by name and its output, whose shapes have a batch of 1, and returns a count, or
+None where it cannot tell.
+"""
+
+import inspect
+import math
+
+import keras
+
+
+def size(x):
+    """How many numbers an array or symbolic tensor has."""
+    return math.prod(x.shape)
+
+
+def _dense(layer, given, output):
+    return size(output) * given["inputs"].shape[-1]
+
+
+def _low_rank(layer, given, output):
+    """The frozen matrix and, beside it, two narrow ones."""
+    positions = size(output) // output.shape[-1]
+    return _dense(layer, given, output) + positions * layer.rank * (given["inputs"].shape[-1] + layer.units)
+
+
+def _einsum(equation, *operands):
+    """Two operands: every combination of their indices is one product. More: the order decides, so None."""
+    if len(operands) != 2 or "->" not in equation:
+        return None
+    sizes = {}
+    for labels, operand in zip(equation.replace(" ", "").partition("->")[0].split(","), operands, strict=True):
+        before, dots, after = labels.partition("...")
+        shape = list(operand.shape)
+        hidden = range(len(shape) - len(before) - len(after)) if dots else ()
+        # Dimensions under an ellipsis line up from the right, and those of size 1 stretch.
+        names = [*before, *(f"...{len(hidden) - place}" for place in hidden), *after]
+        for name, length in zip(names, shape, strict=True):
+            sizes[name] = max(sizes.get(name, 1), length)
+    return math.prod(sizes.values())
+
+
+def _einsum_dense(layer, given, output):
+    return _einsum(layer.equation, given["inputs"], layer.kernel)
+
+
+def _channels(layer, x):
+    return x.shape[1 if layer.data_format == "channels_first" else -1]
+
+
+def _conv(layer, given, output):
+    return size(output) * math.prod(layer.kernel_size) * (_channels(layer, given["inputs"]) // layer.groups)
+
+
+def _depthwise(layer, given, output):
+    return size(output) * math.prod(layer.kernel_size)
+
+
+def _separable(layer, given, output):
+    between = _channels(layer, given["inputs"]) * layer.depth_multiplier
+    return size(output) // layer.filters * between * math.prod(layer.kernel_size) + size(output) * between
+
+
+def _conv_transpose(layer, given, output):
+    """Every input value meets every place of the kernel, for every filter."""
+    return size(given["inputs"]) * math.prod(layer.kernel_size) * layer.filters
+
+
+def _cell(cell):
+    """Products of one step of a recurrent cell: with its input and with its state."""
+    cells = getattr(cell, "cells", [cell])
+    if any(type(one).__name__ not in ("LSTMCell", "GRUCell", "SimpleRNNCell") for one in cells):
+        return None
+    return sum(size(one.kernel) + size(one.recurrent_kernel) for one in cells)
+
+
+def _recurrent(layer, given, output):
+    step = _cell(layer.cell)
+    return None if step is None else given["sequences"].shape[1] * step
+
+
+def _conv_recurrent(layer, given, output):
+    """A convolution of the input and one of the state for every gate and step."""
+    sequence, cell = given["sequences"], layer.cell
+    places = size(output) // cell.filters // (sequence.shape[1] if layer.return_sequences else 1)
+    return sequence.shape[1] * places * (size(cell.kernel) + size(cell.recurrent_kernel))
+
+
+def _bidirectional(layer, given, output):
+    given = {"sequences": given["sequences"]}
+    return _sum(
+        RULES["layer", type(one).__name__](one, given, output) for one in (layer.forward_layer, layer.backward_layer)
+    )
+
+
+def _time_distributed(layer, given, output):
+    """The inner layer, once for every step."""
+    sequence, inner = given["inputs"], layer.layer
+    x, y = (keras.KerasTensor((1, *tensor.shape[2:]), tensor.dtype) for tensor in (sequence, output))
+    once = count(inner, arguments(inner, (x,), {}), y)
+    return None if once is None else sequence.shape[1] * once
+
+
+def _reversible_embedding(layer, given, output):
+    """A look-up multiplies nothing; the reversed, tied embedding is a matrix product."""
+    return size(output) * layer.output_dim if given.get("reverse") else 0
+
+
+def _attend(query, key, query_width, value_width):
+    """Scores and weighted sum: two products over every pair of a query and a key position."""
+    return size(query) // query.shape[-1] * key.shape[-2] * (query_width + value_width)
+
+
+def _dot_product_attention(layer, given, output):
+    query, key, value = (given[name] for name in ("query", "key", "value"))
+    return _attend(query, key, query.shape[-1], value.shape[-1])
+
+
+def _attention(layer, given, output):
+    query, value, *key = given["inputs"]
+    return _attend(query, value, query.shape[-1], value.shape[-1])
+
+
+def _projected_attention(query, value, key, num_heads, num_key_heads, key_dim, value_dim, output):
+    """Four projections around the attention of all heads."""
+    rows, columns = size(query) // query.shape[-1], size(value) // value.shape[-1]
+    projections = (
+        size(query) * num_heads * key_dim
+        + size(key) * num_key_heads * key_dim
+        + size(value) * num_key_heads * value_dim
+        + rows * num_heads * value_dim * output.shape[-1]
+    )
+    return projections + rows * columns * num_heads * (key_dim + value_dim)
+
+
+def _multi_head(layer, given, output):
+    query, value = given["query"], given["value"]
+    key = value if given.get("key") is None else given["key"]
+    if len(query.shape) != 3:  # attention over several axes at once
+        return None
+    heads = layer.num_heads
+    return _projected_attention(query, value, key, heads, heads, layer.key_dim, layer.value_dim, output)
+
+
+def _grouped_query(layer, given, output):
+    query, value = given["query"], given["value"]
+    key = value if given.get("key") is None else given["key"]
+    heads = layer.num_query_heads, layer.num_key_value_heads
+    return _projected_attention(query, value, key, *heads, layer.head_dim, layer.head_dim, output)
+
+
+def _dot_layer(layer, given, output):
+    axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
+    return size(output) * given["inputs"][0].shape[axis]
+
+
+def _matmul(operation, given, output):
+    return size(output) * given["x1"].shape[-1] if given["x1"].shape and given["x2"].shape else 0
+
+
+def _tensordot(operation, given, output):
+    axes, shape = operation.axes, given["x1"].shape
+    contracted = shape[len(shape) - axes :] if isinstance(axes, int) else [shape[axis] for axis in _listed(axes[0])]
+    return size(output) * math.prod(contracted)
+
+
+def _listed(axes):
+    return [axes] if isinstance(axes, int) else axes
+
+
+def _elementwise_product(operation, given, output):
+    return size(given["x1"]) if not output.shape else size(output)
+
+
+def _conv_operation(operation, given, output):
+    return size(output) * math.prod(given["kernel"].shape[:-1])
+
+
+def _depthwise_operation(operation, given, output):
+    return size(output) * math.prod(given["kernel"].shape[:-2])
+
+
+def _separable_operation(operation, given, output):
+    depthwise, pointwise = given["depthwise_kernel"].shape, given["pointwise_kernel"].shape
+    between = depthwise[-2] * depthwise[-1]
+    return size(output) // pointwise[-1] * between * math.prod(depthwise[:-2]) + size(output) * between
+
+
+def _conv_transpose_operation(operation, given, output):
+    return size(given["inputs"]) * math.prod(given["kernel"].shape[:-1])
+
+
+def _attention_operation(operation, given, output):
+    query, key, value = (given[name] for name in ("query", "key", "value"))  # (batch, length, num_heads, head_dim)
+    return size(query) * key.shape[1] + size(output) * value.shape[1]
+
+
+def _sum(counts):
+    counts = list(counts)
+    return None if None in counts else sum(counts)
+
+
+# (family, class) -> rule; families are Keras's layers, Keras's operations (keras.ops) and kzoo's layers
+RULES = {
+    ("layer", "Dense"): _dense,
+    ("layer", "EinsumDense"): _einsum_dense,
+    **{("layer", f"Conv{n}D"): _conv for n in (1, 2, 3)},
+    **{("layer", f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
+    **{("layer", f"SeparableConv{n}D"): _separable for n in (1, 2)},
+    **{("layer", f"Conv{n}DTranspose"): _conv_transpose for n in (1, 2, 3)},
+    **{("layer", name): _recurrent for name in ("LSTM", "GRU", "SimpleRNN", "RNN")},
+    **{("layer", f"ConvLSTM{n}D"): _conv_recurrent for n in (1, 2, 3)},
+    ("layer", "Bidirectional"): _bidirectional,
+    ("layer", "TimeDistributed"): _time_distributed,
+    ("layer", "ReversibleEmbedding"): _reversible_embedding,
+    ("layer", "Attention"): _attention,
+    ("layer", "AdditiveAttention"): _attention,
+    ("layer", "MultiHeadAttention"): _multi_head,
+    ("layer", "GroupedQueryAttention"): _grouped_query,
+    ("layer", "Dot"): _dot_layer,
+    ("kzoo", "DotProductAttention"): _dot_product_attention,
+    ("kzoo", "LowRankDense"): _low_rank,
+    ("operation", "Matmul"): _matmul,
+    ("operation", "Dot"): _matmul,
+    ("operation", "Inner"): _matmul,
+    ("operation", "Outer"): _elementwise_product,
+    ("operation", "Vdot"): _elementwise_product,
+    ("operation", "Tensordot"): _tensordot,
+    ("operation", "Einsum"): lambda operation, given, output: _einsum(operation.subscripts, *given["operands"]),
+    ("operation", "Conv"): _conv_operation,
+    ("operation", "DepthwiseConv"): _depthwise_operation,
+    ("operation", "SeparableConv"): _separable_operation,
+    ("operation", "ConvTranspose"): _conv_transpose_operation,
+    ("operation", "DotProductAttention"): _attention_operation,
+}
+
+# Element by element, by look-up, by reduction or by rearrangement: no products of matrices.
+FREE = {
+    "layer": """
+        Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AlphaDropout Average AveragePooling1D
+        AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Cropping1D
+        Cropping2D Cropping3D Discretization Dropout ELU Embedding Flatten GaussianDropout GaussianNoise
+        GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
+        GlobalMaxPooling3D GroupNormalization Identity InputLayer LayerNormalization LeakyReLU Masking MaxPooling1D
+        MaxPooling2D MaxPooling3D Maximum Minimum Multiply Normalization PReLU Permute RMSNormalization RandomCrop
+        RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax SpatialDropout1D SpatialDropout2D
+        SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
+        ZeroPadding3D""",
+    "kzoo": """
+        AdaptiveAveragePooling2D Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
+        MaskedAveragePooling1D NearestResize RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split""",
+    "operation": """
+        Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
+        Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert
+        BitwiseNot BitwiseOr BitwiseXor BroadcastTo Cast Cbrt Ceil Celu Clip Concatenate Conjugate ConvertToTensor Copy
+        Cos Cosh CountNonzero Cumprod Cumsum Deg2rad DepthToSpace Diag Diagonal Diff Digitize Divide DivideNoNan Elu
+        EmptyLike Equal Erf Erfc Erfinv Exp Exp2 ExpandDims Expm1 ExtractPatches Flip Fliplr Flipud Floor FloorDivide
+        Fmax Fmin Full FullLike Gelu GetItem Glu Greater GreaterEqual HardShrink HardSigmoid HardSilu HardTanh Heaviside
+        Hstack Hypot Imag IsIn Isclose Isfinite Isinf Isnan LayerNorm LeakyRelu Less LessEqual Linspace Log Log10 Log1p
+        Log2 LogSigmoid LogSoftmax Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr LogicalXor Logsumexp Max MaxPool
+        Maximum Mean Median Meshgrid Min Minimum Mod Moments Moveaxis MultiHot Multiply NanToNum Negative Nonzero Norm
+        Normalize NotEqual OneHot OnesLike Pad Power Prod Rad2deg RMSNorm Ravel Real Rearrange Reciprocal Relu Relu6
+        Repeat Reshape Roll Round Rsqrt SaturateCast Scatter ScatterUpdate SearchSorted Select Selu Sigmoid Sign Signbit
+        Silu Sin Sinc Sinh Slice SliceUpdate SoftShrink Softmax Softplus Softsign Sort SpaceToDepth SparseSigmoid
+        Sparsemax Split Sqrt Square Squareplus Squeeze Stack Std StopGradient Subtract Sum Swapaxes Take TakeAlongAxis
+        Tan TanhShrink Tanh Threshold Tile TopK Trace Transpose Tril Triu TrueDivide Trunc Unstack Var View Vstack Where
+        ZerosLike""",
+}  # fmt: skip
+FREE = {family: frozenset(names.split()) for family, names in FREE.items()}
+
+
+def family(operation):
+    """Whose an operation is: "layer" (Keras), "operation" (keras.ops), "kzoo", or None for anybody else's class.
+
+    A subclass made elsewhere may compute more than its parent, so it is no member of its parent's family.
+    """
+    package = type(operation).__module__.partition(".")[0]
+    if package == "keras":
+        return "layer" if isinstance(operation, keras.layers.Layer) else "operation"
+    return "kzoo" if package == "kzoo" else None
+
+
+def arguments(operation, args, kwargs):
+    """The arguments of a call by the names that the layer's or operation's own `call` gives them."""
+    call = operation.call
+    try:
+        return dict(inspect.signature(call).bind_partial(*args, **kwargs).arguments)
+    except TypeError:  # layers take arguments of `__call__` that `call` does not know, such as a mask
+        known = inspect.signature(call).parameters
+        return dict(
+            inspect.signature(call).bind_partial(*args, **{k: v for k, v in kwargs.items() if k in known}).arguments
+        )
+
+
+def count(operation, given, output):
+    """Multiply-accumulates of a call whose arguments are `given` by name; None where no rule knows."""
+    key = (family(operation), type(operation).__name__)
+    if key in RULES:
+        return RULES[key](operation, given, output)
+    return 0 if key[1] in FREE.get(key[0], ()) else None
