@@ -95,6 +95,10 @@ def run(arguments):
                 process.stdin.write("go\n")
                 process.stdin.flush()
                 rows[side]["seconds"].append(json.loads(process.stdout.readline())["seconds"])
+        for side, process in processes.items():
+            process.stdin.write("facts\n")
+            process.stdin.flush()
+            rows[side].update(json.loads(process.stdout.readline()))
         for process in processes.values():
             process.stdin.close()
             process.wait()
@@ -150,6 +154,10 @@ def main():
     share = result["sides"]["kzoo"]["tokens_per_second"]["best"] / result["bound_tokens_per_second"]
     print(f"memory reads {result['memory_gigabytes_per_second']:.1f} GB/s: at most "
           f"{result['bound_tokens_per_second']:.0f} tokens/s in float32; kzoo reaches {share:.0%}")  # fmt: skip
+    places = result["sides"]["kzoo"]["seconds_a_token_from_place"]
+    print(f"programs compiled by kzoo after {1 + arguments.rounds} calls: "
+          f"{result['sides']['kzoo']['programs_after_all_calls']}; milliseconds a token from place "
+          + ", ".join(f"{place}: {1e3 * seconds:.1f}" for place, seconds in places.items()))  # fmt: skip
     if arguments.output:
         from kzoo import atomic
 

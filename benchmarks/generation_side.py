@@ -4,6 +4,7 @@ Answers each line with one JSON line on standard output: seconds and the new tok
 seconds until ready, the first (compiling) call included.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -46,7 +47,42 @@ def kzoo_writer(folder, sizes, prompt, new):
     import kzoo
 
     model = kzoo.build("gpt2", pathlib.Path(folder) / "model.safetensors", **sizes)
-    return lambda: kzoo.generate(model, [prompt], max_new_tokens=new)[0].ids
+    write = functools.partial(kzoo.generate, model, [prompt], max_new_tokens=new)
+    write.facts = lambda: kzoo_facts(model, prompt, new)
+    return write
+
+
+def kzoo_facts(model, prompt, new, piece=8):
+    """How many programs there are after all calls, and the seconds a token takes from each place of the text on."""
+    import numpy as np
+    from keras import ops
+
+    from kzoo.generation.loop import Plan
+    from kzoo.generation.programs import programs_of
+    from kzoo.generation.writing import BUCKET
+
+    programs = programs_of(model)
+    num_compiled, room = programs.num_compiled, -(-new // BUCKET) * BUCKET
+    request = {
+        "prompt": np.array([prompt], "int32"), "num_pads": np.zeros(1, "int32"), "sources": {},
+        "stops": np.full(4, -1, "int32"), "fill": np.int32(0), "uniform": np.zeros((1, room), "float32"),
+        "temperature": np.float32(1), "top_p": np.float32(1), "penalty": np.float32(1),
+    }  # fmt: skip
+    request = {key: value if key == "sources" else ops.convert_to_tensor(value) for key, value in request.items()}
+
+    def limited(count):
+        return {**request, "limit": ops.convert_to_tensor(np.int32(count))}
+
+    best = {}
+    for _ in range(4):  # the first round compiles
+        state = programs.begin(Plan(room), limited(1), True)
+        for count in range(1 + piece, new + 1, piece):
+            begin = time.perf_counter()
+            state = programs.go_on(Plan(room), limited(count), state, True)
+            ops.convert_to_numpy(state["last"])
+            seconds = (time.perf_counter() - begin) / piece
+            best[len(prompt) + count - piece] = min(best.get(len(prompt) + count - piece, seconds), seconds)
+    return {"programs_after_all_calls": num_compiled, "seconds_a_token_from_place": best}
 
 
 def keras_hub_writer(folder, sizes, prompt, new):
@@ -89,6 +125,11 @@ def transformers_static_writer(*arguments):
     return transformers_writer(*arguments, static=True)
 
 
+def new_ids(written):
+    """The ids that a writer gives, whose own answer may hold more."""
+    return written[0].ids if hasattr(written[0], "ids") else written
+
+
 WRITERS = {
     "kzoo": kzoo_writer,
     "keras_hub": keras_hub_writer,
@@ -107,11 +148,14 @@ def main():
         return print(json.dumps({"seconds": time.perf_counter() - begin}), file=answers, flush=True)
     prompt = prompt_ids(request["prompt_length"], sizes["vocabulary_size"])
     write = WRITERS[request["side"]](request["folder"], sizes, prompt, request["new_tokens"])
-    ids = write()
+    ids = new_ids(write())
     print(json.dumps({"seconds": time.perf_counter() - begin, "ids": ids}), file=answers, flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.strip() == "facts":
+            print(json.dumps(getattr(write, "facts", dict)()), file=answers, flush=True)
+            continue
         begin = time.perf_counter()
-        ids = write()
+        ids = new_ids(write())
         print(json.dumps({"seconds": time.perf_counter() - begin, "ids": ids}), file=answers, flush=True)
     return None
 

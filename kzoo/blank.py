@@ -29,7 +29,10 @@ class BlankVariables:
         self.zeros = functools.cache(keras.ops.zeros)
 
     def __enter__(self):
-        kinds = {name: self._blank(type(keras.initializers.get(name))) for name in INITIALIZERS}
+        kinds = {}
+        for name in INITIALIZERS:
+            blank = self._blank(type(keras.initializers.get(name)))
+            kinds |= {name: blank, blank.__name__: blank}  # the latter in configs, where a model copies layers
         self.names = keras.saving.custom_object_scope(kinds)
         self.values = keras.StatelessScope(initialize_variables=False)
         self.names.__enter__()
@@ -74,4 +77,5 @@ class BlankVariables:
                 scope.asked = self, tuple(shape)
                 return scope.zeros(tuple(shape), dtype)
 
+        Blank.__name__ = kind.__name__
         return Blank
