@@ -4,11 +4,27 @@ import dataclasses
 
 import numpy as np
 
-from kzoo.data import boxes, checks, corpora, folders, labelled_texts, language, pictures, sources, synthetic, text
+from kzoo.data import (
+    boxes,
+    checks,
+    corpora,
+    folders,
+    labelled_texts,
+    language,
+    pictures,
+    sentence_pairs,
+    sources,
+    synthetic,
+    text,
+)
 from kzoo.data.assembly import Options
 from kzoo.preprocessing import Preprocessing
 
-LANGUAGE = ("language_modeling", "masked_language_modeling")
+LANGUAGE = {
+    "language_modeling": language.from_texts,
+    "masked_language_modeling": language.from_texts,
+    sentence_pairs.TASK: sentence_pairs.from_texts,
+}
 SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
 
 
@@ -27,7 +43,7 @@ def load(
         name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
             prepared, can be prepared from `manual_dir`, or may be downloaded; or a folder of class folders of images
             (`folders`). Translation takes a pair of texts, classification of texts one or two texts and a label, a
-            language model a feature `text`, a .txt file or a folder of them.
+            language model or pre-training a feature `text`, a .txt file or a folder of them.
         model: a Keras model with the attribute `kzoo`; its inputs and outputs say what is wanted.
         augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
@@ -76,7 +92,7 @@ def load(
         return text.from_pairs(name, {"name": name}, text.reverse_digits(), model, options, choices)
     path = corpora.find(name) if task in LANGUAGE else None
     if path is not None:
-        return language.from_texts(name, {"name": name}, corpora.read_files(path), model, options, choices)
+        return LANGUAGE[task](name, {"name": name}, corpora.read_files(path), model, options, choices)
     folder = folders.find(name)
     if task == boxes.TASK and (folder is not None or name == "digits"):
         raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
@@ -90,7 +106,7 @@ def load(
     if task == boxes.TASK:
         return boxes.from_tfds(name, identity, builder, sizes, model, options)
     if task in LANGUAGE:
-        return language.from_texts(name, identity, corpora.read_texts(builder, sizes), model, options, choices)
+        return LANGUAGE[task](name, identity, corpora.read_texts(builder, sizes), model, options, choices)
     if task == "text_classification":
         parts, class_names = corpora.read_labelled(builder, sizes)
         return labelled_texts.from_parts(name, identity, parts, model, options, choices, class_names)
