@@ -1,6 +1,8 @@
 """From a name or arrays to training, validation and test batches in a model's input structure."""
 
 import dataclasses
+import functools
+import inspect
 
 import numpy as np
 
@@ -28,6 +30,23 @@ LANGUAGE = {
 SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
 
 
+def _noting_ids(function):
+    """Has a loader's data say which ids they may hold: those of their tokenizer, else those of the model."""
+
+    @functools.wraps(function)
+    def load_and_note(*args, **options):
+        data = function(*args, **options)
+        limits = checks.id_limits(inspect.signature(function).bind(*args, **options).arguments["model"])
+        known = data.tokenizer.vocabulary_size if data.tokenizer else None
+        data.id_limits = {
+            name: limit if "segment" in name else min(limit, known or limit) for name, limit in limits.items()
+        }
+        return data
+
+    return load_and_note
+
+
+@_noting_ids
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
     tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
@@ -121,6 +140,7 @@ def load(
     return pictures.from_tfds(name, identity, builder, sizes, model, options)
 
 
+@_noting_ids
 def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options):
     """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices (examples,).
 
@@ -151,6 +171,7 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     return pictures.from_parts(name, {"name": name}, parts, model, Options(**options), class_names)
 
 
+@_noting_ids
 def from_texts(
     texts, labels, model, validation=None, test=None, class_names=None, name="texts", tokenizer=None, max_length=None,
     length_buckets=True, **options,
