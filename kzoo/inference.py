@@ -22,11 +22,12 @@ def evaluate(model, data=None, split="test", batch_size=64):
     vocabularies compare; for detectors COCO's mean average precision and each class's at an overlap of 0.5. Raises
     ValueError if there is no such split.
     """
-    from kzoo.data import load
+    from kzoo.data import check_data, load
 
     task = tasks.of(model)
     if data is None or isinstance(data, str):
         data = load(data or task.default_data, model, batch_size=batch_size)
+    check_data(model, data)
     part = choose_split(data, split)
     if not model.compiled:
         tasks.compile_model(model)

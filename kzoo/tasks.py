@@ -80,8 +80,13 @@ def gives_probabilities(model):
 def probabilities(model, outputs):
     """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit.
 
-    Of several outputs the first is meant: the others are auxiliary heads.
+    Of several outputs the first is meant: the others are auxiliary heads. Raises ValueError for results by name.
     """
+    if isinstance(outputs, dict):
+        raise ValueError(
+            f"{model.name} gives {', '.join(outputs)}, and predictions are for models of one result: build it with "
+            "another head, or call the model itself"
+        )
     outputs = outputs[0] if isinstance(outputs, list | tuple) else outputs
     if not gives_probabilities(model):
         outputs = ops.sigmoid(outputs) if outputs.shape[-1] == 1 else ops.softmax(outputs)
@@ -163,7 +168,7 @@ TASKS = {
         Task("translation", "reverse_digits", _sparse_loss, _token_metrics, TRANSFORMER),
         Task("language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
         Task("masked_language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
-        Task("sentence_pair_pretraining", "synthetic", _pretraining_loss, _pretraining_metrics, LANGUAGE_MODEL),
+        Task("sentence_pair_pretraining", "shakespeare", _pretraining_loss, _pretraining_metrics, LANGUAGE_MODEL),
         Task("text_classification", "movie_sentiment", _sparse_loss, _sparse_metrics, FINE_TUNING),
         Task("object_detection", "voc/2007", _detection_loss, _detection_metrics, DETECTION),
         Task("token_classification", "synthetic", _sparse_loss, _sparse_metrics, FINE_TUNING),

@@ -14,6 +14,7 @@ ROOMS = {
     "Augmentation": "augmentation",
     "RECIPES": "augmentation",
     "Tokenizer": "tokenizers",
+    "check_data": "checks",
     "check_inputs": "checks",
     "check_labels": "checks",
     "num_classes": "checks",

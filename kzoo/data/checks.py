@@ -48,6 +48,27 @@ def id_limit(model, name):
     return vocabulary_size(model)
 
 
+def id_limits(model):
+    """The number of ids of every int input that is looked up in a table, by its name."""
+    found = {name: id_limit(model, name) for name, (_, dtype) in inputs(model).items() if "int" in dtype}
+    return {name: limit for name, limit in found.items() if limit and "mask" not in name}
+
+
+def check_data(model, data):
+    """ValueError if a data set was made for a model that knows more ids; its own were checked when it was loaded.
+
+    Under XLA an id beyond a table reads its last row without a word, and -1 does everywhere. Keras's own `model.fit`
+    and `model.predict` check nothing.
+    """
+    for name, limit in id_limits(model).items():
+        held = data.id_limits.get(name, 0)
+        if held > limit:
+            raise ValueError(
+                f"data set {data.name} holds ids 0..{held - 1} as {name!r} and {model.name} knows 0..{limit - 1}; load "
+                f"the data with this model, or build it with vocabulary_size={held}"
+            )
+
+
 def longest_sequence(model):
     """How many tokens the model has learned positions for; None if it takes any number."""
     return min((layer.max_length for layer in model.layers if type(layer).__name__ == "LearnedPositions"), default=None)

@@ -51,7 +51,7 @@ def from_texts(name, identity, texts, model, options, choices):
     text.refuse_augment(name, options)
     masked = checks.task(model) == "masked_language_modeling"
     length = text.check_length(model, choices.max_length, minimum=4)
-    texts, notes = _carve(name, texts, options)
+    texts, notes = carve(name, texts, options)
     limit = checks.vocabulary_size(model)
     default = ("wordpieces" if limit >= 1000 else "characters") if masked else "bytes" if limit > 256 else "characters"
     tokenizer = text.make_tokenizer(choices.tokenizer, texts["train"], limit, default, masked)
@@ -72,7 +72,7 @@ def from_texts(name, identity, texts, model, options, choices):
     return data
 
 
-def _carve(name, texts, options):
+def carve(name, texts, options):
     """Texts by split without empty ones, validation set aside where there is none; and what a user should read."""
     full = {split: [one for one in part if one.strip()] for split, part in texts.items()}
     notes = [
@@ -107,9 +107,10 @@ def _statistics(label, num_texts, stream, split, length, tokenizer, num_special)
     return line + (f", {100 * unknown:.3g} % of the tokens unknown" if unknown else "")
 
 
-def _inputs(model, ids, real):
-    """The model's inputs by name, or the ids alone if it takes nothing else."""
-    known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": tf.zeros_like(ids)}
+def inputs(model, ids, real, segments=None):
+    """The model's inputs by name, or the ids alone if it takes nothing else; one segment unless told otherwise."""
+    segments = tf.zeros_like(ids) if segments is None else segments
+    known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": segments}
     names = list(checks.inputs(model))
     if len(names) == 1:
         return ids
@@ -129,7 +130,7 @@ def _shifted(stream, length, split, model, tokenizer, options, _whole_words):
         starts = starts if random is None else starts + random
         ids, inside = rows.gather(starts, length + 1)
         ids = tf.where(inside, ids, pad)
-        return _inputs(model, ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
+        return inputs(model, ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
 
     return Split(
         rows.starts, finish, options.batch_size, options.seed, train, functools.partial(_offset, length=length)
@@ -169,7 +170,7 @@ def _masked(stream, length, split, model, tokenizer, options, whole_words):
         places = tf.range(length)[None]
         ids = tf.where(places == count + 1, last, ids)
         changed, chosen = (ids, tf.zeros_like(ids)) if random is None else choose(ids, random[1])
-        return _inputs(model, changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
+        return inputs(model, changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
 
     # Validation and test are masked alike in every epoch, whatever the seed.
     return Split(

@@ -1,17 +1,52 @@
 """From a name or arrays to training, validation and test batches in a model's input structure."""
 
 import dataclasses
+import functools
+import inspect
 
 import numpy as np
 
-from kzoo.data import boxes, checks, corpora, folders, labelled_texts, language, pictures, sources, synthetic, text
+from kzoo.data import (
+    boxes,
+    checks,
+    corpora,
+    folders,
+    labelled_texts,
+    language,
+    pictures,
+    sentence_pairs,
+    sources,
+    synthetic,
+    text,
+)
 from kzoo.data.assembly import Options
 from kzoo.preprocessing import Preprocessing
 
-LANGUAGE = ("language_modeling", "masked_language_modeling")
+LANGUAGE = {
+    "language_modeling": language.from_texts,
+    "masked_language_modeling": language.from_texts,
+    sentence_pairs.TASK: sentence_pairs.from_texts,
+}
 SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
 
 
+def _noting_ids(function):
+    """Has a loader's data say which ids they may hold: those of their tokenizer, else those of the model."""
+
+    @functools.wraps(function)
+    def load_and_note(*args, **options):
+        data = function(*args, **options)
+        limits = checks.id_limits(inspect.signature(function).bind(*args, **options).arguments["model"])
+        known = data.tokenizer.vocabulary_size if data.tokenizer else None
+        data.id_limits = {
+            name: limit if "segment" in name else min(limit, known or limit) for name, limit in limits.items()
+        }
+        return data
+
+    return load_and_note
+
+
+@_noting_ids
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
     tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
@@ -27,7 +62,7 @@ def load(
         name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
             prepared, can be prepared from `manual_dir`, or may be downloaded; or a folder of class folders of images
             (`folders`). Translation takes a pair of texts, classification of texts one or two texts and a label, a
-            language model a feature `text`, a .txt file or a folder of them.
+            language model or pre-training a feature `text`, a .txt file or a folder of them.
         model: a Keras model with the attribute `kzoo`; its inputs and outputs say what is wanted.
         augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
@@ -76,7 +111,7 @@ def load(
         return text.from_pairs(name, {"name": name}, text.reverse_digits(), model, options, choices)
     path = corpora.find(name) if task in LANGUAGE else None
     if path is not None:
-        return language.from_texts(name, {"name": name}, corpora.read_files(path), model, options, choices)
+        return LANGUAGE[task](name, {"name": name}, corpora.read_files(path), model, options, choices)
     folder = folders.find(name)
     if task == boxes.TASK and (folder is not None or name == "digits"):
         raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
@@ -90,7 +125,7 @@ def load(
     if task == boxes.TASK:
         return boxes.from_tfds(name, identity, builder, sizes, model, options)
     if task in LANGUAGE:
-        return language.from_texts(name, identity, corpora.read_texts(builder, sizes), model, options, choices)
+        return LANGUAGE[task](name, identity, corpora.read_texts(builder, sizes), model, options, choices)
     if task == "text_classification":
         parts, class_names = corpora.read_labelled(builder, sizes)
         return labelled_texts.from_parts(name, identity, parts, model, options, choices, class_names)
@@ -105,6 +140,7 @@ def load(
     return pictures.from_tfds(name, identity, builder, sizes, model, options)
 
 
+@_noting_ids
 def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options):
     """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices (examples,).
 
@@ -135,6 +171,7 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     return pictures.from_parts(name, {"name": name}, parts, model, Options(**options), class_names)
 
 
+@_noting_ids
 def from_texts(
     texts, labels, model, validation=None, test=None, class_names=None, name="texts", tokenizer=None, max_length=None,
     length_buckets=True, **options,

@@ -118,6 +118,9 @@ def _load_data(model, data, recipe, task):
             data = from_arrays(*data, model, **options)
         else:
             data = load(data or task.default_data, model, **options)
+    from kzoo.data import check_data
+
+    check_data(model, data)
     if recipe.early_stopping and data.validation is None:
         raise ValueError(f"early_stopping needs validation data, and {data.name} has none")
     return data
