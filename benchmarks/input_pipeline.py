@@ -3,8 +3,8 @@
     python benchmarks/input_pipeline.py --output benchmarks/results
 
 Decode, resize, augment and normalise by kzoo.data, beside a torch DataLoader with a PIL worker a core where torch is
-installed; then a small ResNet trained from a batch in memory, and fed by the pipeline. Every row has its own process. The
-last line on stdout is one JSON document, also written to --output. Exit status: 0, 1 if a row failed, 2 for bad
+installed; then a small ResNet trained from a batch in memory, and fed by the pipeline. Every row has its own process.
+The last line on stdout is one JSON document, also written to --output. Exit status: 0, 1 if a row failed, 2 for bad
 arguments.
 """
 

@@ -233,6 +233,9 @@ TIMM_NAMES = (
 )  # fmt: skip
 
 
+VGG16 = (64, 64, "M", 128, 128, "M", *[256] * 3, "M", *[512] * 3, "M", *[512] * 3, "M")
+
+
 def zeromodels_side(work, folder):
     """Its own converters from timm's and transformers' names, fed from kzoo's file."""
     import importlib
@@ -241,7 +244,7 @@ def zeromodels_side(work, folder):
 
     classes = {
         "resnet50": ("resnet", "ResNetImageClassify", {"depths": (3, 4, 6, 3), "filters": (64, 128, 256, 512)}),
-        "vgg16": ("vgg", "VGGImageClassify", {}),
+        "vgg16": ("vgg", "VGGImageClassify", {"num_filters": VGG16}),
         "densenet121": ("densenet", "DenseNetImageClassify", {}),
         "vit_b_16": ("vit", "ViTImageClassify", {}),
     }

@@ -182,13 +182,13 @@ def test_no_result_at_all_is_exit_1(tmp_path):
 
 
 PEERS = {
-    "machine": {"cpu_model": "AMD EPYC", "num_cpu_cores": 2, "memory_bytes": 2**34, "system": "Linux", "load_average": 0.1},
+    "machine": {"cpu_model": "AMD EPYC", "num_cpu_cores": 2, "memory_bytes": 2**34, "system": "Linux"},
     "versions": {"keras": "3.15.1", "torch": None},
     "command": ["python", "peers.py"],
     "absent": [{"work": "bert_base", "mode": "infer", "side": "keras_hub", "reason": "not installed: keras-hub"}],
     "rows": [
         {
-            "work": "bert_base", "mode": "infer", "batch_size": 1, "side": "kzoo", "reference": "zeromodels", "ratio": 2.0,
+            "work": "bert_base", "mode": "infer", "batch_size": 1, "side": "kzoo", "reference": "torch", "ratio": 2.0,
             "step_time_ms": {"min": 5.0, "median": 6.0, "spread": 1.0}, "max_difference": 1e-6, "note": "",
             "first_call_seconds": 2.0, "peak_memory_bytes": 10**9,
         },
