@@ -115,7 +115,24 @@ def show_throughput(document):
         ])  # fmt: skip
     headings = ["model", "mode", "batch", "backend", "CPU examples/s", "CPU ms/step, min", "of matmul"]
     headings += ["GPU examples/s", "GPU over CPU"]
-    return table(headings, rows) + gpu_note(document)
+    numbers = f"<details><summary>All numbers</summary>{table(headings, rows)}</details>"
+    return _shares(document["rows"]) + gpu_note(document) + numbers
+
+
+def _shares(rows):
+    """Bars of what each model reaches of the device's matrix product, one group a mode and device."""
+    groups, parts = {}, []
+    for row in rows:
+        if "share_of_matmul" in row:
+            groups.setdefault((row["mode"], row["device"]), []).append(row)
+    for (mode, device), found in groups.items():
+        parts.append(f"<h3>{text(mode)} on the {text(device)}: share of its rate of matrix products</h3>")
+        parts.append(bars([
+            (f"{row['model']} × {row['batch_size']}", row["share_of_matmul"],
+             f"{row['share_of_matmul']:.2g} × · {row['samples_per_sec']:,.0f} examples/s", False)
+            for row in found
+        ]))  # fmt: skip
+    return "".join(parts)
 
 
 def show_peers(document):
