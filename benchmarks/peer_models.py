@@ -233,6 +233,9 @@ TIMM_NAMES = (
 )  # fmt: skip
 
 
+VGG16 = (64, 64, "M", 128, 128, "M", *[256] * 3, "M", *[512] * 3, "M", *[512] * 3, "M")
+
+
 def zeromodels_side(work, folder):
     """Its own converters from timm's and transformers' names, fed from kzoo's file."""
     import importlib
@@ -241,7 +244,7 @@ def zeromodels_side(work, folder):
 
     classes = {
         "resnet50": ("resnet", "ResNetImageClassify", {"depths": (3, 4, 6, 3), "filters": (64, 128, 256, 512)}),
-        "vgg16": ("vgg", "VGGImageClassify", {}),
+        "vgg16": ("vgg", "VGGImageClassify", {"num_filters": VGG16}),
         "densenet121": ("densenet", "DenseNetImageClassify", {}),
         "vit_b_16": ("vit", "ViTImageClassify", {}),
     }
@@ -420,6 +423,7 @@ def openvino_side(work, folder):
 
 
 CLASSIFIERS = {"resnet50", "vgg16", "densenet121", "googlenet", "vit_b_16"}
+TORCH, ONNX = ("torch", "torchvision"), ("torch", "torchvision", "transformers", "onnx", "onnxscript")
 BERTS, RECURRENT = {"bert_base", "tiny_bert"}, {"lstm", "tiny_lstm"}
 # side -> how it is built, the packages it needs, the works it can do
 SIDES = {
@@ -435,13 +439,13 @@ SIDES = {
     "keras_applications": (keras_applications_side, (), {"resnet50", "vgg16", "densenet121"}),
     "keras_hub": (keras_hub_side, ("keras-hub",), {*BERTS, "resnet50", "densenet121", "vit_b_16"}),
     "zeromodels": (zeromodels_side, ("zeromodels",), {*BERTS, "resnet50", "vgg16", "densenet121", "vit_b_16"}),
-    "torch": (torch_side, ("torch",), CLASSIFIERS | RECURRENT),
-    "torch_channels_last": (functools.partial(torch_side, channels_last=True), ("torch",), CLASSIFIERS),
-    "torch_compiled": (functools.partial(torch_side, compiled=True), ("torch",), CLASSIFIERS | RECURRENT),
+    "torch": (torch_side, TORCH, CLASSIFIERS | RECURRENT),
+    "torch_channels_last": (functools.partial(torch_side, channels_last=True), TORCH, CLASSIFIERS),
+    "torch_compiled": (functools.partial(torch_side, compiled=True), TORCH, CLASSIFIERS | RECURRENT),
     "transformers": (transformers_side, ("torch", "transformers"), BERTS),
     "transformers_compiled": (functools.partial(transformers_side, compiled=True), ("torch", "transformers"), BERTS),
     "onnxruntime": (
-        onnxruntime_side, ("torch", "onnx", "onnxscript", "onnxruntime"), CLASSIFIERS | RECURRENT | BERTS,
+        onnxruntime_side, (*ONNX, "onnxruntime"), CLASSIFIERS | RECURRENT | BERTS,
     ),
-    "openvino": (openvino_side, ("torch", "onnx", "onnxscript", "openvino"), CLASSIFIERS | RECURRENT | BERTS),
+    "openvino": (openvino_side, (*ONNX, "openvino"), CLASSIFIERS | RECURRENT | BERTS),
 }  # fmt: skip

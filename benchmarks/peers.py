@@ -27,6 +27,7 @@ import timing
 from kzoo import atomic, suggest
 
 MODES = ("infer", "train")
+SETTLE_SECONDS = 0.25  # threads of the side before may spin so long after their last call
 PACKAGES = ("torch", "torchvision", "transformers", "keras-hub", "zeromodels", "onnxruntime", "openvino", "nncf")
 NOTES = {
     "step_time_ms": "of one call with a NumPy batch in and the output out, or one training step; all turns together",
@@ -210,6 +211,7 @@ def take_turns(document, options, request, running, say):
             for side in order[shift:] + order[:shift]:
                 if side in failed:
                     continue
+                time.sleep(SETTLE_SECONDS)
                 answer = running[side].take_turn(batch_size)
                 if "error" in answer:
                     failed[side] = answer

@@ -249,6 +249,7 @@ recipe_options = _options(
     click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
     click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
+    click.option("--jit-compile/--no-jit-compile", default=None, help="Compile steps with XLA or not."),
     click.option("--deterministic/--no-deterministic", default=None, help="Only operations that repeat bit for bit."),
     click.option("--tensorboard/--no-tensorboard", default=None, help="Write TensorBoard events."),
 )
@@ -332,6 +333,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         click.echo(note, err=True)
     run = fit(model, data, folder, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **options)
     click.echo(run.message)
+    click.echo(f"steps: {run.execution}")
     if data.test is not None:
         numbers = inference.evaluate(model, data)
         click.echo(f"test: {_line(numbers)}")

@@ -1,6 +1,7 @@
 """Training that is killed, interrupted or fails anywhere goes on bit for bit; what is saved survives every fault."""
 
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -455,3 +456,27 @@ def test_jax_resumes_exactly(tmp_path):
     assert equal(tmp_path / "run", tmp_path / "whole")
     assert "the last good state (epoch 0, step" in done.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["backend"] == "jax"
+
+
+def test_compiled_runs_resume_bit_for_bit_and_as_compiled_runs_only(tmp_path):
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()  # other runs of this process have turned it on, and it turns XLA off
+    choices = {"deterministic": False, "jit_compile": True, "epochs": 2}
+    assert run(tmp_path / "whole", **choices).execution.startswith("XLA on (as asked)")
+    stopped(tmp_path / "run", 2, 5, **choices)
+    with pytest.raises(ValueError, match="jit_compile was True, now False; pass force=True"):
+        run(tmp_path / "run", resume=True, **{**choices, "jit_compile": False})
+    run(tmp_path / "run", resume=True, **choices)
+    assert equal(tmp_path / "run", tmp_path / "whole")
+
+
+def test_runs_that_recorded_no_compilation_resume(tmp_path, monkeypatch, whole):
+    fit_module = importlib.import_module("kzoo.training.fit")  # its package gives the function this name
+    identity = fit_module.identity
+    with monkeypatch.context() as patch:
+        old = {"jit_compile"}
+        patch.setattr(fit_module, "identity", lambda *all: {k: v for k, v in identity(*all).items() if k not in old})
+        stopped(tmp_path / "run", 2, 5)
+    run(tmp_path / "run", resume=True)
+    assert equal(tmp_path / "run", whole)

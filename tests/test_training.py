@@ -16,7 +16,7 @@ import kzoo
 from kzoo import tasks
 from kzoo.data import from_arrays
 from kzoo.data.tokenizers import Tokenizer
-from kzoo.training import NonFiniteError, Recipe, TransformerSchedule, backup
+from kzoo.training import NonFiniteError, Recipe, TransformerSchedule, backup, execution
 from kzoo.training.recipe import make_optimizer, make_recipe
 
 CONSTANT = {"schedule": "constant", "warmup_steps": 0}
@@ -385,3 +385,32 @@ def test_an_exception_in_the_data_is_the_users_own(tmp_path):
     with pytest.raises(Exception, match="row 17 is broken"):
         run(tmp_path / "run", (model, data))
     assert backup.read_state(tmp_path / "run")[1]["epoch"] == 1
+
+
+def test_what_is_open_is_chosen_for_the_device(monkeypatch):
+    small, large = kzoo.build("mlp", hidden_dims=(8,)), kzoo.build("mlp", hidden_dims=(3000, 1000))
+
+    def chosen(model=small, **choices):
+        return execution.choose(make_recipe({}, choices), model, num_batches=50)
+
+    assert chosen().options == {"steps_per_execution": 20, "jit_compile": False}
+    assert chosen(large).options["steps_per_execution"] == 1
+    assert chosen(backup_steps=7).options["steps_per_execution"] == 7
+    assert chosen(deterministic=False, jit_compile=True).options["jit_compile"] is True
+    monkeypatch.setattr(execution, "_gpus", lambda: ["GPU:0"])
+    assert chosen().options["jit_compile"] is False and "bit for bit" in chosen().reason
+    assert chosen(deterministic=False).options["jit_compile"] is True
+    assert chosen(deterministic=False, jit_compile=False).reason == "as asked"
+    with pytest.raises(ValueError, match=r"jit_compile=True cannot repeat .* pass deterministic=False"):
+        chosen(jit_compile=True)
+    with pytest.raises(TypeError, match="jit_compile must be True or False, got 1"):
+        chosen(jit_compile=1)
+
+
+def test_a_run_says_how_its_steps_ran(tmp_path):
+    model, data = make()
+    result = run(tmp_path / "run", (model, data), epochs=1, steps_per_execution=None, backup_steps=None)
+    wanted = "XLA off (steps measure slower with it on CPUs), back in Python every 13 steps, dtype policy float32"
+    assert result.execution == wanted
+    assert model.steps_per_execution == 13 and model.jit_compile is False
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["jit_compile"] is False

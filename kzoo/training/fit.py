@@ -8,14 +8,13 @@ import shutil
 import keras
 
 from kzoo import atomic, checkpoint, graph, tasks
-from kzoo.training import backup
+from kzoo.training import backup, execution
 from kzoo.training.loop import Loop
 from kzoo.training.recipe import make_optimizer, make_recipe
 from kzoo.training.resume import State, identity
 from kzoo.training.resume import resume as resume_run
 
 RUN_FILE = "run.json"
-SMALL_MODEL = 5_000_000  # parameters; below, the way back to Python between steps costs more than it tells
 
 
 @dataclasses.dataclass
@@ -23,12 +22,14 @@ class Run:
     """What `fit` returns: where the files are and one row of numbers an epoch.
 
     `kept_epoch` is the epoch (from 1) whose weights the model holds: the best with early stopping, else the last.
+    `execution` says how the steps ran: XLA or not and why, steps between two returns to Python, dtype policy.
     """
 
     folder: pathlib.Path | None
     history: list
     kept_epoch: int
     message: str
+    execution: str
 
 
 def fit(
@@ -62,7 +63,7 @@ def fit(
     if data.tokenizer:
         model.tokenizer = data.tokenizer
     _freeze(model, recipe.train_from)
-    _compile(model, recipe, data)
+    how = _compile(model, recipe, data)
     if folder and overwrite:  # only now that nothing speaks against the new run
         shutil.rmtree(folder)
     facts = identity(model, recipe, data)
@@ -71,7 +72,7 @@ def fit(
     if state.finished:
         checkpoint.load_weights(model, folder)
         message = f"already complete (epoch {state.epoch}/{recipe.epochs}); nothing was trained"
-        return Run(folder, state.history, loop.kept_epoch(), message)
+        return Run(folder, state.history, loop.kept_epoch(), message, how)
     if folder:
         _describe_run(folder, model, data, facts)
     try:
@@ -80,7 +81,7 @@ def fit(
         raise backup.NonFiniteError(f"{error}; {loop.return_to_last_backup()}") from error
     loop.return_to_kept_epoch()
     message = f"trained {state.epoch} epochs, kept the weights of epoch {loop.kept_epoch()}"
-    return Run(folder, state.history, loop.kept_epoch(), message)
+    return Run(folder, state.history, loop.kept_epoch(), message, how)
 
 
 def _defaults(task, data, choices):
@@ -164,18 +165,21 @@ def _freeze(model, train_from):
 
 
 def _compile(model, recipe, data):
-    """Compiles, and builds optimizer and metrics now, so that a backup can be restored before the first step."""
+    """Compiles, and builds optimizer and metrics now, so that a backup can be restored before the first step.
+
+    Returns a line that says how the steps will run.
+    """
     num_batches = data.train.num_batches
     optimizer = make_optimizer(recipe, model, recipe.epochs * num_batches)
-    steps = recipe.steps_per_execution or (20 if model.count_params() < SMALL_MODEL else 1)
-    steps = min(steps, num_batches, recipe.backup_steps or steps)
-    tasks.compile_model(model, optimizer, recipe.label_smoothing, steps_per_execution=steps)
+    chosen = execution.choose(recipe, model, num_batches)
+    tasks.compile_model(model, optimizer, recipe.label_smoothing, **chosen.options)
     model.optimizer.build(model.trainable_variables)
     x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(data.train.epoch(0))))
     outputs = model(x, training=False)
     model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight)
     model.compute_metrics(x, y, outputs, sample_weight=weight)
     model.reset_metrics()
+    return execution.describe(model, chosen)
 
 
 def _describe_run(folder, model, data, facts):

@@ -48,6 +48,7 @@ class Recipe:
     seed: of order and augmentation; `kzoo train` builds the model with it too, so that weights and dropout repeat.
     backup_steps: also save the full state every so many steps; it is always saved after every epoch.
     steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
+    jit_compile: compile the step with XLA; None chooses what measures faster, see `kzoo.training.execution`.
     deterministic: let TensorFlow use only operations that give the same bits twice (for the whole process).
     tensorboard: write event files into the run folder.
     """
@@ -71,6 +72,7 @@ class Recipe:
     seed: int = 0
     backup_steps: int | None = None
     steps_per_execution: int | None = None
+    jit_compile: bool | None = None
     deterministic: bool = True
     tensorboard: bool = True
 
@@ -104,7 +106,7 @@ def _check(name, value, kind):
         if value not in RECIPES:
             raise ValueError(f"augment must be True, False or one of {', '.join(RECIPES)}, got {value!r}")
         return
-    switch = kind in (bool, bool | str)
+    switch = kind in (bool, bool | str, bool | None)
     if switch or isinstance(value, bool):
         if not switch or not isinstance(value, bool):
             raise TypeError(f"{name} must be {'True or False' if switch else 'a number'}, got {value!r}")

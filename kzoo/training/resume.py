@@ -8,11 +8,13 @@ import keras
 
 from kzoo.training import backup
 
-# Differences between a backup and the run that resumes it: these change no number, ...
-HARMLESS = {"recipe.tensorboard", "recipe.backup_steps", "recipe.steps_per_execution"}
+# Differences between a backup and the run that resumes it: these change no number (of `recipe.jit_compile` counts what
+# was made of it, `jit_compile`), ...
+HARMLESS = {"recipe.tensorboard", "recipe.backup_steps", "recipe.steps_per_execution", "recipe.jit_compile"}
 # ... these change what follows, which the user may want (force=True); any other difference is another run.
 FORCIBLE = {
-    "recipe.epochs", "recipe.early_stopping", "recipe.learning_rate", "recipe.deterministic", "keras", "backend"
+    "recipe.epochs", "recipe.early_stopping", "recipe.learning_rate", "recipe.deterministic", "keras", "backend",
+    "jit_compile",
 }  # fmt: skip
 
 
@@ -29,7 +31,7 @@ class State:
 
 
 def identity(model, recipe, data):
-    """What a resumed run must share with the run that was interrupted, JSON-able."""
+    """What a resumed run must share with the run that was interrupted, JSON-able; the model is compiled."""
     facts = {
         "model": {
             "name": model.kzoo.name,
@@ -39,6 +41,7 @@ def identity(model, recipe, data):
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
+        "jit_compile": bool(model.jit_compile),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
@@ -60,6 +63,7 @@ def resume(model, folder, facts, force):
     if warning:
         print(f"warning: {warning}; going back to {path.name}", file=sys.stderr)
     then, now = _flat(saved.pop("identity")), _flat(facts)
+    then.setdefault("jit_compile", now["jit_compile"])  # runs of earlier releases did not record it
     state = State(**saved)
     differing = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)} - HARMLESS
     longer = now["recipe.epochs"] >= then["recipe.epochs"]
