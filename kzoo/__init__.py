@@ -20,6 +20,7 @@ ROOMS = {
     "predict": "inference",
     "generate": "generation",
     "export": "exporting",
+    "fast": "runtimes",
     "features": "graph",
     "attention_maps": "heatmaps",
     "Preprocessing": "preprocessing",

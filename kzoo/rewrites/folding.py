@@ -1,8 +1,8 @@
 """Batch normalisation folded into the layer before it and padding merged into convolutions: fewer layers, same outputs.
 
 Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.2: at inference batch norm is one factor and one offset a
-channel, and a linear layer before it can hold both. Batch norm that comes before a convolution (DenseNet, pre-activation
-ResNets) stays: a ReLU or zero padding lies between, through which no offset can be moved.
+channel, and a linear layer before it can hold both. Batch norm before a convolution (DenseNet, pre-activation ResNets)
+stays: a ReLU or zero padding lies between, through which no offset can be moved.
 """
 
 import collections
@@ -35,8 +35,8 @@ def fold_batch_norm(model):
 
     A batch norm that directly follows a linear convolution or Dense layer, and nothing else reads what it reads, is
     folded into that layer. A ZeroPadding2D before a convolution becomes its padding "same" where both put the same
-    zeros at the same places: strides of 1 and a kernel that reaches as far as the padding, or a known size at which they
-    agree. Changed layers are new, under their old names; all others are shared with the given model.
+    zeros at the same places: strides of 1 and a kernel that reaches as far as the padding, or a known size at which
+    they agree. Changed layers are new, under their old names; all others are shared with the given model.
 
     Returns a functional model with the inputs, outputs and preprocessing of the given one. It carries no mark of the
     catalogue, since what `kzoo.build` makes has other weights. Raises ValueError for a model that is no functional
@@ -78,19 +78,20 @@ def _plan(steps, outputs):
             continue
         if num_calls[id(step.layer)] > 1 or num_calls[id(before.layer)] > 1:
             continue
-        if type(step.layer) is layers.BatchNormalization and not step.kwargs.get("training"):
-            if _takes_norm(before.layer, step.layer, before.outputs):
-                norms[id(before.layer)] = step.layer
-        elif type(step.layer) in PADDABLE and type(before.layer) is layers.ZeroPadding2D:
-            if _takes_padding(step, before):
-                pads[id(step.layer)] = before.layer
+        if _takes_norm(before, step):
+            norms[id(before.layer)] = step.layer
+        elif _takes_padding(step, before):
+            pads[id(step.layer)] = before.layer
     return norms, pads
 
 
-def _takes_norm(layer, norm, tensor):
-    if type(layer) not in FOLDABLE or layer.activation is not keras.activations.linear:
+def _takes_norm(before, step):
+    layer, norm = before.layer, step.layer
+    if type(norm) is not layers.BatchNormalization or step.kwargs.get("training") or type(layer) not in FOLDABLE:
         return False
-    rank = len(tensor.shape)
+    if layer.activation is not keras.activations.linear:
+        return False
+    rank = len(before.outputs.shape)
     channels = 1 if getattr(layer, "data_format", "channels_last") == "channels_first" else rank - 1
     is_plain = not getattr(layer, "lora_enabled", False) and not getattr(layer, "quantization_mode", None)
     return is_plain and norm.axis % rank == channels and norm.compute_dtype == layer.compute_dtype
@@ -99,6 +100,8 @@ def _takes_norm(layer, norm, tensor):
 def _takes_padding(step, before):
     """Whether padding "same" puts the zeros where the layer before puts them, and no output more or less."""
     conv, pad = step.layer, before.layer
+    if type(conv) not in PADDABLE or type(pad) is not layers.ZeroPadding2D:
+        return False
     if conv.padding != "valid" or conv.data_format != pad.data_format:
         return False
     first = 2 if conv.data_format == "channels_first" else 1
