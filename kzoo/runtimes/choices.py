@@ -47,7 +47,9 @@ def check(runtime, precision, calibration):
         )
     if not is_installed(runtime):
         row = RUNTIMES[runtime]
-        raise ImportError(f"runtime {runtime!r} needs {', '.join(row.packages)}: pip install 'kzoo[{row.extra}]'")
+        raise ModuleNotFoundError(
+            f"runtime {runtime!r} needs {', '.join(row.packages)}: pip install 'kzoo[{row.extra}]'"
+        )
 
 
 def is_installed(runtime):

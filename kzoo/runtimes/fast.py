@@ -9,9 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.data import checks
-from kzoo.runtimes import choices, comparison, samples
-
-TOLERANCE = 1e-4  # of the outputs' scale, in float32; a runtime that is further off computes something else
+from kzoo.runtimes import choices, measures, samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +84,8 @@ def fast(
         "batch_size": batch_size,
         "length": length,
         **notes,
-        **_moved(model, run, settings, real),
-        **_latency(model, run, settings),
+        **measures.moved(model, run, settings, real),
+        **measures.latency(model, run, settings),
         "seconds": round(time.perf_counter() - begin, 2),
     }
     return Fast(model, run, settings, report)
@@ -96,37 +94,6 @@ def fast(
 def folder_bytes(folder):
     """Bytes of all files of a folder."""
     return sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
-
-
-def _moved(model, run, settings, real):
-    """How far outputs are from the model's, on real inputs where there are any, else on random ones."""
-    batch_sizes = [settings.batch_size] if settings.batch_size else [1, 3]
-    largest, scale = 0.0, 0.0
-    for seed, batch_size in enumerate(batch_sizes):
-        if real is None:
-            arrays = samples.random_inputs(model, batch_size, settings.length, seed)
-        else:
-            arrays = next(samples.batches(real, [tensor.name for tensor in model.inputs], batch_size))
-        found = comparison.difference(comparison.outputs_of(model, arrays), run(arrays))
-        largest, scale = max(largest, found[0]), max(scale, found[1])
-    if settings.precision == "float32" and not largest <= TOLERANCE * max(scale, 1e-6):
-        raise ValueError(
-            f"fast: outputs differ from those of {model.name} by {largest:.3g} (outputs up to {scale:.3g}, tolerance "
-            f"{TOLERANCE:g} of that)"
-        )
-    return {"max_difference": largest, "scale": scale, "compared_on": "random" if real is None else "real"}
-
-
-def _latency(model, run, settings):
-    arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
-    x = keras.tree.pack_sequence_as(model.input, arrays)
-    calls = {"before": lambda: model.predict_on_batch(x), "after": lambda: run(arrays)}
-    times = comparison.interleaved(calls, settings.seconds)
-    return {
-        "measured_batch_size": settings.batch_size or 1,
-        "latency_ms": times,
-        "speedup": round(times["before"]["min"] / times["after"]["min"], 3),
-    }
 
 
 class Fast:

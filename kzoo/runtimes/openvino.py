@@ -67,7 +67,7 @@ def _converted(model, folder, settings):
         from kzoo.runtimes import choices
 
         if not choices.is_installed("onnxruntime"):
-            raise ImportError(
+            raise ModuleNotFoundError(
                 f"{model.name} is recurrent: OpenVINO takes it unrolled (pass length=) or by way of ONNX: pip install "
                 "'kzoo[onnx]'"
             )
