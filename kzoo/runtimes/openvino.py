@@ -15,7 +15,9 @@ from kzoo.runtimes.frozen import freeze
 FILE = "model.xml"
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32", "int8_weights": "f32"}
 COUNTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
-PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+# Operations that OpenVINO runs on int8 as it comes to them: they move or choose values.
+PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Relu", "Pad",
+           "StridedSlice", "Slice", "Split", "VariadicSplit", "Concat")  # fmt: skip
 
 
 def _import_openvino():
