@@ -431,18 +431,14 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 @click.argument("source")
 @click.argument("path")
 @model_options
-@click.option(
-    "--format", "format_name", default="saved_model", show_default=True, help="saved_model, litert, onnx or openvino."
-)
+@click.option("--format", "format_name", default="saved_model", help="saved_model (default), litert, onnx, openvino.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, int8 or int8_weights.")
 @click.option("--calibration", metavar="DATA", help="Data set whose examples show int8 the ranges of activations.")
 @click.option("--data", "data_name", metavar="DATA", help="Compare accuracy before and after on this data set.")
 @click.option("--length", type=click.IntRange(1), help="Fix sequences to so many steps; LiteRT wants it.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at PATH.")
 @json_option
-def export(
-    source, path, overrides, weights, dtype, format_name, precision, calibration, data_name, length, overwrite, as_json
-):
+def export(source, path, overrides, weights, dtype, format_name, calibration, data_name, overwrite, as_json, **how):
     """Export a model and prove the export equal to it.
 
     SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create.
@@ -455,7 +451,7 @@ def export(
 
     calibration = _load_data(calibration, source, model) if calibration else None
     data = _load_data(data_name, source, model) if data_name else None
-    report = write(model, path, format_name, overwrite, precision, calibration, data, length)
+    report = write(model, path, format_name, overwrite, calibration=calibration, data=data, **how)
     if as_json:
         return _print_json(report)
     click.echo(f"wrote {report['path']} ({report['bytes']:,} bytes, signatures {', '.join(report['signatures'])})")
