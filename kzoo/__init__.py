@@ -20,6 +20,7 @@ ROOMS = {
     "predict": "inference",
     "generate": "generation",
     "export": "exporting",
+    "fast": "runtimes",
     "features": "graph",
     "lora": "rewrites.lora",
     "merge_lora": "rewrites.lora",

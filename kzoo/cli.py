@@ -22,7 +22,7 @@ def main():
         status = _fail(str(error.__cause__ or "") or "interrupted", 130)
     except click.ClickException as error:
         status = _fail(error.format_message(), 2)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("KZOO_TRACEBACK"):
             raise
         status = _fail(str(error), 2)
@@ -416,10 +416,14 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 @click.argument("source")
 @click.argument("path")
 @model_options
-@click.option("--format", "format_name", default="saved_model", show_default=True, help="Format to write.")
+@click.option("--format", "format_name", default="saved_model", help="saved_model (default), litert, onnx, openvino.")
+@click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, int8 or int8_weights.")
+@click.option("--calibration", metavar="DATA", help="Data set whose examples show int8 the ranges of activations.")
+@click.option("--data", "data_name", metavar="DATA", help="Compare accuracy before and after on this data set.")
+@click.option("--length", type=click.IntRange(1), help="Fix sequences to so many steps; LiteRT wants it.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at PATH.")
 @json_option
-def export(source, path, overrides, weights, dtype, format_name, overwrite, as_json):
+def export(source, path, overrides, weights, dtype, format_name, calibration, data_name, overwrite, as_json, **how):
     """Export a model and prove the export equal to it.
 
     SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create.
@@ -430,13 +434,17 @@ def export(source, path, overrides, weights, dtype, format_name, overwrite, as_j
     model, _ = _open(source, overrides, weights, dtype)
     from kzoo.exporting import export as write
 
-    report = write(model, path, format_name, overwrite)
+    calibration = _load_data(calibration, source, model) if calibration else None
+    data = _load_data(data_name, source, model) if data_name else None
+    report = write(model, path, format_name, overwrite, calibration=calibration, data=data, **how)
     if as_json:
         return _print_json(report)
     click.echo(f"wrote {report['path']} ({report['bytes']:,} bytes, signatures {', '.join(report['signatures'])})")
     return click.echo(
         f"reloaded and compared at batch sizes {report['batch_sizes']}: largest difference "
         f"{report['max_difference']:.2g} on outputs up to {report['scale']:.2g}"
+        + (f"; int8 covers {100 * report['int8_coverage']:.0f} % of MACs" if report.get("int8_coverage") else "")
+        + ("; accuracy {before:.4f} before, {after:.4f} after".format(**report["accuracy"]) if data else "")
     )
 
 

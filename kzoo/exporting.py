@@ -1,4 +1,4 @@
-"""Leaving Keras: a SavedModel that is written beside, reloaded, compared with the model, and only then renamed."""
+"""Leaving Keras: an export that is written beside, reloaded, compared with the model, and only then renamed."""
 
 import json
 import pathlib
@@ -12,52 +12,109 @@ from kzoo.data.synthetic import synthetic_batch
 from kzoo.detection.anchors import anchors_of
 from kzoo.detection.boxes import MAX_DETECTIONS, detect
 from kzoo.generation import serving
+from kzoo.runtimes import choices, exports, measures
+from kzoo.runtimes.fast import Settings
+from kzoo.runtimes.frozen import MAX_GRAPH_BYTES, freeze
 from kzoo.suggest import did_you_mean
 from kzoo.version import __version__
 
-FORMATS = ("saved_model",)
+FORMATS = tuple(choices.FORMATS)
 REPORT_FILE = "kzoo_export.json"
 BATCH_SIZES = (1, 3)
 TOLERANCE = 1e-5  # of the outputs' scale; looser for half precision, whose last bit is that large
 HALF_TOLERANCE = 2e-2
 
 
-def export(model, path, format="saved_model", overwrite=False):
+def export(
+    model, path, format="saved_model", overwrite=False, precision="float32", calibration=None, data=None, length=None
+):
     """Exports a model for servers that have neither kzoo nor Keras, and proves the export equal to the model.
 
     The SavedModel's signature `serve` (also `serving_default`) takes the model's inputs with any batch size and gives
     its outputs. Image classifiers also get `serve_images`: uint8 images (batch, height, width, channels) of any size,
     to `probabilities` (batch, num_classes) and `label` (batch,). Those of a detector of one input size give `boxes`
     (batch, 300, 4), left, top, right, bottom in pixels of the images as they come, `scores` and `labels` (batch, 300),
-    the best first, -1 after the last, and `count` (batch,).
+    the best first, -1 after the last, and `count` (batch,). Batch norm is folded and weights are constants, but for
+    models that `generate`, whose signatures share variables, and for more than 2 GiB. The other formats hold the
+    model's inputs and outputs alone: `litert` one file, `onnx` (open batch), `openvino` two files.
 
     Args:
         path: folder to create; it must be absent or empty unless `overwrite`.
+        format: "saved_model", "litert", "onnx" or "openvino"; all but the first are extras of kzoo.
+        precision, calibration, length: as for `kzoo.fast`.
+        data: a data set of kzoo, or its name, on which the report compares accuracy before and after.
 
-    Returns the report, also stored in the folder as `kzoo_export.json`: signatures, the largest difference between
-    reloaded export and model on random inputs at two batch sizes and the scale of the outputs it refers to, bytes.
-    Raises ValueError if the path is occupied, the format is unknown, or the export differs; nothing is left then.
+    Returns the report, also stored in the folder as `kzoo_export.json` and, for people, `report.md`: signatures, the
+    largest difference between reloaded export and model on random inputs at two batch sizes and the scale of the
+    outputs it refers to, bytes, latency before and after. Raises ValueError if the path is occupied, the format is
+    unknown, or the export differs; nothing is left then.
     """
     if format not in FORMATS:
         raise ValueError(did_you_mean("format", format, FORMATS))
+    choices.check(choices.FORMATS[format], precision, calibration)
+    if format == "saved_model" and precision != "float32":
+        raise ValueError(
+            f"a SavedModel keeps the model's own precision; build the model with dtype='mixed_bfloat16' instead of "
+            f"precision={precision!r}"
+        )
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"a SavedModel needs KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
+        raise ValueError(f"exports need KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
     path = pathlib.Path(path)
     begin = time.perf_counter()
+    if isinstance(data, str):
+        from kzoo.data import load
+
+        data = load(data, model)
     with atomic.folder(path, overwrite) as temporary:
-        endpoints = _write(model, temporary)
-        report = {
-            "model": model.name,
-            "format": format,
-            "signatures": endpoints,
-            **_compare(model, temporary),
-            "batch_sizes": list(BATCH_SIZES),
-            "bytes": sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file()),
-            "seconds": round(time.perf_counter() - begin, 2),
-            "versions": _versions(),
-        }
+        report = {"model": model.name, "format": format}
+        if format == "saved_model":
+            report |= _write_saved_model(model, temporary, data)
+        else:
+            report |= {"signatures": {"serve": {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}}}
+            report |= exports.write(
+                model, temporary, choices.FORMATS[format], precision, calibration, data=data, length=length
+            )
+        report |= {"seconds": round(time.perf_counter() - begin, 2), "versions": _versions()}
         (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (temporary / exports.READABLE).write_text(exports.readable(report), encoding="utf-8")
     return {"path": str(path), **report}
+
+
+def _write_saved_model(model, folder, data):
+    report = {
+        "precision": "float32",
+        "signatures": _write(model, folder),
+        "weights": _weights(model),
+        **_compare(model, folder),
+        "batch_sizes": list(BATCH_SIZES),
+        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+    }
+    run = _loaded(model, folder)
+    report |= measures.latency(model, run, Settings(seconds=0.3))
+    if data is not None:
+        report["accuracy"] = measures.accuracy(model, run, data.test or data.validation)
+    return report
+
+
+def _loaded(model, folder):
+    """The reloaded `serve` as a function from a list of arrays to a list of arrays."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+
+    def run(arrays):
+        x = keras.tree.pack_sequence_as(model.input, [tf.constant(array) for array in arrays])
+        return [np.asarray(output) for output in keras.tree.flatten(loaded.serve(x))]
+
+    return run
+
+
+def _weights(model):
+    """How a SavedModel of the model holds its weights, in words."""
+    if serving.writes_tokens(model):
+        return "variables, which serve and generate share"
+    size = sum(variable.value.dtype.size * int(np.prod(variable.shape)) for variable in model.variables)
+    return "constants" if size <= MAX_GRAPH_BYTES else f"variables: {size:,} bytes are more than a graph holds"
 
 
 def _versions():
@@ -80,14 +137,21 @@ def _write(model, folder):
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    if _weights(model) == "constants":
+        call = _constant_call(model)
+    else:
+        archive.track(model)
+
+        def call(inputs):
+            return model(inputs, training=False)
+
     wanted = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype, name=t.name), model.input)
-    archive.add_endpoint("serve", lambda inputs: model(inputs, training=False), input_signature=[wanted])
+    archive.add_endpoint("serve", call, input_signature=[wanted])
     described = {"serve": {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}}
     if _takes_images(model):
         channels = model.inputs[0].shape[-1]
         raw = tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")
-        archive.add_endpoint("serve_images", _image_endpoint(model), input_signature=[raw])
+        archive.add_endpoint("serve_images", _image_endpoint(model, call), input_signature=[raw])
         described["serve_images"] = {
             "inputs": {"images": f"uint8 (None, None, None, {channels})"},
             "outputs": _image_outputs(model),
@@ -103,6 +167,17 @@ def _write(model, folder):
         }
     archive.write_out(str(folder), verbose=False)
     return described
+
+
+def _constant_call(model):
+    """The model as a function of its inputs, through one graph of constants that all signatures share."""
+    frozen = freeze(model)
+
+    def call(inputs):
+        outputs = frozen.function(*keras.tree.flatten(inputs))
+        return keras.tree.pack_sequence_as(model.output, outputs)
+
+    return call
 
 
 def _positional(function, names):
@@ -133,22 +208,28 @@ def _compare_writing(model, loaded):
                              "was kept")  # fmt: skip
 
 
-def _image_endpoint(model):
-    """What `serve_images` does: a function from uint8 images of any size to a dict of tensors."""
+def _image_endpoint(model, call=None):
+    """What `serve_images` does: a function from uint8 images of any size to a dict of tensors.
+
+    Args:
+        call: what stands for the model.
+    """
     import tensorflow as tf
+
+    call = call or (lambda x: model(x, training=False))
 
     fit_images = _image_fitter(model)
     if not _detects(model):
 
         def classify(images):
-            outputs = tasks.probabilities(model, model(fit_images(images), training=False))
+            outputs = tasks.probabilities(model, call(fit_images(images)))
             return {"probabilities": outputs, "label": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
 
         return classify
     anchors = anchors_of(model)
 
     def find(images):
-        found = detect(model(fit_images(images), training=False), anchors)
+        found = detect(call(fit_images(images)), anchors)
         height, width = (tf.cast(tf.shape(images)[axis], tf.float32) / anchors.size[axis - 1] for axis in (1, 2))
         return {**found, "boxes": found["boxes"] * tf.stack([width, height, width, height])}
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import exporting
+from kzoo import exporting, tasks
 from kzoo.data.synthetic import synthetic_batch
+from kzoo.runtimes import choices
 
 SMALL = {
     "perceptron": {"num_features": 9},
@@ -194,3 +195,96 @@ def test_a_server_generates_the_same_tokens_without_kzoo(tmp_path):
     for row, length, ids in zip(tokens, lengths, wanted, strict=True):
         before = ids.index(stop) if stop in ids else 9
         assert length == before and row[:length] == ids[:before]
+
+
+def needs(format):
+    runtime = choices.FORMATS[format]
+    if not choices.is_installed(runtime):
+        pytest.skip(f"the extra for {runtime} is not installed")
+
+
+def noisy(model):
+    """Statistics of batch norm that are not those it begins with."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([value + random.uniform(0.1, 0.5, value.shape) for value in layer.get_weights()])
+    return model
+
+
+def test_saved_models_are_folded_and_constant(tmp_path):
+    import tensorflow as tf
+
+    model = noisy(kzoo.build("resnet20", depths=(1, 1, 1), filters=16))
+    report = kzoo.export(model, tmp_path / "served")
+    assert report["weights"] == "constants" and report["max_difference"] <= 1e-5 * report["scale"]
+    num_bytes = 4 * model.count_params()
+    assert num_bytes < report["bytes"] < 1.6 * num_bytes + 300_000, "weights stand in the file once"
+    loaded = tf.saved_model.load(str(tmp_path / "served"))
+    assert not loaded.signatures["serve"].variables
+    kinds = {node.op for function in loaded.signatures["serve"].graph.as_graph_def().library.function
+             for node in function.node_def}  # fmt: skip
+    assert "Conv2D" in kinds and not kinds & {"FusedBatchNormV3", "Rsqrt", "ReadVariableOp"}
+    page = (tmp_path / "served" / "report.md").read_text()
+    assert "| weights | constants |" in page and "times as fast at batch size 1" in page
+
+
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+def test_other_formats_are_proved_in_their_runtime(format, tmp_path):
+    needs(format)
+    model = noisy(kzoo.build("resnet20", depths=(1, 1, 1)))
+    report = kzoo.export(model, tmp_path / "model", format=format)
+    assert report["max_difference"] <= 1e-5 * report["scale"] and report["batch_sizes"] == [1, 3]
+    assert report["changes"]["num_layers_before"] - report["changes"]["num_layers_after"] == 7
+    names = {"litert": ["model.tflite"], "onnx": ["model.onnx"], "openvino": ["model.bin", "model.xml"]}[format]
+    assert sorted(os.listdir(tmp_path / "model")) == ["kzoo_export.json", *names, "report.md"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    stored = json.loads((tmp_path / "model" / "kzoo_export.json").read_text())
+    assert stored == {key: value for key, value in report.items() if key != "path"}
+
+
+def test_a_wrong_runtime_leaves_nothing(tmp_path, monkeypatch):
+    needs("litert")
+    from kzoo.runtimes import litert
+
+    load = litert.load
+    monkeypatch.setattr(litert, "load", lambda *given: lambda arrays: [y + 0.1 for y in load(*given)(arrays)])
+    with pytest.raises(ValueError, match="outputs differ from those of cnn by 0.1"):
+        kzoo.export(kzoo.build("cnn", **SMALL["cnn"]), tmp_path / "model", format="litert")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_onnx_file_keeps_its_batch_open(tmp_path):
+    needs("onnx")
+    import onnx
+
+    kzoo.export(kzoo.build("cnn", **SMALL["cnn"]), tmp_path / "model", format="onnx")
+    inputs = onnx.load(tmp_path / "model" / "model.onnx").graph.input
+    assert [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim] == [0, 12, 8, 3]
+
+
+@pytest.mark.parametrize("format", ["litert", "openvino"])
+def test_int8_keeps_the_accuracy_on_digits(format, tmp_path):
+    """Trained for one epoch; at most one point of accuracy is lost."""
+    needs(format)
+    keras.utils.set_random_seed(0)
+    model = kzoo.build("mnist_cnn")
+    data = kzoo.data.load("digits", model)
+    tasks.compile_model(model, "adam")
+    model.fit(data.train.dataset.take(55), verbose=0)
+    report = kzoo.export(model, tmp_path / "model", format=format, precision="int8", calibration=data, data=data)
+    accuracy = report["accuracy"]
+    assert accuracy["num_examples"] == 1000 and accuracy["before"] > 0.7
+    assert accuracy["after"] > accuracy["before"] - 0.01 and accuracy["agreement"] > 0.97
+    assert report["int8_coverage"] > 0.95 and report["bytes"] < 0.5 * 4 * model.count_params()
+    assert "int8 covers" in (tmp_path / "model" / "report.md").read_text()
+
+
+def test_the_command_line_exports_and_refuses(tmp_path, run_kzoo):
+    refused = run_kzoo("export", "cnn", tmp_path / "a", "--format", "litert", "--precision", "int8")
+    assert refused.returncode == 2 and "--calibration" in refused.stderr and not (tmp_path / "a").exists()
+    needs("litert")
+    done = run_kzoo("export", "mnist_cnn", tmp_path / "b", "--format", "litert", "--precision", "int8",
+                    "--calibration", "synthetic")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "int8 covers 100 % of MACs" in done.stdout and (tmp_path / "b" / "model.tflite").exists()

@@ -1,0 +1,155 @@
+"""The matrix of exports: architecture x format x precision, every cell a measured difference or a reason.
+
+    python benchmarks/exports.py                 # benchmarks/results/exports.json and exports.md
+    python benchmarks/exports.py --model bert --format onnx --output /tmp/results
+
+Every architecture is built small, with random weights and random statistics of batch norm, so that the matrix takes
+minutes; int8 is calibrated on random inputs and says how far outputs move, not how accuracy does. Results are kept
+after every architecture, so that an interrupted run loses one at most.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import harness
+
+SMALL = {
+    "alexnet": {"input_shape": (64, 64, 3), "num_classes": 10, "hidden_dim": 64},
+    "bert": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "intermediate_dim": 128, "vocabulary_size": 200},
+    "cnn": {},
+    "densenet": {"depths": (2, 2, 2, 2), "input_shape": (64, 64, 3), "num_classes": 10},
+    "googlenet": {"width_multiplier": 0.25, "input_shape": (64, 64, 3), "num_classes": 10},
+    "gpt": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "vocabulary_size": 200, "max_length": 64},
+    "inception_v3": {"width_multiplier": 0.25, "input_shape": (96, 96, 3), "num_classes": 10},
+    "mlp": {},
+    "mnist_cnn": {},
+    "perceptron": {},
+    "recurrent_cnn": {"filters": 16},
+    "resnet": {"depths": (1, 1, 1, 1), "filters": 16, "input_shape": (64, 64, 3), "num_classes": 10},
+    "retinanet": {"input_shape": (64, 64, 3)},
+    "rnn": {"units": 32},
+    "seq2seq": {"hidden_dim": 32, "embedding_dim": 32, "vocabulary_size": 100},
+    "transformer": {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64, "vocabulary_size": 100},
+    "vgg": {"depths": (1, 1, 1, 1, 1), "filters": (8, 8, 8, 8, 8), "hidden_dim": 32, "input_shape": (32, 32, 3)},
+    "vit": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "input_shape": (32, 32, 3), "patch_size": 8},
+}
+LENGTH = 16
+CELLS = {
+    "saved_model": ("float32",),
+    "litert": ("float32", "int8", "int8_weights"),
+    "onnx": ("float32",),
+    "openvino": ("float32", "int8", "int8_weights"),
+}
+
+
+def parse(arguments):
+    parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", action="append", choices=SMALL, help="architecture; repeatable; default all")
+    parser.add_argument("--format", action="append", choices=CELLS, help="repeatable; default all")
+    parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results"), help="folder")
+    return parser.parse_args(arguments)
+
+
+def small(architecture):
+    """The architecture with the keywords that its build knows."""
+    import importlib
+    import inspect
+
+    import keras
+    import numpy as np
+
+    import kzoo
+
+    known = inspect.signature(importlib.import_module(f"kzoo.models.{architecture}").build).parameters
+    keras.utils.set_random_seed(0)
+    model = kzoo.build(architecture, **{key: value for key, value in SMALL[architecture].items() if key in known})
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([value + random.uniform(0, 0.5, value.shape) for value in layer.get_weights()])
+    return model
+
+
+def cell(model, format, precision):
+    """One cell: what the report says of the export, or the reason why there is none."""
+    import kzoo
+    from kzoo.runtimes import samples
+
+    is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
+    length = LENGTH if is_open and format in ("litert", "openvino") else None
+    row = {"model": model.kzoo.architecture, "format": format, "precision": precision, "length": length}
+    begin = time.perf_counter()
+    try:
+        calibration = None
+        if precision == "int8":
+            arrays = samples.random_inputs(model, 16, length)
+            calibration = dict(zip([tensor.name for tensor in model.inputs], arrays, strict=True))
+        with tempfile.TemporaryDirectory() as folder:
+            report = kzoo.export(model, pathlib.Path(folder) / "model", format, precision=precision, length=length,
+                                 calibration=calibration)  # fmt: skip
+    except Exception as error:  # a cell that fails says why; the others are measured
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return {**row, "reason": f"{type(error).__name__}: {reason[:200]}", "seconds": time.perf_counter() - begin}
+    keys = ("max_difference", "scale", "int8_coverage", "bytes", "speedup")
+    return {**row, **{key: report.get(key) for key in keys}, "seconds": round(time.perf_counter() - begin, 2)}
+
+
+def table(rows):
+    """The matrix in Markdown: largest difference as a share of the outputs' scale, int8 coverage, or a footnote."""
+    columns = [(format, precision) for format, precisions in CELLS.items() for precision in precisions]
+    lines = ["# Exports: largest difference as a share of the outputs' scale", "",
+             "Small variants, random weights, int8 calibrated on random inputs; in brackets the share of "
+             "multiply-accumulates in int8.", "",
+             "| architecture | " + " | ".join(f"{f} {p}" for f, p in columns) + " |",
+             "|---" * (len(columns) + 1) + "|"]  # fmt: skip
+    reasons = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        cells = []
+        for column in columns:
+            row = next((r for r in rows if (r["model"], r["format"], r["precision"]) == (model, *column)), None)
+            if row is None:
+                cells.append("not run")
+            elif "reason" in row:
+                reasons.append(row["reason"])
+                cells.append(f"[{len(reasons)}]")
+            else:
+                covered = row["int8_coverage"]
+                share = f"{row['max_difference'] / max(row['scale'], 1e-12):.1e}"
+                cells.append(share + (f" ({100 * covered:.0f} %)" if covered is not None else ""))
+        lines.append(f"| `{model}` | " + " | ".join(cells) + " |")
+    lines += ["", *(f"[{number}] {reason}\n" for number, reason in enumerate(reasons, 1))]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from kzoo import atomic
+
+    document = {"machine": harness.machine(), "versions": harness.versions(), "rows": []}
+    output = pathlib.Path(options.output)
+    for architecture in options.model or SMALL:
+        with contextlib.redirect_stdout(sys.stderr):  # converters print
+            model = small(architecture)
+            for format in options.format or CELLS:
+                for precision in CELLS[format]:
+                    row = cell(model, format, precision)
+                    document["rows"].append(row)
+                    what = row.get("reason") or f"{row['max_difference']:.2g} of {row['scale']:.2g}"
+                    print(f"{architecture} {format} {precision}: {what}", file=sys.stderr, flush=True)
+        with atomic.file(output / "exports.json") as temporary:
+            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        with atomic.file(output / "exports.md") as temporary:
+            temporary.write_text(table(document["rows"]), encoding="utf-8")
+    print(json.dumps({"num_cells": len(document["rows"]),
+                      "num_reasons": sum("reason" in row for row in document["rows"])}))  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Recurrent layers unrolled over a known length, for runtimes that know no loops."""
+
+import keras
+from keras import layers
+
+from kzoo import graph
+
+RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RNNs
+
+
+def is_recurrent(model):
+    """Whether a layer of the model runs over time step by step."""
+    return any(isinstance(layer, RECURRENT) for layer in model.layers)
+
+
+def unroll(model, length):
+    """The model for sequences of `length` steps with every recurrent layer unrolled; the given model is left as it is.
+
+    Every input dimension but the batch that is not known becomes `length`. Recurrent layers are new, under their old
+    names; all others are shared with the given model.
+    """
+    inputs, steps, outputs = graph.record(model, length)
+    values = {id(tensor): tensor for tensor in keras.tree.flatten(inputs)}
+    made = {}
+
+    def call(step, args, kwargs):
+        layer = step.layer
+        if isinstance(layer, RECURRENT):
+            if id(layer) not in made:
+                made[id(layer)] = _unrolled(layer, step.inputs[0].shape)
+            layer = made[id(layer)]
+        return layer(*args, **kwargs)
+
+    graph.replay(steps, values, call)
+    results = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs)
+    return keras.Model(inputs, results, name=model.name)
+
+
+def _unrolled(layer, input_shape):
+    config = layer.get_config()
+    config["unroll"] = True
+    for part in ("layer", "backward_layer"):  # of a Bidirectional
+        if config.get(part):
+            config[part]["config"]["unroll"] = True
+    if isinstance(layer, layers.Bidirectional):
+        config.pop("unroll")
+    unrolled = type(layer).from_config(config)
+    unrolled.build(input_shape)
+    unrolled.set_weights(layer.get_weights())
+    return unrolled

@@ -1,0 +1,3 @@
+"""Running models fast: the same inputs and outputs through the runtime and the precision that one asks for."""
+
+from kzoo.runtimes.fast import fast as fast

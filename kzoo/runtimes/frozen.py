@@ -1,0 +1,93 @@
+"""A model as one TensorFlow function whose weights are constants, which is what every runtime is made from."""
+
+import dataclasses
+
+import keras
+
+from kzoo.rewrites import folding, precision, unrolling
+
+MAX_GRAPH_BYTES = 2**31 - 2**26  # a protocol buffer holds 2 GiB; the rest is for the graph itself
+
+
+@dataclasses.dataclass
+class Frozen:
+    """The function and what was done to the model on the way.
+
+    Attributes:
+        model: the rewritten functional model.
+        function: a tf.function from the inputs, one argument each in the order of `names`, to a list of outputs.
+        names: of the inputs, in the order of the model's flattened structure.
+        specs: what each input looks like (tf.TensorSpec).
+        changes: a dict for reports.
+    """
+
+    model: object
+    function: object
+    names: list
+    specs: list
+    changes: dict
+
+    @property
+    def concrete(self):
+        """The function traced for `specs`."""
+        return self.function.get_concrete_function()
+
+
+def rewrite(model, length=None, unroll=False, bfloat16=False):
+    """The model as it runs fastest, and what was done: batch norm folded, recurrence unrolled, precision changed."""
+    changed = folding.fold_batch_norm(model)
+    if unroll and unrolling.is_recurrent(changed):
+        changed = unrolling.unroll(changed, length)
+    if bfloat16:
+        changed = precision.in_bfloat16(changed)
+    return changed, {
+        "num_layers_before": len(model.layers),
+        "num_layers_after": len(changed.layers),
+        "unrolled": length if unroll and unrolling.is_recurrent(model) else None,
+    }
+
+
+def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xla=False):
+    """A `Frozen` of the model.
+
+    Args:
+        batch_size: fixed number of examples; None leaves it open.
+        length: what unknown dimensions other than the batch become; None leaves them open.
+        unroll: recurrent layers over `length`, which must then be known.
+        bfloat16: compute in it.
+        xla: compile with XLA.
+
+    A graph holds at most 2 GiB of constants where it is written to a file: `changes["constant_bytes"]` says how many
+    there are.
+    """
+    import tensorflow as tf
+
+    changed, changes = rewrite(model, length, unroll, bfloat16)
+    values = [(variable, variable.numpy()) for variable in changed.variables]
+    names = [tensor.name for tensor in model.inputs]
+    specs = [
+        tf.TensorSpec(
+            (batch_size, *(length if size is None else size for size in tensor.shape[1:])), tensor.dtype, name
+        )
+        for tensor, name in zip(model.inputs, names, strict=True)
+    ]
+
+    def run(*arrays):
+        # Named placeholders of the model's own structure; weights are constants wherever a layer reads them.
+        x = keras.tree.pack_sequence_as(changed.input, list(arrays))
+        with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in values]):
+            return keras.tree.flatten(changed(x, training=False))
+
+    function = tf.function(run, input_signature=specs, autograph=False, jit_compile=xla or None)
+    changes["constant_bytes"] = sum(value.nbytes for _, value in values)
+    return Frozen(changed, function, names, specs, changes)
+
+
+def check_fits_a_file(frozen, what):
+    """ValueError if the constants are too many for a file that is one protocol buffer."""
+    size = frozen.changes["constant_bytes"]
+    if size > MAX_GRAPH_BYTES:
+        raise ValueError(
+            f"{frozen.model.name} has {size:,} bytes of weights and {what} holds at most {MAX_GRAPH_BYTES:,}; "
+            "take a smaller variant, or format saved_model or openvino"
+        )

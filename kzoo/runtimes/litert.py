@@ -1,0 +1,132 @@
+"""LiteRT, formerly TensorFlow Lite: one file, float32, int8 throughout, or int8 weights alone."""
+
+import math
+import os
+import threading
+
+from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.runtimes import samples
+from kzoo.runtimes.frozen import check_fits_a_file, freeze
+
+FILE = "model.tflite"
+
+
+def write(model, folder, settings, calibration):
+    """Writes `model.tflite` and returns what the report says of it.
+
+    Sequences have one length, and recurrent layers are unrolled over it. int8 quantises weights by channel and
+    activations by the smallest and largest value that the calibration data give; inputs and outputs stay float32. An
+    operation that has no int8 form runs in float32, and the coverage says so. `int8_weights` is LiteRT's dynamic range:
+    activations are quantised as they come.
+    """
+    import tensorflow as tf
+
+    is_open = any(len(tensor.shape) < 4 and None in tensor.shape[1:] for tensor in model.inputs)
+    if is_open and settings.length is None:
+        why = "runs recurrent layers unrolled" if is_recurrent(model) else "has no attention over an open length"
+        raise ValueError(f"{model.name} takes sequences of any length and LiteRT {why}: pass length= (--length)")
+    # The function, not the Keras model, whose variables the converter loses without a word.
+    frozen = freeze(model, settings.batch_size, settings.length, unroll=True)
+    check_fits_a_file(frozen, "LiteRT")
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.concrete])
+    if settings.precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if settings.precision == "int8":
+        converter.representative_dataset = lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    content = converter.convert()
+    (folder / FILE).write_bytes(content)
+    notes = dict(frozen.changes)
+    if settings.precision != "float32":
+        arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
+        notes["int8_coverage"] = coverage(content, model, arrays, with_activations=settings.precision == "int8")
+    return notes
+
+
+def load(folder, model, settings):
+    """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
+    return _runner(_interpreter((folder / FILE).read_bytes()), model)
+
+
+def _interpreter(content, **options):
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_content=content, num_threads=os.cpu_count(), **options)
+
+
+def _runner(interpreter, model):
+    rows = {_plain(row["name"]): row["index"] for row in interpreter.get_input_details()}
+    places = [rows[tensor.name] for tensor in model.inputs]
+    lock, shapes = threading.Lock(), []
+
+    def run(arrays):
+        with lock:
+            if shapes != [array.shape for array in arrays]:
+                for place, array in zip(places, arrays, strict=True):
+                    interpreter.resize_tensor_input(place, array.shape)
+                interpreter.allocate_tensors()
+                shapes[:] = [array.shape for array in arrays]
+            for place, array in zip(places, arrays, strict=True):
+                interpreter.set_tensor(place, array)
+            interpreter.invoke()
+            return [interpreter.get_tensor(row["index"]) for row in interpreter.get_output_details()]
+
+    return run
+
+
+def _plain(name):
+    return name.removeprefix("serving_default_").partition(":")[0]
+
+
+def coverage(content, model, arrays, with_activations=True):
+    """Share of the multiply-accumulates that run on int8 weights and, if wanted, on int8 activations.
+
+    Args:
+        content: the file's bytes.
+        arrays: inputs of `model` to run it on, since a file leaves the sizes of an open batch out.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates hide the tensors between their operations
+    interpreter = _interpreter(content, experimental_op_resolver_type=plain)
+    _runner(interpreter, model)(arrays)
+    shapes = {row["index"]: row["shape"] for row in interpreter.get_tensor_details()}
+    file = schema.ModelT.InitFromPackedBuf(content, 0)
+    tensors = file.subgraphs[0].tensors
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    stored = {}  # a tensor kept in int8 and computed with in float32 -> the one it is made from
+    total = covered = 0
+    for operator in file.subgraphs[0].operators:
+        code = file.operatorCodes[operator.opcodeIndex]
+        kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        inputs = operator.inputs
+        if kind == "DEQUANTIZE" and not with_activations:
+            stored[operator.outputs[0]] = inputs[0]
+        macs = _macs(kind, operator, shapes)
+        total += macs
+        if macs:
+            left, right = (inputs[2], inputs[1]) if kind == "TRANSPOSE_CONV" else inputs[:2]
+            wanted = [stored.get(right, right), *([left] if with_activations else [])]
+            covered += macs * all(tensors[index].type == schema.TensorType.INT8 for index in wanted)
+    return covered / total if total else 0.0
+
+
+def _macs(kind, operator, shapes):
+    """Multiply-accumulates of one operation; the layouts of weights are those of LiteRT's operators."""
+    size = _size(shapes[operator.outputs[0]])
+    if kind == "CONV_2D":
+        return size * _size(shapes[operator.inputs[1]][1:])
+    if kind == "DEPTHWISE_CONV_2D":
+        return size * _size(shapes[operator.inputs[1]][1:3])
+    if kind == "FULLY_CONNECTED":
+        return size * int(shapes[operator.inputs[1]][-1])
+    if kind == "BATCH_MATMUL":
+        return size * int(shapes[operator.inputs[0]][-2 if operator.builtinOptions.adjX else -1])
+    if kind == "TRANSPOSE_CONV":
+        return _size(shapes[operator.inputs[2]]) * _size(shapes[operator.inputs[1]][:3])
+    return 0
+
+
+def _size(shape):
+    return math.prod(int(size) for size in shape)

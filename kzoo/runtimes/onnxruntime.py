@@ -1,0 +1,58 @@
+"""ONNX, and ONNX Runtime to run it: the batch and all other open sizes stay open."""
+
+import os
+
+from kzoo.runtimes.frozen import check_fits_a_file, freeze
+
+FILE = "model.onnx"
+OPSET = 17
+
+
+def write(model, folder, settings, calibration):
+    """Writes `model.onnx` and returns what the report says of it."""
+    frozen = freeze(model, settings.batch_size, settings.length)
+    check_fits_a_file(frozen, "an ONNX file")
+    (folder / FILE).write_bytes(_convert(frozen).SerializeToString())
+    return {**frozen.changes, "opset": OPSET}
+
+
+def _convert(frozen):
+    import logging
+
+    import tf2onnx
+
+    tf2onnx.logging.set_level(logging.ERROR)
+    proto, _ = tf2onnx.convert.from_function(
+        frozen.function, input_signature=frozen.specs, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
+    )
+    return proto
+
+
+def _erfc(context, node, name, arguments):
+    """erfc(x) = 1 - erf(x): ONNX knows the latter only."""
+    import numpy as np
+
+    dtype = context.get_dtype(node.output[0])
+    one = context.make_const(f"{name}_one", np.array(1, "float32"))
+    erf = context.make_node("Erf", [node.input[0]], dtypes=[dtype])
+    outputs, shape = list(node.output), context.get_shape(node.output[0])
+    context.remove_node(node.name)
+    return context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=[shape],
+                             dtypes=[dtype])  # fmt: skip
+
+
+def load(folder, model, settings):
+    """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(folder / FILE), options, providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in model.inputs]
+    taken = {row.name for row in session.get_inputs()}  # an input that nothing reads is gone
+
+    def run(arrays):
+        return session.run(None, {name: x for name, x in zip(names, arrays, strict=True) if name in taken})
+
+    return run

@@ -1,0 +1,170 @@
+"""OpenVINO, with NNCF for its int8."""
+
+import contextlib
+import io
+import logging
+import math
+import sys
+import threading
+
+from kzoo.layers import DotProductAttention
+from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.runtimes import onnxruntime, samples
+from kzoo.runtimes.frozen import freeze
+
+FILE = "model.xml"
+HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32", "int8_weights": "f32"}
+COUNTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
+# Operations that OpenVINO runs on int8 as it comes to them: they move or choose values.
+PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Relu", "Pad",
+           "StridedSlice", "Slice", "Split", "VariadicSplit", "Concat")  # fmt: skip
+
+
+def _import_openvino():
+    # OpenVINO and NNCF send statistics of their use over the network where this package is found; they do without.
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    return openvino
+
+
+@contextlib.contextmanager
+def _quiet_nncf():
+    """NNCF without the tables and bars that it prints where a program's JSON goes."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield nncf
+
+
+def write(model, folder, settings, calibration):
+    """Writes `model.xml` and `model.bin` and returns what the report says of it.
+
+    int8 is NNCF's post-training quantisation: weights by channel, activations by the calibration data, with its scheme
+    for Transformers where there is attention. `int8_weights` compresses weights alone. A recurrent network of open
+    length goes by way of ONNX (extra `onnx`), since OpenVINO reads no loops of TensorFlow's; of known length, unrolled.
+    """
+    openvino = _import_openvino()
+    frozen, converted = _converted(model, folder, settings)
+    if settings.precision == "int8":
+        converted = _quantised(model, converted, calibration, frozen.names, settings.batch_size or 1)
+    elif settings.precision == "int8_weights":
+        with _quiet_nncf() as nncf:
+            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    openvino.save_model(converted, str(folder / FILE), compress_to_fp16=False)
+    notes = dict(frozen.changes)
+    if settings.precision.startswith("int8"):
+        arrays = samples.random_inputs(model, 1, settings.length)
+        shapes = {name: array.shape for name, array in zip(frozen.names, arrays, strict=True)}
+        if settings.batch_size:
+            shapes = {name: (settings.batch_size, *shape[1:]) for name, shape in shapes.items()}
+        notes["int8_coverage"] = coverage(converted, shapes, settings.precision == "int8")
+    return notes
+
+
+def _converted(model, folder, settings):
+    openvino = _import_openvino()
+    if is_recurrent(model) and settings.length is None:
+        from kzoo.runtimes import choices
+
+        if not choices.is_installed("onnxruntime"):
+            raise ModuleNotFoundError(
+                f"{model.name} is recurrent: OpenVINO takes it unrolled (pass length=) or by way of ONNX: pip install "
+                "'kzoo[onnx]'"
+            )
+        path = folder / onnxruntime.FILE
+        notes = onnxruntime.write(model, folder, settings.replace(precision="float32"), None)
+        converted = openvino.convert_model(str(path))
+        path.unlink()
+        frozen = freeze(model, settings.batch_size, settings.length)
+        frozen.changes.update(notes)
+        return frozen, converted
+    frozen = freeze(model, settings.batch_size, settings.length, unroll=True)
+    converted = openvino.convert_model(frozen.concrete)
+    # Whatever nothing reads, such as the shapes of a layer's input, would be an output too.
+    wanted = {tensor.name for tensor in frozen.concrete.outputs}
+    for port in converted.outputs:
+        if not port.names & wanted:
+            converted.remove_result(port.get_node())
+    return frozen, converted
+
+
+def _quantised(model, converted, calibration, names, batch_size):
+    rows = [dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)]
+    attends = any(isinstance(layer, DotProductAttention) for layer in model.layers)
+    with _quiet_nncf() as nncf:
+        return nncf.quantize(
+            converted,
+            nncf.Dataset(rows),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(rows),
+            model_type=nncf.ModelType.TRANSFORMER if attends else None,
+        )
+
+
+def load(folder, model, settings):
+    """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
+    openvino = _import_openvino()
+    core = openvino.Core()
+    if settings.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ValueError(
+            "this processor has no bfloat16, and OpenVINO would compute in float32 without a word; take float32, or "
+            "runtime 'tensorflow'"
+        )
+    hints = {"INFERENCE_PRECISION_HINT": HINTS[settings.precision], "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(core.read_model(str(folder / FILE)), "CPU", hints)
+    request, lock = compiled.create_infer_request(), threading.Lock()
+    taken = {name for port in compiled.inputs for name in port.names}
+    names = [tensor.name for tensor in model.inputs]
+
+    def run(arrays):
+        with lock:
+            given = {name: array for name, array in zip(names, arrays, strict=True) if name in taken}
+            results = request.infer(given)
+            return [results[port].copy() for port in compiled.outputs]
+
+    return run
+
+
+def coverage(converted, sizes, with_activations=True):
+    """Share of the multiply-accumulates whose weights are int8 and, if wanted, whose activations are too.
+
+    Args:
+        converted: an openvino.Model after quantisation.
+        sizes: `{input name: shape}` to count at.
+    """
+    model = converted.clone()
+    known = {name for port in model.inputs for name in port.names}
+    model.reshape({name: shape for name, shape in sizes.items() if name in known})
+    total = covered = 0
+    for node in model.get_ops():
+        if node.get_type_name() not in COUNTED:
+            continue
+        macs = _macs(node)
+        total += macs
+        sources = [_is_int8(node.input(index).get_source_output().get_node()) for index in (0, 1)]
+        covered += macs * (all(sources) if with_activations else sources[1])
+    return covered / total if total else 0.0
+
+
+def _macs(node):
+    """Multiply-accumulates of one node, from its static shapes."""
+    kind, left, right = node.get_type_name(), node.input(0).get_shape(), node.input(1).get_shape()
+    size = math.prod(node.output(0).get_shape())
+    if kind == "Convolution":
+        return size * math.prod(right[1:])
+    if kind == "GroupConvolution":
+        return size * math.prod(right[2:])
+    if kind == "ConvolutionBackpropData":
+        return math.prod(left) * math.prod(right[1:])
+    return size * left[-2 if node.get_attributes().get("transpose_a") else -1]
+
+
+def _is_int8(node):
+    """Whether what a node gives is quantised: the end of a chain that only moves or scales values."""
+    while node.get_type_name() in PASSING:
+        node = node.input(0).get_source_output().get_node()
+    if node.get_type_name() == "Constant":
+        return node.get_element_type().get_type_name() in ("i8", "u8")
+    return node.get_type_name() == "FakeQuantize"

@@ -1,0 +1,83 @@
+"""Examples of a model's inputs: real ones for calibration, random ones to compare with."""
+
+import numpy as np
+
+from kzoo.data.synthetic import synthetic_batch
+
+NUM_EXAMPLES = 128
+RANDOM_LENGTH = 32
+
+
+def read(model, source, num_examples=NUM_EXAMPLES, length=None):
+    """`{input name: array (examples, ...)}` from a data set, its name, or arrays.
+
+    Args:
+        source: a name for `kzoo.data.load`, what that returns (its training split is read), batches `(x, ...)` as a
+            tf.data.Dataset or any other iterable gives them, or arrays in the model's input structure.
+        num_examples: at most so many.
+        length: cut or fill up axes of unknown size to this one.
+
+    Texts of different lengths are filled up with zeros. Raises ValueError for data without an example, or that does not
+    fit the model.
+    """
+    from kzoo.data import check_inputs
+
+    if isinstance(source, str):
+        from kzoo.data import load
+
+        source = load(source, model)
+    if hasattr(source, "train"):
+        source = source.train.dataset
+    batches = [source] if isinstance(source, dict) or hasattr(source, "__array__") else (item[0] for item in source)
+    rows, count = {tensor.name: [] for tensor in model.inputs}, 0
+    for batch in batches:
+        x = batch if isinstance(batch, dict) else {model.inputs[0].name: batch}
+        if set(x) != set(rows):
+            raise ValueError(f"calibration: {model.name} takes {', '.join(rows)}, got {', '.join(map(str, x))}")
+        x = {name: np.asarray(value)[: num_examples - count] for name, value in x.items()}
+        checked = check_inputs(model, x if len(x) > 1 else next(iter(x.values())))
+        for name, value in (checked if isinstance(checked, dict) else {next(iter(rows)): checked}).items():
+            rows[name].append(value)
+        count += len(next(iter(x.values())))
+        if count >= num_examples:
+            break
+    if not count:
+        raise ValueError("calibration: there is no example in the data")
+    return {name: _joined(values, length, _is_open(model, name)) for name, values in rows.items()}
+
+
+def _is_open(model, name):
+    return next(None in tensor.shape[1:2] for tensor in model.inputs if tensor.name == name)
+
+
+def _joined(arrays, length, is_open):
+    if not is_open:
+        return np.concatenate(arrays)
+    length = length or max(array.shape[1] for array in arrays)
+    cut = [array[:, :length] for array in arrays]
+    filled = [np.pad(a, [(0, 0), (0, length - a.shape[1])] + [(0, 0)] * (a.ndim - 2)) for a in cut]
+    return np.concatenate(filled)
+
+
+def random_inputs(model, batch_size, length=None, seed=0):
+    """A list of random inputs in the order of the model's inputs."""
+    x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=length or open_size(model, seed))
+    return flat(model, x)
+
+
+def open_size(model, seed=0):
+    """Something for axes of unknown size: pixels of an image, steps of a sequence; another one for another seed."""
+    return (96 if len(model.inputs[0].shape) == 4 else RANDOM_LENGTH) + 4 * seed
+
+
+def flat(model, x):
+    """Inputs in the model's structure as a list in the order of its inputs."""
+    return [x[tensor.name] for tensor in model.inputs] if isinstance(x, dict) else [x]
+
+
+def batches(samples, names, batch_size):
+    """The samples as lists of arrays of `batch_size` examples; a last one that is not full is filled from the first."""
+    count = len(samples[names[0]])
+    for begin in range(0, count, batch_size):
+        rows = np.arange(begin, begin + batch_size) % count
+        yield [samples[name][rows] for name in names]

@@ -1,0 +1,57 @@
+"""TensorFlow: constants in a tf.function, compiled by XLA only where that measures faster."""
+
+from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.runtimes import samples
+from kzoo.runtimes.comparison import interleaved
+from kzoo.runtimes.frozen import freeze
+
+
+def build(model, settings, calibration):
+    """`(run, notes)`: a function from a list of arrays to a list of arrays, and what the report says of it.
+
+    Candidates are plain, XLA and, for recurrent networks of a known length, unrolled; the fastest of one interleaved
+    measurement is kept.
+    """
+    import numpy as np
+
+    bfloat16 = settings.precision == "bfloat16"
+    fixed = {"batch_size": settings.batch_size, "length": settings.length, "bfloat16": bfloat16}
+    choices = {"plain": {}, "xla": {"xla": True}}
+    if is_recurrent(model) and settings.length:
+        choices["unrolled"] = {"unroll": True}
+    if settings.xla is not None:
+        choices = {"xla": choices["xla"]} if settings.xla else {"plain": {}}
+    arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
+    functions, failed = {}, {}
+    for name, how in choices.items():
+        frozen = freeze(model, **fixed, **how)
+        function = _caller(frozen, np)
+        try:
+            function(arrays)
+        except Exception as error:  # XLA refuses some operations; whatever else fails, fails plainly too
+            if len(choices) == 1 or name == "plain":
+                raise
+            failed[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            continue
+        functions[name] = (function, frozen)
+    times = {}
+    if len(functions) > 1:
+        times = interleaved({name: lambda f=f: f(arrays) for name, (f, _) in functions.items()}, settings.seconds)
+    chosen = min(functions, key=lambda name: times[name]["min"] if times else 0)
+    run, frozen = functions[chosen]
+    notes = {**frozen.changes, "compiled": chosen, "measured_ms": times}
+    notes["bytes"] = frozen.changes["constant_bytes"]
+    return run, {**notes, "refused": failed} if failed else notes
+
+
+def _caller(frozen, np):
+    import tensorflow as tf
+
+    concrete = frozen.concrete
+    dtypes = [spec.dtype for spec in frozen.specs]
+
+    def run(arrays):
+        tensors = [tf.constant(array, dtype) for array, dtype in zip(arrays, dtypes, strict=True)]
+        return [np.asarray(output) for output in concrete(*tensors)]
+
+    return run

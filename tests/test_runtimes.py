@@ -1,0 +1,243 @@
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.rewrites import precision as precisions
+from kzoo.rewrites import unrolling
+from kzoo.runtimes import choices, comparison, samples
+
+SMALL = {
+    "resnet20": {"depths": (1, 1, 1)},
+    "bert_tiny": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "vocabulary_size": 31},
+    "rnn_lstm": {},
+}
+LENGTH = {"rnn_lstm": 4, "bert_tiny": 5}
+OTHERS = [name for name in choices.RUNTIMES if name != "tensorflow"]
+
+
+def needs(runtime):
+    if not choices.is_installed(runtime):
+        pytest.skip(f"the extra for {runtime} is not installed")
+
+
+def build(name):
+    keras.utils.set_random_seed(0)
+    model = kzoo.build(name, **SMALL[name])
+    random = np.random.default_rng(0)
+    model.set_weights([abs(value + random.normal(0, 0.1, value.shape)) if "variance" in variable.path
+                       else value + random.normal(0, 0.1, value.shape)
+                       for variable, value in zip(model.weights, model.get_weights(), strict=True)])  # fmt: skip
+    return model
+
+
+def in_structure(model, arrays):
+    return keras.tree.pack_sequence_as(model.input, arrays)
+
+
+@pytest.mark.parametrize("runtime", choices.RUNTIMES)
+@pytest.mark.parametrize("name", SMALL)
+def test_every_runtime_gives_the_models_outputs_for_any_batch(runtime, name):
+    needs(runtime)
+    model = build(name)
+    quick = kzoo.fast(model, runtime=runtime, length=LENGTH.get(name), xla=False, seconds=0.05)
+    for batch_size in (1, 4):
+        arrays = samples.random_inputs(model, batch_size, LENGTH.get(name), seed=batch_size)
+        got, wanted = quick(in_structure(model, arrays)), model(in_structure(model, arrays), training=False)
+        keras.tree.assert_same_structure(got, wanted)
+        for ours, theirs in zip(keras.tree.flatten(got), keras.tree.flatten(wanted), strict=True):
+            assert isinstance(ours, np.ndarray)
+            theirs = keras.ops.convert_to_numpy(theirs)
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+    report = quick.report
+    assert report["max_difference"] <= 1e-5 * report["scale"] and report["runtime"] == runtime
+    assert report["latency_ms"]["after"]["min"] > 0 and report["bytes"] > 0
+    removed = report["num_layers_before"] - report["num_layers_after"]
+    assert removed == (7 if name == "resnet20" else 0)
+
+
+def test_weights_are_constants_and_later_changes_do_not_show():
+    model = build("rnn_lstm")
+    quick = kzoo.fast(model, xla=False, seconds=0.05)
+    x = samples.random_inputs(model, 2)[0]
+    before = quick(x)
+    model.set_weights([value + 1 for value in model.get_weights()])
+    np.testing.assert_array_equal(quick(x), before)
+
+
+def test_xla_is_measured_and_the_faster_kept():
+    model = kzoo.build("rnn", num_layers=1, cell="simple")
+    report = kzoo.fast(model, batch_size=2, length=3, seconds=0.05).report
+    times = {name: row["min"] for name, row in report["measured_ms"].items()}
+    assert set(times) == {"plain", "xla", "unrolled"} and report["compiled"] == min(times, key=times.get)
+
+
+def test_a_fixed_batch_refuses_another():
+    quick = kzoo.fast(build("rnn_lstm"), batch_size=2, xla=False, seconds=0.05)
+    assert quick(np.zeros((2, 5, 10), "float32")).shape == (2, 2)
+    with pytest.raises(ValueError, match="made for batch_size=2 and got 3 examples"):
+        quick(np.zeros((3, 5, 10), "float32"))
+
+
+def test_bad_inputs():
+    quick = kzoo.fast(build("resnet20"), xla=False, seconds=0.05)
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 32, 32\); wanted \(batch, 32, 32, 3\)"):
+        quick(np.zeros((2, 3, 32, 32), "float32"))
+    with pytest.raises(ValueError, match="dtype uint8; wanted float32: scale uint8 images"):
+        quick(np.zeros((2, 32, 32, 3), "uint8"))
+    texts = kzoo.fast(build("bert_tiny"), xla=False, seconds=0.05)
+    ids = {name: np.ones((1, 4), "int32") for name in ("token_ids", "padding_mask", "segment_ids")}
+    with pytest.raises(ValueError, match=r"token id 31 at \[0, 0\] is outside the vocabulary 0..30"):
+        texts({**ids, "token_ids": 31 * ids["token_ids"]})
+    with pytest.raises(ValueError, match="takes a dict with .*; got a dict with token_ids"):
+        texts({"token_ids": ids["token_ids"]})
+    with pytest.raises(ValueError, match="different numbers of examples"):
+        texts({**ids, "token_ids": np.ones((2, 4), "int32")})
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ({"runtime": "openvno"}, "unknown runtime 'openvno'; did you mean openvino"),
+        ({"precision": "int-8"}, "unknown precision 'int-8'; did you mean int8"),
+        ({"precision": "int8"}, "'tensorflow' cannot do precision 'int8'.*runs in litert and openvino"),
+        ({"runtime": "litert", "precision": "bfloat16"}, "runs in tensorflow and openvino"),
+        ({"runtime": "litert", "precision": "int8"}, "pass calibration= a data set"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_bad_choices(how, error, monkeypatch):
+    monkeypatch.setattr(choices, "is_installed", lambda runtime: True)
+    with pytest.raises(ValueError, match=error):
+        kzoo.fast(kzoo.build("perceptron"), **how)
+
+
+@pytest.mark.parametrize("runtime", OTHERS)
+def test_a_runtime_that_is_not_installed_names_its_extra(runtime, monkeypatch):
+    monkeypatch.setattr(choices, "is_installed", lambda runtime: False)
+    with pytest.raises(ImportError, match=rf"pip install 'kzoo\[{choices.RUNTIMES[runtime].extra}\]'"):
+        kzoo.fast(kzoo.build("perceptron"), runtime=runtime)
+
+
+def test_the_other_runtimes_are_imported_only_when_asked_for():
+    import subprocess
+    import sys
+
+    code = ("import sys, kzoo; kzoo.fast(kzoo.build('perceptron'), xla=False, seconds=0.01); "
+            "others = {'ai_edge_litert', 'onnx', 'onnxruntime', 'tf2onnx', 'openvino', 'nncf'}; "
+            "print(others & set(sys.modules))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("runtime", ["litert", "openvino"])
+def test_int8_covers_convolutions_and_stays_close(runtime):
+    needs(runtime)
+    model = build("resnet20")
+    x = np.random.default_rng(1).random((8, 32, 32, 3), "float32")
+    report = kzoo.fast(model, runtime=runtime, precision="int8", calibration=x, seconds=0.05).report
+    assert report["compared_on"] == "real" and report["int8_coverage"] > 0.95
+    assert 0 < report["max_difference"] < 0.2 * report["scale"]
+
+
+@pytest.mark.parametrize("runtime", ["litert", "openvino"])
+def test_int8_weights_need_no_data(runtime):
+    needs(runtime)
+    model = kzoo.build("gpt2", num_layers=1, hidden_dim=64, num_heads=2, vocabulary_size=97, max_length=16)
+    whole = 4 * model.count_params()
+    report = kzoo.fast(model, runtime=runtime, precision="int8_weights", length=8, seconds=0.05).report
+    assert report["int8_coverage"] > 0.9 and report["bytes"] < whole * 0.7
+    assert 0 < report["max_difference"] < 0.1 * report["scale"]
+
+
+def test_bfloat16_computes_in_bfloat16_and_answers_in_float32():
+    model = build("resnet20")
+    quick = kzoo.fast(model, precision="bfloat16", xla=False, seconds=0.05)
+    x = samples.random_inputs(model, 2)[0]
+    assert quick(x).dtype == np.float32
+    assert 1e-6 < quick.report["max_difference"] / quick.report["scale"] < 0.1
+    half = precisions.in_bfloat16(model)
+    assert half.get_layer("conv1").compute_dtype == "bfloat16" and half.get_layer("linear").compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
+def test_unrolled_is_equal_and_the_original_stays(cell):
+    model = kzoo.build("rnn", cell=cell)
+    unrolled = unrolling.unroll(model, 6)
+    x = samples.random_inputs(model, 3, 6)
+    ours, theirs = (comparison.outputs_of(m, x) for m in (model, unrolled))
+    np.testing.assert_allclose(theirs[0], ours[0], atol=1e-6)
+    assert unrolled.get_layer("rnn.l0").unroll and not model.get_layer("rnn.l0").unroll
+    assert unrolling.is_recurrent(model) and not unrolling.is_recurrent(build("resnet20"))
+
+
+@pytest.mark.parametrize(("name", "why"), [("rnn_lstm", "layers unrolled"), ("bert_tiny", "no attention over an open")])
+def test_litert_wants_a_length(name, why):
+    needs("litert")
+    with pytest.raises(ValueError, match=f"{why}.*: pass length="):
+        kzoo.fast(build(name), runtime="litert")
+
+
+def test_openvino_takes_a_recurrent_network_of_open_length():
+    needs("openvino")
+    needs("onnxruntime")
+    model = build("rnn_lstm")
+    quick = kzoo.fast(model, runtime="openvino", seconds=0.05)
+    for length in (3, 9):
+        x = samples.random_inputs(model, 2, length)
+        np.testing.assert_allclose(quick(x[0]), comparison.outputs_of(model, x)[0], atol=1e-5)
+
+
+def test_calibration_reads_every_kind_of_data():
+    model = kzoo.build("cnn", input_shape=(12, 8, 3), filters=(4, 5))
+    x = np.random.default_rng(0).random((10, 12, 8, 3), "float32")
+    data = kzoo.data.from_arrays(x, np.zeros(10, int), model)
+    for source, count in ((x, 10), ({"image": x}, 10), ([(x, None), (x, None)], 20), (data, 9)):
+        assert samples.read(model, source)["image"].shape == (count, 12, 8, 3)
+    assert len(samples.read(model, x, num_examples=4)["image"]) == 4
+    with pytest.raises(ValueError, match="no example"):
+        samples.read(model, [])
+    with pytest.raises(ValueError, match="wanted"):
+        samples.read(model, x[:, :5])
+
+
+def test_texts_of_different_lengths_are_filled_up():
+    model = build("bert_tiny")
+    names = ("token_ids", "padding_mask", "segment_ids")
+    batches = [({name: np.ones((2, length), "int32") for name in names},) for length in (3, 5)]
+    assert samples.read(model, batches)["token_ids"].tolist() == [[1, 1, 1, 0, 0]] * 2 + [[1] * 5] * 2
+    assert samples.read(model, batches, length=4)["token_ids"].shape == (4, 4)
+    rows = list(samples.batches(samples.read(model, batches), names, 3))
+    assert [row[0].shape for row in rows] == [(3, 5), (3, 5)]
+
+
+@pytest.mark.parametrize("runtime", ["tensorflow", "litert"])
+def test_threads_share_it(runtime):
+    needs(runtime)
+    model = build("resnet20")
+    quick = kzoo.fast(model, runtime=runtime, xla=False, seconds=0.05)
+    xs = [samples.random_inputs(model, 1 + seed % 2, seed=seed)[0] for seed in range(6)]
+    wanted, got = [quick(x) for x in xs], {}
+    threads = [threading.Thread(target=lambda i=i: got.update({i: quick(xs[i])})) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, outputs in enumerate(wanted):
+        np.testing.assert_allclose(got[index], outputs, atol=1e-6)
+
+
+def test_outputs_that_differ_are_refused(monkeypatch):
+    from kzoo.runtimes import tensorflow
+
+    build_right = tensorflow.build
+
+    def build_wrong(model, settings, calibration):
+        run, notes = build_right(model, settings, calibration)
+        return lambda arrays: [output + 0.01 for output in run(arrays)], notes
+
+    monkeypatch.setattr(tensorflow, "build", build_wrong)
+    with pytest.raises(ValueError, match="outputs differ from those of rnn_lstm by 0.01"):
+        kzoo.fast(build("rnn_lstm"), xla=False)
