@@ -1,7 +1,7 @@
 """The matrix of exports: architecture x format x precision, every cell a measured difference or a reason.
 
     python benchmarks/exports.py                 # benchmarks/results/exports.json and exports.md
-    python benchmarks/exports.py --model bert --format onnx --output /tmp/results
+    python benchmarks/exports.py --model bert --format onnx --output results
 
 Every architecture is built small, with random weights and random statistics of batch norm, so that the matrix takes
 minutes; int8 is calibrated on random inputs and says how far outputs move, not how accuracy does. Results are kept

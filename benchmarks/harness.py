@@ -124,3 +124,19 @@ def versions():
     from kzoo import __version__
 
     return found | {"kzoo": __version__}
+
+
+def publish(document, path):
+    """Writes a benchmark's JSON document, prints it as the last line of standard output, and gives the exit status.
+
+    That is 0, 1 if a row failed or nothing was measured, 130 after Ctrl-C.
+    """
+    from kzoo import atomic
+
+    line = json.dumps(document)
+    with atomic.file(path) as temporary:
+        temporary.write_text(line + "\n", encoding="utf-8")
+    print(line)
+    if document["interrupted"]:
+        return 130
+    return int(not document["rows"] or any("error" in row for row in document["rows"]))

@@ -337,13 +337,7 @@ def main(arguments=None):
     output = pathlib.Path(options.output)
     write_csv(output / "peers.csv", document["rows"])
     write_chart(output / "peers.png", document["rows"])
-    line = json.dumps(document)
-    with atomic.file(output / "peers.json") as temporary:
-        temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
-    if document["interrupted"]:
-        return 130
-    return int(not document["rows"] or any("error" in row for row in document["rows"]))
+    return harness.publish(document, output / "peers.json")
 
 
 if __name__ == "__main__":

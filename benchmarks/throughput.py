@@ -10,7 +10,6 @@ was measured, 2 for bad arguments, 130 after Ctrl-C (what was finished is still 
 import csv
 import importlib.util
 import itertools
-import json
 import pathlib
 import sys
 import time
@@ -290,13 +289,7 @@ def main(arguments=None):
     print_table(document, console)
     write_csv(output / "throughput.csv", document["rows"], modes)
     write_chart(output / "throughput.png", document["rows"], modes)
-    line = json.dumps(document)
-    with atomic.file(output / "throughput.json") as temporary:
-        temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
-    if document["interrupted"]:
-        return 130
-    return int(not document["rows"] or any("error" in row for row in document["rows"]))
+    return harness.publish(document, output / "throughput.json")
 
 
 if __name__ == "__main__":
