@@ -1,7 +1,7 @@
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -67,11 +67,15 @@ def test_every_option_has_help():
 
 @pytest.mark.parametrize("arguments", [["list"], ["--help"], ["train", "--help"]])
 def test_listing_and_help_are_instant(arguments):
+    def processor_time():  # which other tests on the same cores lengthen less than the wall's
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     seconds = []
     for _ in range(3):
-        begin = time.perf_counter()
+        begin = processor_time()
         subprocess.run([sys.executable, "-m", "kzoo", *arguments], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(processor_time() - begin)
     assert min(seconds) < 0.4
 
 
