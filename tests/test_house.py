@@ -116,6 +116,6 @@ def test_keras_floor_is_not_lowered():
 
 def test_the_house_stays_small():
     rooms = [path for path in FILES if room(path) != "models"]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in rooms) < 12000
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in rooms) < 15000
     for path in FILES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path
