@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 import time
+import unittest.mock
 
 import numpy as np
 
@@ -47,14 +48,14 @@ def load(folder, batch_size, in_memory):
     import kzoo
     from kzoo.data import pictures
 
-    if not in_memory:
-        pictures.MEMORY_LIMIT = 0  # as if the set were larger than what is kept in memory
     model = kzoo.build("resnet20", input_shape=(SIDE, SIDE, 3), num_classes=CLASSES)
     normalise = kzoo.Preprocessing(mean=MEAN, std=DEVIATION)
     from kzoo.data import load as load_data
 
     options = {"augment": "photos", "preprocessing": normalise, "validation_fraction": 0.0}
-    return model, load_data(f"{folder}/", model, batch_size=batch_size, **options)
+    limit = pictures.MEMORY_LIMIT if in_memory else 0  # as if the set were larger than what is kept in memory
+    with unittest.mock.patch.object(pictures, "MEMORY_LIMIT", limit):
+        return model, load_data(f"{folder}/", model, batch_size=batch_size, **options)
 
 
 def kzoo_input(folder, batch_size, epochs, in_memory=False, **_):
