@@ -12,6 +12,7 @@ from kzoo.data.synthetic import synthetic_batch
 from kzoo.detection.anchors import anchors_of
 from kzoo.detection.boxes import MAX_DETECTIONS, detect
 from kzoo.generation import serving
+from kzoo.generation.decoder import writes_tokens
 from kzoo.runtimes import choices, exports, measures
 from kzoo.runtimes.fast import Settings
 from kzoo.runtimes.frozen import MAX_GRAPH_BYTES, freeze
@@ -111,7 +112,7 @@ def _loaded(model, folder):
 
 def _weights(model):
     """How a SavedModel of the model holds its weights, in words."""
-    if serving.writes_tokens(model):
+    if writes_tokens(model):
         return "variables, which serve and generate share"
     size = sum(variable.value.dtype.size * int(np.prod(variable.shape)) for variable in model.variables)
     return "constants" if size <= MAX_GRAPH_BYTES else f"variables: {size:,} bytes are more than a graph holds"
@@ -156,7 +157,7 @@ def _write(model, folder):
             "inputs": {"images": f"uint8 (None, None, None, {channels})"},
             "outputs": _image_outputs(model),
         }
-    if serving.writes_tokens(model):
+    if writes_tokens(model):
         generate, wanted = serving.greedy(model)
         specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype, _) in wanted.items()]
         endpoint = _positional(generate, list(wanted))
@@ -265,7 +266,7 @@ def _compare(model, folder):
     endpoint, compared = (_image_endpoint(model), _compared(model)) if _takes_images(model) else (None, None)
     half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
     tolerance = HALF_TOLERANCE if half else TOLERANCE
-    if serving.writes_tokens(model):
+    if writes_tokens(model):
         _compare_writing(model, loaded)
     difference, scale = 0.0, 0.0
     for seed, batch_size in enumerate(BATCH_SIZES):

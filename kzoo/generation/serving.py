@@ -3,13 +3,7 @@
 from keras import ops
 
 from kzoo.generation import loop
-from kzoo.generation.decoder import TASKS
 from kzoo.generation.programs import programs_of
-
-
-def writes_tokens(model):
-    """Whether a model generates."""
-    return model.kzoo.task in TASKS
 
 
 def greedy(model):
