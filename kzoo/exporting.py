@@ -13,7 +13,7 @@ from kzoo.detection.anchors import anchors_of
 from kzoo.detection.boxes import MAX_DETECTIONS, detect
 from kzoo.generation import serving
 from kzoo.generation.decoder import writes_tokens
-from kzoo.runtimes import choices, exports, measures
+from kzoo.runtimes import choices, exports, measures, samples
 from kzoo.runtimes.fast import Settings
 from kzoo.runtimes.frozen import MAX_GRAPH_BYTES, freeze
 from kzoo.suggest import did_you_mean
@@ -270,8 +270,7 @@ def _compare(model, folder):
         _compare_writing(model, loaded)
     difference, scale = 0.0, 0.0
     for seed, batch_size in enumerate(BATCH_SIZES):
-        open_size = (96 if _takes_images(model) else 9) + 4 * seed  # of heights, widths and lengths left open
-        x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=open_size)
+        x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=samples.open_size(model, seed))
         wanted = keras.tree.flatten(model(x, training=False))
         served = keras.tree.flatten(loaded.serve(keras.tree.map_structure(tf.constant, x)))
         for ours, theirs in zip(wanted, served, strict=True):

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from kzoo import graph
+from kzoo.data.checks import longest_sequence
 from kzoo.layers import DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
@@ -62,8 +63,7 @@ class Decoder:
         # Tensors of the first part that the second reads.
         needed = {id(tensor): tensor for step in self.steps for tensor in step.inputs if id(tensor) not in later}
         self.context = list(needed.values())
-        longest = [layer.max_length for layer in model.layers if isinstance(layer, LearnedPositions)]
-        self.max_length = min(longest, default=None)
+        self.max_length = longest_sequence(model)
 
     def read(self, sources):
         """Runs the first part: a list of tensors (batch, ...), the `context` of `step`.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kzoo.data.checks import longest_sequence
 from kzoo.data.synthetic import synthetic_batch
 
 NUM_EXAMPLES = 128
@@ -66,8 +67,13 @@ def random_inputs(model, batch_size, length=None, seed=0):
 
 
 def open_size(model, seed=0):
-    """Something for axes of unknown size: pixels of an image, steps of a sequence; another one for another seed."""
-    return (96 if len(model.inputs[0].shape) == 4 else RANDOM_LENGTH) + 4 * seed
+    """Something for axes of unknown size: pixels of an image, steps of a sequence; another one for another seed.
+
+    Never more steps than the model has positions for.
+    """
+    if len(model.inputs[0].shape) == 4:
+        return 96 + 4 * seed
+    return min(RANDOM_LENGTH + 4 * seed, longest_sequence(model) or RANDOM_LENGTH + 4 * seed)
 
 
 def flat(model, x):
