@@ -180,6 +180,30 @@ def test_litert_wants_a_length(name, why):
         kzoo.fast(build(name), runtime="litert")
 
 
+def test_onnx_of_attention_without_biases_keeps_its_open_length():
+    needs("onnxruntime")
+    model = kzoo.build("bert_tiny", **SMALL["bert_tiny"])  # biases are zeros: a projection is a product and a reshape
+    quick = kzoo.fast(model, runtime="onnxruntime", seconds=0.05)
+    for length in (3, 9):
+        arrays = samples.random_inputs(model, 2, length)
+        ours = keras.tree.flatten(quick(in_structure(model, arrays)))
+        for got, wanted in zip(ours, comparison.outputs_of(model, arrays), strict=True):
+            np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 7])
+def test_adaptive_pooling_in_litert_keeps_its_open_batch(size):
+    needs("litert")
+    from kzoo.layers.pooling import AdaptiveAveragePooling2D
+
+    image = keras.Input((size, size, 2), name="image")
+    model = keras.Model(image, AdaptiveAveragePooling2D(4)(image))
+    quick = kzoo.fast(model, runtime="litert", seconds=0.05)
+    for batch_size in (1, 3):
+        x = np.random.default_rng(0).random((batch_size, size, size, 2), "float32")
+        np.testing.assert_allclose(quick(x), comparison.outputs_of(model, [x])[0], atol=1e-6)
+
+
 def test_openvino_takes_a_recurrent_network_of_open_length():
     needs("openvino")
     needs("onnxruntime")

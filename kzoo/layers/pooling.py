@@ -38,8 +38,9 @@ class AdaptiveAveragePooling2D(layers.Layer):
             return inputs
         _, height, width, _ = ops.shape(inputs)
         x = ops.cast(inputs, "float32")
-        x = ops.einsum("ih,bhwc->biwc", cell_means(height, self.output_size), x)
-        x = ops.einsum("jw,biwc->bijc", cell_means(width, self.output_size), x)
+        # The batch first: LiteRT's converter writes no valid shape where an open batch is in the second operand.
+        x = ops.einsum("bhwc,ih->biwc", x, cell_means(height, self.output_size))
+        x = ops.einsum("biwc,jw->bijc", x, cell_means(width, self.output_size))
         return ops.cast(x, inputs.dtype)
 
     def compute_output_shape(self, input_shape):

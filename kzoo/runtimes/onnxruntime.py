@@ -17,15 +17,37 @@ def write(model, folder, settings, calibration):
 
 
 def _convert(frozen):
+    """The function as an ONNX model, through the parts that make up tf2onnx.convert.from_function."""
     import logging
 
+    import tensorflow as tf
     import tf2onnx
+    from tf2onnx import tf_loader, tfonnx
 
     tf2onnx.logging.set_level(logging.ERROR)
-    proto, _ = tf2onnx.convert.from_function(
-        frozen.function, input_signature=frozen.specs, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
-    )
-    return proto
+    concrete = frozen.concrete
+    inputs, outputs = ([tensor.name for tensor in side] for side in (concrete.inputs, concrete.outputs))
+    plain = {name: name.partition(":")[0] for name in inputs}
+    definition = tf_loader.from_function(concrete, inputs, outputs)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(definition, name="")
+        made = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs,
+                                       tensors_to_rename=plain, custom_op_handlers={"Erfc": (_erfc, [])},
+                                       continue_on_error=True)  # fmt: skip
+        return tf2onnx.optimizer.optimize_graph(made, optimizers=_optimizers()).make_model(frozen.model.name)
+
+
+def _optimizers():
+    """All of tf2onnx but the removal of pairs, which ONNX Runtime does itself.
+
+    It drops the first of two Reshapes though a 0 in the second stands for a size that the first one makes, as between
+    the projection of a query without a bias and its heads.
+    """
+    from tf2onnx import optimizer
+
+    names = ("Transpose", "Upsample", "ConstFold", "ConstDequantize", "Loop", "MergeDuplicatedNodes", "Reshape",
+             "GlobalPool", "QDQ", "Identity", "Einsum")  # fmt: skip
+    return {name: getattr(optimizer, f"{name}Optimizer") for name in names}
 
 
 def _erfc(context, node, name, arguments):
