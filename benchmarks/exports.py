@@ -4,16 +4,21 @@
     python benchmarks/exports.py --model bert --format onnx --output results
 
 Every architecture is built small, with random weights and random statistics of batch norm, so that the matrix takes
-minutes; int8 is calibrated on random inputs and says how far outputs move, not how accuracy does. Results are kept
-after every architecture, so that an interrupted run loses one at most.
+minutes; int8 is calibrated on random inputs and says how far outputs move, not how accuracy does. Every architecture has
+a process of its own and every cell --timeout seconds, whose passing is its reason. Results are stored after every cell:
+a run that was cut off goes on where it stopped, unless versions have changed since or --again is given.
 """
 
 import contextlib
 import json
 import os
 import pathlib
+import queue
+import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import harness
@@ -31,13 +36,16 @@ SMALL = {
     "perceptron": {},
     "recurrent_cnn": {"filters": 16},
     "resnet": {"depths": (1, 1, 1, 1), "filters": 16, "input_shape": (64, 64, 3), "num_classes": 10},
-    "retinanet": {"input_shape": (64, 64, 3)},
+    "retinanet": {
+        "backbone": "resnet18", "backbone_options": {"filters": 16}, "filters": 32, "head_depth": 1,
+        "input_shape": (64, 64, 3), "num_classes": 3,
+    },
     "rnn": {"units": 32},
     "seq2seq": {"hidden_dim": 32, "embedding_dim": 32, "vocabulary_size": 100},
     "transformer": {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64, "vocabulary_size": 100},
     "vgg": {"depths": (1, 1, 1, 1, 1), "filters": (8, 8, 8, 8, 8), "hidden_dim": 32, "input_shape": (32, 32, 3)},
     "vit": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "input_shape": (32, 32, 3), "patch_size": 8},
-}
+}  # fmt: skip
 LENGTH = 16
 CELLS = {
     "saved_model": ("float32",),
@@ -51,6 +59,10 @@ def parse(arguments):
     parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", action="append", choices=SMALL, help="architecture; repeatable; default all")
     parser.add_argument("--format", action="append", choices=CELLS, help="repeatable; default all")
+    parser.add_argument(
+        "--timeout", type=harness.positive(float), default=180.0, help="seconds for a cell; default 180"
+    )
+    parser.add_argument("--again", action="store_true", help="measure cells that --output holds already too")
     parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results"), help="folder")
     return parser.parse_args(arguments)
 
@@ -126,26 +138,95 @@ def table(rows):
     return "\n".join(lines) + "\n"
 
 
-def main(arguments=None):
-    options = parse(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def work(job):
+    """The child's part: one architecture's cells, one JSON line each on what was standard output."""
+    rows = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # converters print, some of them from C++
+    with contextlib.redirect_stdout(sys.stderr):
+        model = small(job["model"])
+        for format, precision in job["cells"]:
+            print(json.dumps(cell(model, format, precision)), file=rows, flush=True)
+
+
+def measure(architecture, cells, timeout):
+    """Yields a row for each `(format, precision)`; a cell that crashes or takes too long costs itself alone."""
+    cells = list(cells)
+    while cells:
+        lines = queue.Queue()
+        command = [sys.executable, __file__, "--job", json.dumps({"model": architecture, "cells": cells})]
+        environment = harness.child_environment("tensorflow", "cpu")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                              text=True, env=environment) as child:  # fmt: skip
+            threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
+            try:
+                while cells:
+                    line = lines.get(timeout=timeout)
+                    if line is None:
+                        break
+                    yield json.loads(line)
+                    cells.pop(0)
+                reason = None
+            except queue.Empty:
+                reason = f"took more than {timeout:g} s and was stopped (--timeout)"
+            finally:
+                child.kill()
+                child.wait()
+        if cells:
+            format, precision = cells.pop(0)
+            yield {"model": architecture, "format": format, "precision": precision, "length": None,
+                   "reason": reason or _ending(child.returncode), "seconds": None}  # fmt: skip
+
+
+def _read(stream, lines):
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _ending(status):
+    if status < 0:
+        return f"the process was killed by {signal.Signals(-status).name}, perhaps for lack of memory"
+    return f"the process ended with exit status {status}"
+
+
+def begin(path, again):
+    """The document to add to: what `path` holds of these versions, unless `again`, else an empty one."""
+    fresh = {"machine": harness.machine(), "versions": harness.versions(), "rows": []}
+    if again or not path.exists():
+        return fresh
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {**fresh, "rows": found["rows"]} if found["versions"] == fresh["versions"] else fresh
+
+
+def store(document, output):
+    """Writes `exports.json` and `exports.md`, the architectures in the order of SMALL."""
     from kzoo import atomic
 
-    document = {"machine": harness.machine(), "versions": harness.versions(), "rows": []}
+    order = list(SMALL)
+    document["rows"].sort(key=lambda row: order.index(row["model"]))
+    with atomic.file(output / "exports.json") as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    with atomic.file(output / "exports.md") as temporary:
+        temporary.write_text(table(document["rows"]), encoding="utf-8")
+
+
+def main(arguments=None):
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["--job"]:
+        return work(json.loads(given[1]))
+    options = parse(given)
     output = pathlib.Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    document = begin(output / "exports.json", options.again)
+    done = {(row["model"], row["format"], row["precision"]) for row in document["rows"]}
     for architecture in options.model or SMALL:
-        with contextlib.redirect_stdout(sys.stderr):  # converters print
-            model = small(architecture)
-            for format in options.format or CELLS:
-                for precision in CELLS[format]:
-                    row = cell(model, format, precision)
-                    document["rows"].append(row)
-                    what = row.get("reason") or f"{row['max_difference']:.2g} of {row['scale']:.2g}"
-                    print(f"{architecture} {format} {precision}: {what}", file=sys.stderr, flush=True)
-        with atomic.file(output / "exports.json") as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        with atomic.file(output / "exports.md") as temporary:
-            temporary.write_text(table(document["rows"]), encoding="utf-8")
+        wanted = [(format, precision) for format in options.format or CELLS for precision in CELLS[format]]
+        missing = [pair for pair in wanted if (architecture, *pair) not in done]
+        for row in measure(architecture, missing, options.timeout):
+            document["rows"].append(row)
+            store(document, output)
+            what = row.get("reason") or f"{row['max_difference']:.2g} of {row['scale']:.2g}"
+            print(f"{architecture} {row['format']} {row['precision']}: {what}", file=sys.stderr, flush=True)
     print(json.dumps({"num_cells": len(document["rows"]),
                       "num_reasons": sum("reason" in row for row in document["rows"])}))  # fmt: skip
     return 0

@@ -82,26 +82,28 @@ def export(
 
 
 def _write_saved_model(model, folder, data):
+    import tensorflow as tf
+
+    signatures = _write(model, folder)
+    loaded = tf.saved_model.load(str(folder))
     report = {
         "precision": "float32",
-        "signatures": _write(model, folder),
+        "signatures": signatures,
         "weights": _weights(model),
-        **_compare(model, folder),
+        **_compare(model, loaded),
         "batch_sizes": list(BATCH_SIZES),
         "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
     }
-    run = _loaded(model, folder)
+    run = _runner(model, loaded)
     report |= measures.latency(model, run, Settings(seconds=0.3))
     if data is not None:
         report["accuracy"] = measures.accuracy(model, run, data.test or data.validation)
     return report
 
 
-def _loaded(model, folder):
+def _runner(model, loaded):
     """The reloaded `serve` as a function from a list of arrays to a list of arrays."""
     import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(folder))
 
     def run(arrays):
         x = keras.tree.pack_sequence_as(model.input, [tf.constant(array) for array in arrays])
@@ -258,11 +260,10 @@ def _words(tensors):
     return {tensor.name: f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in tensors}
 
 
-def _compare(model, folder):
-    """Reloads the SavedModel and compares both signatures with the model; ValueError if they differ."""
+def _compare(model, loaded):
+    """Compares all signatures of the reloaded SavedModel with the model; ValueError if they differ."""
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(folder))
     endpoint, compared = (_image_endpoint(model), _compared(model)) if _takes_images(model) else (None, None)
     half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
     tolerance = HALF_TOLERANCE if half else TOLERANCE

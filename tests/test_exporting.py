@@ -49,6 +49,18 @@ def test_export_equals_the_model(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
 
 
+def test_what_is_timed_is_what_was_compared(tmp_path, monkeypatch):
+    """A SavedModel of gigabytes is loaded once."""
+    seen = []
+    for name in ("_compare", "_runner"):
+        step = getattr(exporting, name)
+        monkeypatch.setattr(
+            exporting, name, lambda model, loaded, step=step: seen.append(loaded) or step(model, loaded)
+        )
+    kzoo.export(kzoo.build("perceptron"), tmp_path / "served")
+    assert len(seen) == 2 and seen[0] is seen[1] and hasattr(seen[0], "serve")
+
+
 @pytest.mark.parametrize("name", ["mnist_cnn", "transformer"])
 def test_a_stranger_can_serve_it(name, tmp_path):
     model = kzoo.build(name, **SMALL[name])
@@ -135,7 +147,7 @@ SLOW_EXPORT = """
 import sys, time
 import kzoo, kzoo.exporting
 compare = kzoo.exporting._compare
-def slow(model, folder):
+def slow(model, loaded):
     print("written", flush=True)
     time.sleep(60)
 kzoo.exporting._compare = slow
