@@ -4,9 +4,9 @@
     python benchmarks/exports.py --model bert --format onnx --output results
 
 Every architecture is built small, with random weights and random statistics of batch norm, so that the matrix takes
-minutes; int8 is calibrated on random inputs and says how far outputs move, not how accuracy does. Every architecture has
-a process of its own and every cell --timeout seconds, whose passing is its reason. Results are stored after every cell:
-a run that was cut off goes on where it stopped, unless versions have changed since or --again is given.
+minutes; int8 is calibrated on random inputs and says how far outputs move, not how accuracy does. Every architecture
+has a process of its own and every cell --timeout seconds, whose passing is its reason. Results are stored after every
+cell: a run that was cut off goes on where it stopped, unless versions have changed since or --again is given.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ LENGTH = 16
 CELLS = {
     "saved_model": ("float32",),
     "litert": ("float32", "int8", "int8_weights"),
-    "onnx": ("float32",),
+    "onnx": ("float32", "int8"),
     "openvino": ("float32", "int8", "int8_weights"),
 }
 
@@ -93,7 +93,7 @@ def cell(model, format, precision):
     from kzoo.runtimes import samples
 
     is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
-    length = LENGTH if is_open and format in ("litert", "openvino") else None
+    length = LENGTH if is_open and (format in ("litert", "openvino") or precision == "int8") else None
     row = {"model": model.kzoo.architecture, "format": format, "precision": precision, "length": length}
     begin = time.perf_counter()
     try:
@@ -189,13 +189,18 @@ def _ending(status):
     return f"the process ended with exit status {status}"
 
 
-def begin(path, again):
-    """The document to add to: what `path` holds of these versions, unless `again`, else an empty one."""
+def begin(path, again=()):
+    """The document to add to: what `path` holds of these versions, but for the cells `again`, else an empty one."""
     fresh = {"machine": harness.machine(), "versions": harness.versions(), "rows": []}
-    if again or not path.exists():
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else fresh
+    if found["versions"] != fresh["versions"]:
         return fresh
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {**fresh, "rows": found["rows"]} if found["versions"] == fresh["versions"] else fresh
+    return {**fresh, "rows": [row for row in found["rows"] if key(row) not in again]}
+
+
+def key(row):
+    """What tells one cell from another."""
+    return row["model"], row["format"], row["precision"]
 
 
 def store(document, output):
@@ -217,11 +222,12 @@ def main(arguments=None):
     options = parse(given)
     output = pathlib.Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    document = begin(output / "exports.json", options.again)
-    done = {(row["model"], row["format"], row["precision"]) for row in document["rows"]}
-    for architecture in options.model or SMALL:
-        wanted = [(format, precision) for format in options.format or CELLS for precision in CELLS[format]]
-        missing = [pair for pair in wanted if (architecture, *pair) not in done]
+    models, formats = options.model or list(SMALL), options.format or list(CELLS)
+    wanted = [(model, format, precision) for model in models for format in formats for precision in CELLS[format]]
+    document = begin(output / "exports.json", wanted if options.again else ())
+    done = {key(row) for row in document["rows"]}
+    for architecture in models:
+        missing = [cell[1:] for cell in wanted if cell[0] == architecture and cell not in done]
         for row in measure(architecture, missing, options.timeout):
             document["rows"].append(row)
             store(document, output)

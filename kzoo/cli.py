@@ -419,6 +419,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 @click.option("--format", "format_name", default="saved_model", help="saved_model (default), litert, onnx, openvino.")
 @click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, int8 or int8_weights.")
 @click.option("--calibration", metavar="DATA", help="Data set whose examples show int8 the ranges of activations.")
+@click.option("--ranges", help="How int8 finds them: min_max, mean_min_max, percentile or mse.")
+@click.option("--with-preprocessing", is_flag=True, help="Take uint8 images of the model's size, normalised inside.")
 @click.option("--data", "data_name", metavar="DATA", help="Compare accuracy before and after on this data set.")
 @click.option("--length", type=click.IntRange(1), help="Fix sequences to so many steps; LiteRT wants it.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at PATH.")
@@ -426,7 +428,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 def export(source, path, overrides, weights, dtype, format_name, calibration, data_name, overwrite, as_json, **how):
     """Export a model and prove the export equal to it.
 
-    SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create.
+    SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create. A SavedModel also takes
+    images of any size, and language models generate there; the other formats have no form for that loop.
     """
     from kzoo import atomic
 

@@ -27,7 +27,16 @@ HALF_TOLERANCE = 2e-2
 
 
 def export(
-    model, path, format="saved_model", overwrite=False, precision="float32", calibration=None, data=None, length=None
+    model,
+    path,
+    format="saved_model",
+    overwrite=False,
+    precision="float32",
+    calibration=None,
+    data=None,
+    length=None,
+    ranges=None,
+    with_preprocessing=False,
 ):
     """Exports a model for servers that have neither kzoo nor Keras, and proves the export equal to the model.
 
@@ -37,12 +46,15 @@ def export(
     (batch, 300, 4), left, top, right, bottom in pixels of the images as they come, `scores` and `labels` (batch, 300),
     the best first, -1 after the last, and `count` (batch,). Batch norm is folded and weights are constants, but for
     models that `generate`, whose signatures share variables, and for more than 2 GiB. The other formats hold the
-    model's inputs and outputs alone: `litert` one file, `onnx` (open batch), `openvino` two files.
+    model's inputs and outputs alone, or with preprocessing uint8 images to `probabilities`: `litert` one file, `onnx`
+    (open batch), `openvino` two files. None of them holds `generate`, whose loop keeps a cache.
 
     Args:
         path: folder to create; it must be absent or empty unless `overwrite`.
         format: "saved_model", "litert", "onnx" or "openvino"; all but the first are extras of kzoo.
-        precision, calibration, length: as for `kzoo.fast`.
+        precision, calibration, length, ranges: as for `kzoo.fast`.
+        with_preprocessing: an image classifier takes uint8 images (batch, height, width, channels) of its input size
+            and normalises them itself. A SavedModel does so anyway in `serve_images`, which resizes too.
         data: a data set of kzoo, or its name, on which the report compares accuracy before and after.
 
     Returns the report, also stored in the folder as `kzoo_export.json` and, for people, `report.md`: signatures, the
@@ -52,7 +64,9 @@ def export(
     """
     if format not in FORMATS:
         raise ValueError(did_you_mean("format", format, FORMATS))
-    choices.check(choices.FORMATS[format], precision, calibration)
+    choices.check(choices.FORMATS[format], precision, calibration, ranges)
+    if with_preprocessing:
+        _check_preprocessing(model, format)
     if format == "saved_model" and precision != "float32":
         raise ValueError(
             f"a SavedModel keeps the model's own precision; build the model with dtype='mixed_bfloat16' instead of "
@@ -71,14 +85,49 @@ def export(
         if format == "saved_model":
             report |= _write_saved_model(model, temporary, data)
         else:
-            report |= {"signatures": {"serve": {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}}}
+            report |= {"signatures": {"serve": _serve_signature(model, with_preprocessing)}}
+            finish = (lambda outputs: tasks.probabilities(model, outputs)) if with_preprocessing else None
             report |= exports.write(
-                model, temporary, choices.FORMATS[format], precision, calibration, data=data, length=length
+                model,
+                temporary,
+                choices.FORMATS[format],
+                precision,
+                calibration,
+                data=data,
+                length=length,
+                ranges=ranges,
+                finish=finish,
             )
         report |= {"seconds": round(time.perf_counter() - begin, 2), "versions": _versions()}
         (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (temporary / exports.READABLE).write_text(exports.readable(report), encoding="utf-8")
     return {"path": str(path), **report}
+
+
+def _check_preprocessing(model, format):
+    """ValueError unless the format can hold what stands before the model."""
+    if writes_tokens(model):
+        raise ValueError(
+            f"with_preprocessing: {model.name} takes token ids, and no format holds a tokenizer; `generate` is part of "
+            "a SavedModel alone, since its loop with a cache has no form in the other formats"
+        )
+    if not _takes_images(model):
+        raise ValueError(f"with_preprocessing is for models of images of one size; {model.name} takes "
+                         f"{', '.join(_words(model.inputs).values())}")  # fmt: skip
+    if format != "saved_model" and _detects(model):
+        raise ValueError(
+            f"with_preprocessing: {model.name} finds objects, and their boxes are decoded by `serve_images` of format "
+            f"saved_model alone; format {format!r} holds the model's own inputs and outputs"
+        )
+
+
+def _serve_signature(model, with_preprocessing):
+    """The one signature of the other formats in words."""
+    if not with_preprocessing:
+        return {"inputs": _words(model.inputs), "outputs": _words(model.outputs)}
+    size = (None, *model.inputs[0].shape[1:])
+    return {"inputs": {"images": f"uint8 {size}"},
+            "outputs": {"probabilities": f"float32 (None, {tasks.num_classes(model)})"}}  # fmt: skip
 
 
 def _write_saved_model(model, folder, data):

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -12,7 +13,10 @@ import pytest
 import kzoo
 from kzoo import exporting, tasks
 from kzoo.data.synthetic import synthetic_batch
+from kzoo.preprocessing import Preprocessing
+from kzoo.rewrites import pixels
 from kzoo.runtimes import choices
+from kzoo.runtimes.fast import Settings
 
 SMALL = {
     "perceptron": {"num_features": 9},
@@ -275,21 +279,69 @@ def test_an_onnx_file_keeps_its_batch_open(tmp_path):
     assert [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim] == [0, 12, 8, 3]
 
 
-@pytest.mark.parametrize("format", ["litert", "openvino"])
-def test_int8_keeps_the_accuracy_on_digits(format, tmp_path):
-    """Trained for one epoch; at most one point of accuracy is lost."""
-    needs(format)
+@pytest.fixture(scope="module")
+def digits():
+    """A model trained on a part of its data, and the data."""
     keras.utils.set_random_seed(0)
     model = kzoo.build("mnist_cnn")
     data = kzoo.data.load("digits", model)
     tasks.compile_model(model, "adam")
     model.fit(data.train.dataset.take(55), verbose=0)
-    report = kzoo.export(model, tmp_path / "model", format=format, precision="int8", calibration=data, data=data)
+    return model, data
+
+
+@pytest.mark.parametrize(("format", "with_preprocessing"), [
+    ("litert", False), ("onnx", False), ("openvino", False), ("litert", True), ("onnx", True)
+])  # fmt: skip
+def test_int8_keeps_the_accuracy_on_digits(format, with_preprocessing, digits, tmp_path):
+    """At most one point of accuracy is lost."""
+    needs(format)
+    model, data = digits
+    report = kzoo.export(model, tmp_path / "model", format=format, precision="int8", calibration=data, data=data,
+                         with_preprocessing=with_preprocessing)  # fmt: skip
     accuracy = report["accuracy"]
     assert accuracy["num_examples"] == 1000 and accuracy["before"] > 0.7
     assert accuracy["after"] > accuracy["before"] - 0.01 and accuracy["agreement"] > 0.97
     assert report["int8_coverage"] > 0.95 and report["bytes"] < 0.5 * 4 * model.count_params()
-    assert "int8 covers" in (tmp_path / "model" / "report.md").read_text()
+    page = (tmp_path / "model" / "report.md").read_text()
+    assert "int8 covers" in page and "| ranges of activations | m" in page
+
+
+def test_pixels_from_inputs_are_those_of_the_data(digits):
+    model, data = digits
+    x = next(iter(data.test.dataset))[0].numpy()
+    np.testing.assert_allclose(pixels.to_pixels(model, x) / 255, x, atol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+def test_pixels_are_normalised_inside(format, tmp_path):
+    needs(format)
+    model = noisy(kzoo.build("resnet20", depths=(1, 1, 1)))
+    model.preprocessing = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+    report = kzoo.export(model, tmp_path / "model", format=format, with_preprocessing=True)
+    assert report["signatures"]["serve"] == {"inputs": {"images": "uint8 (None, 32, 32, 3)"},
+                                             "outputs": {"probabilities": "float32 (None, 10)"}}  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    runtime, taken = choices.module_of(choices.FORMATS[format]), types.SimpleNamespace(name="images")
+    run = runtime.load(tmp_path / "model", types.SimpleNamespace(inputs=[taken]), Settings())
+    np.testing.assert_allclose(run([images])[0], kzoo.predict(model, images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "format", "why"), [
+    ("gpt2", "litert", "no format holds a tokenizer; `generate` is part of a SavedModel alone"),
+    ("rnn", "onnx", r"is for models of images of one size; rnn_lstm takes float32 \(None, None, 10\)"),
+    ("retinanet", "openvino", "boxes are decoded by `serve_images` of format saved_model alone"),
+])  # fmt: skip
+def test_preprocessing_that_no_format_holds(name, format, why, tmp_path, monkeypatch):
+    monkeypatch.setattr(choices, "is_installed", lambda runtime: True)
+    small = {
+        "gpt2": {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "vocabulary_size": 37},
+        "retinanet": {"backbone": "resnet18", "backbone_options": {"filters": 8}, "filters": 8, "head_depth": 1,
+                      "input_shape": (64, 64, 3), "num_classes": 2},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=why):
+        kzoo.export(kzoo.build(name, **small.get(name, {})), tmp_path / "a", format=format, with_preprocessing=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_line_exports_and_refuses(tmp_path, run_kzoo):
@@ -297,6 +349,6 @@ def test_the_command_line_exports_and_refuses(tmp_path, run_kzoo):
     assert refused.returncode == 2 and "--calibration" in refused.stderr and not (tmp_path / "a").exists()
     needs("litert")
     done = run_kzoo("export", "mnist_cnn", tmp_path / "b", "--format", "litert", "--precision", "int8",
-                    "--calibration", "synthetic")  # fmt: skip
+                    "--calibration", "synthetic", "--with-preprocessing", "--ranges", "min_max")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "int8 covers 100 % of MACs" in done.stdout and (tmp_path / "b" / "model.tflite").exists()

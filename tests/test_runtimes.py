@@ -102,12 +102,17 @@ def test_bad_inputs():
     [
         ({"runtime": "openvno"}, "unknown runtime 'openvno'; did you mean openvino"),
         ({"precision": "int-8"}, "unknown precision 'int-8'; did you mean int8"),
-        ({"precision": "int8"}, "'tensorflow' cannot do precision 'int8'.*runs in litert and openvino"),
+        ({"precision": "int8"}, "'tensorflow' cannot do precision 'int8'.*runs in litert and onnxruntime and openvino"),
         ({"runtime": "litert", "precision": "bfloat16"}, "runs in tensorflow and openvino"),
         ({"runtime": "litert", "precision": "int8"}, "pass calibration= a data set"),
+        ({"runtime": "openvino", "precision": "int8", "calibration": [0], "ranges": "percentil"},
+         "did you mean percentile"),
+        ({"runtime": "openvino", "ranges": "percentile"}, "belongs to precision 'int8'.*got 'float32'"),
+        ({"runtime": "litert", "precision": "int8", "calibration": [0], "ranges": "percentile"},
+         "'litert' finds the ranges of activations by min_max, which is all.*'percentile' is there in onnxruntime"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
-)
+)  # fmt: skip
 def test_bad_choices(how, error, monkeypatch):
     monkeypatch.setattr(choices, "is_installed", lambda runtime: True)
     with pytest.raises(ValueError, match=error):
@@ -132,7 +137,7 @@ def test_the_other_runtimes_are_imported_only_when_asked_for():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("runtime", ["litert", "openvino"])
+@pytest.mark.parametrize("runtime", ["litert", "onnxruntime", "openvino"])
 def test_int8_covers_convolutions_and_stays_close(runtime):
     needs(runtime)
     model = build("resnet20")
@@ -140,6 +145,50 @@ def test_int8_covers_convolutions_and_stays_close(runtime):
     report = kzoo.fast(model, runtime=runtime, precision="int8", calibration=x, seconds=0.05).report
     assert report["compared_on"] == "real" and report["int8_coverage"] > 0.95
     assert 0 < report["max_difference"] < 0.2 * report["scale"]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_ranges_that_leave_an_outlier_out_are_finer(runtime):
+    """One value of 32,768 is 300 times as large as the others; its square alone would keep it in the range."""
+    needs(runtime)
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((256,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(8)(inputs))
+    x = np.random.default_rng(0).random((128, 256), "float32")
+    usual, x[100, 3] = x[:8].copy(), 300.0
+    wanted, errors = comparison.outputs_of(model, [usual])[0], {}
+    for ranges in choices.RUNTIMES[runtime].ranges:
+        quick = kzoo.fast(model, runtime=runtime, precision="int8", calibration=x, ranges=ranges, seconds=0.05)
+        errors[ranges] = np.abs(quick(usual) - wanted).mean()
+        assert quick.report["ranges"] == ranges
+    largest = errors.pop("min_max")
+    assert errors.pop("mse", largest) <= largest
+    assert errors and all(error < largest / 4 for error in errors.values()), (largest, errors)
+
+
+@pytest.mark.parametrize("runtime", ["litert", "onnxruntime", "openvino"])
+def test_int8_attention_does_not_drown_in_its_masks(runtime):
+    """Masked scores are as low as floats go: quantised beside the others they would make attention an average."""
+    needs(runtime)
+    model = kzoo.build("gpt2", num_layers=1, hidden_dim=32, num_heads=2, vocabulary_size=97, max_length=16)
+    random = np.random.default_rng(0)
+    model.set_weights([value + random.normal(0, 0.2, value.shape) for value in model.get_weights()])
+    arrays = samples.random_inputs(model, 8, 8)
+    arrays[1][1::2, 5:] = 0  # padding
+    names = [tensor.name for tensor in model.inputs]
+    calibration = dict(zip(names, arrays, strict=True))
+    quick = kzoo.fast(model, runtime=runtime, precision="int8", calibration=calibration, length=8, seconds=0.05)
+    wanted = comparison.outputs_of(model, arrays)[0]
+    moved = np.abs(quick(in_structure(model, arrays)) - wanted)[arrays[1] > 0]
+    assert moved.mean() < 0.02 * np.abs(wanted).max()
+
+
+def test_onnx_in_int8_wants_a_length_of_recurrent_networks():
+    needs("onnxruntime")
+    with pytest.raises(ValueError, match="ONNX Runtime quantises no loops: pass length="):
+        kzoo.fast(
+            build("rnn_lstm"), runtime="onnxruntime", precision="int8", calibration=np.zeros((2, 4, 10), "float32")
+        )
 
 
 @pytest.mark.parametrize("runtime", ["litert", "openvino"])

@@ -21,6 +21,7 @@ class Settings:
     length: int | None = None
     xla: bool | None = None
     seconds: float = 1.0
+    ranges: str | None = None
 
     def replace(self, **changes):
         """The same settings but for some."""
@@ -36,6 +37,7 @@ def fast(
     length=None,
     xla=None,
     seconds=1.0,
+    ranges=None,
 ):
     """The model as a callable that runs faster: batch norm folded, weights constant, in a runtime of choice.
 
@@ -44,12 +46,16 @@ def fast(
         batch_size: the one number of examples that the callable takes, which lets runtimes compile for it; None takes
             any number and measures at 1.
         precision: "float32"; "bfloat16" (tensorflow, openvino); "int8", weights and activations, after calibration
-            (litert, openvino); "int8_weights", weights alone (litert, openvino), as language models want it.
+            (all but
+            tensorflow); "int8_weights", weights alone (litert, openvino), as language models want it.
         runtime: "tensorflow", "litert", "onnxruntime" or "openvino"; all but the first are extras of kzoo.
         calibration: real inputs for int8: a data set of kzoo, its name, a tf.data.Dataset of (x, ...), or arrays.
         length: fix sequences to so many steps; recurrent networks are then unrolled where that is faster or needed.
         xla: True or False settles it in TensorFlow; None measures both and keeps the faster.
         seconds: for each of the measurements.
+        ranges: how int8 finds the ranges of activations: "min_max" (all), "mean_min_max" (openvino), "percentile"
+            (onnxruntime, openvino), "mse" (openvino); None is the runtime's own first one,
+            "mean_min_max" in openvino, else "min_max".
 
     Returns a `Fast`: call it with the model's inputs, NumPy arrays or tensors in the model's structure, to get its
     outputs as NumPy arrays in the model's structure. Its `report` is a dict: `changes` to the graph, `int8_coverage`
@@ -59,14 +65,16 @@ def fast(
     Raises ValueError for an unknown runtime or precision, a pair that does not go together, int8 without calibration,
     or a float32 result that differs from the model; ImportError that names the extra where a runtime is not installed.
     """
-    choices.check(runtime, precision, calibration)
+    choices.check(runtime, precision, calibration, ranges)
     for name, value in (("batch_size", batch_size), ("length", length)):
         if value is not None:
             checks.check_count(name, value)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"fast needs KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
     begin = time.perf_counter()
-    settings = Settings(batch_size, precision, length, xla, seconds)
+    settings = Settings(
+        batch_size, precision, length, xla, seconds, ranges or choices.default_ranges(runtime, precision)
+    )
     real = None if calibration is None else samples.read(model, calibration, length=length)
     module = choices.module_of(runtime)
     if runtime == "tensorflow":
@@ -83,6 +91,7 @@ def fast(
         "precision": precision,
         "batch_size": batch_size,
         "length": length,
+        "ranges": settings.ranges,
         **notes,
         **measures.moved(model, run, settings, real),
         **measures.latency(model, run, settings),

@@ -4,6 +4,7 @@ import math
 import os
 import threading
 
+from kzoo.rewrites import masking
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
@@ -16,7 +17,8 @@ def write(model, folder, settings, calibration):
 
     Sequences have one length, and recurrent layers are unrolled over it. int8 quantises weights by channel and
     activations by the smallest and largest value that the calibration data give; inputs and outputs stay float32. An
-    operation that has no int8 form runs in float32, and the coverage says so. `int8_weights` is LiteRT's dynamic range:
+    operation that has no int8 form runs in float32, and the coverage says so. Masks of attention are rewritten so that
+    they leave the scores their range. `int8_weights` is LiteRT's dynamic range:
     activations are quantised as they come.
     """
     import tensorflow as tf
@@ -26,7 +28,9 @@ def write(model, folder, settings, calibration):
         why = "runs recurrent layers unrolled" if is_recurrent(model) else "has no attention over an open length"
         raise ValueError(f"{model.name} takes sequences of any length and LiteRT {why}: pass length= (--length)")
     # The function, not the Keras model, whose variables the converter loses without a word.
-    frozen = freeze(model, settings.batch_size, settings.length, unroll=True)
+    masked = settings.precision == "int8" and masking.attends(model)
+    source = masking.bound_masks(model) if masked else model
+    frozen = freeze(source, settings.batch_size, settings.length, unroll=True)
     check_fits_a_file(frozen, "LiteRT")
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.concrete])
     if settings.precision != "float32":

@@ -2,6 +2,9 @@
 
 import os
 
+from kzoo.rewrites.masking import attends
+from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.runtimes import onnx_int8, samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
 
 FILE = "model.onnx"
@@ -9,11 +12,24 @@ OPSET = 17
 
 
 def write(model, folder, settings, calibration):
-    """Writes `model.onnx` and returns what the report says of it."""
-    frozen = freeze(model, settings.batch_size, settings.length)
+    """Writes `model.onnx` and returns what the report says of it.
+
+    int8 is ONNX Runtime's static quantisation: weights by channel, activations by the calibration data. Recurrent
+    layers are then unrolled over `length`, since nothing is quantised inside of loops.
+    """
+    is_int8 = settings.precision == "int8"
+    if is_int8 and is_recurrent(model) and settings.length is None:
+        raise ValueError(f"{model.name} is recurrent, and ONNX Runtime quantises no loops: pass length= (--length)")
+    frozen = freeze(model, settings.batch_size, settings.length, unroll=is_int8)
     check_fits_a_file(frozen, "an ONNX file")
-    (folder / FILE).write_bytes(_convert(frozen).SerializeToString())
-    return {**frozen.changes, "opset": OPSET}
+    proto, notes = _convert(frozen), {**frozen.changes, "opset": OPSET}
+    if not is_int8:
+        (folder / FILE).write_bytes(proto.SerializeToString())
+        return notes
+    size = settings.batch_size or 1
+    onnx_int8.quantise(proto, folder / FILE, calibration, frozen.names, settings.ranges, size, attends(model))
+    feeds = dict(zip(frozen.names, samples.random_inputs(model, size, settings.length), strict=True))
+    return {**notes, "int8_coverage": onnx_int8.coverage(folder / FILE, feeds)}
 
 
 def _convert(frozen):

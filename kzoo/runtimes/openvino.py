@@ -7,7 +7,7 @@ import math
 import sys
 import threading
 
-from kzoo.layers import DotProductAttention
+from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import onnxruntime, samples
 from kzoo.runtimes.frozen import freeze
@@ -15,6 +15,8 @@ from kzoo.runtimes.frozen import freeze
 FILE = "model.xml"
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32", "int8_weights": "f32"}
 COUNTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
+# kzoo's name -> NNCF's; its own choice is the mean of the examples' extremes where a tensor has one range
+RANGES = {"min_max": "MINMAX", "percentile": "MEAN_QUANTILE", "mse": "HISTOGRAM"}
 # Operations that OpenVINO runs on int8 as it comes to them: they move or choose values.
 PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Relu", "Pad",
            "StridedSlice", "Slice", "Split", "VariadicSplit", "Concat")  # fmt: skip
@@ -48,7 +50,7 @@ def write(model, folder, settings, calibration):
     openvino = _import_openvino()
     frozen, converted = _converted(model, folder, settings)
     if settings.precision == "int8":
-        converted = _quantised(model, converted, calibration, frozen.names, settings.batch_size or 1)
+        converted = _quantised(model, converted, calibration, frozen.names, settings)
     elif settings.precision == "int8_weights":
         with _quiet_nncf() as nncf:
             converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
@@ -90,17 +92,25 @@ def _converted(model, folder, settings):
     return frozen, converted
 
 
-def _quantised(model, converted, calibration, names, batch_size):
+def _quantised(model, converted, calibration, names, settings):
+    batch_size = settings.batch_size or 1
     rows = [dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)]
-    attends = any(isinstance(layer, DotProductAttention) for layer in model.layers)
     with _quiet_nncf() as nncf:
         return nncf.quantize(
             converted,
             nncf.Dataset(rows),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(rows),
-            model_type=nncf.ModelType.TRANSFORMER if attends else None,
+            model_type=nncf.ModelType.TRANSFORMER if attends(model) else None,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(**_estimator(nncf, settings.ranges)),
         )
+
+
+def _estimator(nncf, ranges):
+    if ranges not in RANGES:
+        return {}
+    known = nncf.quantization.range_estimator.RangeEstimatorParametersSet
+    return {"activations_range_estimator_params": getattr(known, RANGES[ranges])}
 
 
 def load(folder, model, settings):

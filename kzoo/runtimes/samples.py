@@ -62,6 +62,9 @@ def _joined(arrays, length, is_open):
 
 def random_inputs(model, batch_size, length=None, seed=0):
     """A list of random inputs in the order of the model's inputs."""
+    if model.inputs[0].dtype == "uint8":
+        size = (batch_size, *(open_size(model, seed) if side is None else side for side in model.inputs[0].shape[1:]))
+        return [np.random.default_rng(seed).integers(0, 256, size, "uint8")]
     x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=length or open_size(model, seed))
     return flat(model, x)
 
