@@ -100,11 +100,16 @@ class File:
         if self._digest and self._digest.result() != self.metadata.get(DIGEST, ""):
             raise ValueError(f"{self.path} is damaged: its sha256 is not the one written in it; get the file again")
 
-    def read(self):
-        """All arrays {name: array}, after `verify`, as views of the file: read-only, and to be copied if kept."""
-        self.verify()
+    def read(self, verify=True):
+        """All arrays {name: array} as views of the file, to be copied if kept.
+
+        Who writes into one changes his copy of that page and never the file. With `verify=False` the file may turn out
+        to be damaged later, when `verify` is called.
+        """
+        if verify:
+            self.verify()
         header = _header(self.path)
-        contents = np.memmap(self.path, np.uint8, mode="r")
+        contents = np.memmap(self.path, np.uint8, mode="c")
         arrays = {}
         for name, entry in json.loads(header[8:]).items():
             if name == "__metadata__":
