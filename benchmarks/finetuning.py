@@ -88,9 +88,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=sorted(AUGMENT), default="fashion_mnist", help="default: fashion_mnist")
     parser.add_argument("--seeds", type=int, default=3, help="how many choices of 200 images (3)")
-    parser.add_argument(
-        "--pretraining-images", type=int, default=20_000, help="how many known images (20,000)"
-    )
+    parser.add_argument("--pretraining-images", type=int, default=20_000, help="how many known images (20,000)")
     parser.add_argument("--pretraining-epochs", type=int, default=2, help="how often each is seen (2)")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to store the results in")
     arguments = parser.parse_args()

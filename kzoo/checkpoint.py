@@ -185,14 +185,9 @@ class _Checkpoint:
         }
         if any(problems.values()):
             self.verify()  # a damaged name is no other model
-            listed = [
-                f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-                for kind, names in problems.items()
-                if names
-            ]
             raise ValueError(
                 f"{self.weights} does not fit {self.model.name}, which is unchanged; "
-                f"{'; '.join(listed)}{self._head_hint(slots)}"
+                f"{tensors.told(problems)}{self._head_hint(slots)}"
             )
 
     def _head_hint(self, slots):

@@ -122,6 +122,15 @@ class File:
         return arrays
 
 
+def told(problems):
+    """`{kind: [names]}` as a phrase: how many of each kind, and the first five; empty without any."""
+    return "; ".join(
+        f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        for kind, names in problems.items()
+        if names
+    )
+
+
 def _in_background(function, *arguments):
     """A future of what the function returns; its thread keeps no process from ending."""
     future = concurrent.futures.Future()
