@@ -1,8 +1,8 @@
-"""Fine-tuning on 200 real images beside training from scratch: resnet20, which knows the digits 0 to 4, learns 5 to 9.
+"""Fine-tuning on 200 real images beside training from scratch: resnet20, which knows classes 0 to 4, learns 5 to 9.
 
-    TFDS_DATA_DIR=FOLDER python benchmarks/finetuning.py    # needs prepared mnist
+    TFDS_DATA_DIR=FOLDER python benchmarks/finetuning.py    # needs prepared fashion_mnist (or mnist, by --data)
 
-A resnet20 is trained on MNIST's digits 0 to 4 and saved. Then, for each seed, 200 images of the other five are learned
+A resnet20 is trained on the first five classes and saved. Then, for each seed, 200 images of the other five are learned
 from random weights, and from the saved ones with the classifier alone, the last stage, or everything trained. All take
 the same number of steps and are measured on all test images of the five. The last line of standard output is one JSON
 document, which --output also stores. Exit status 1 if no way of fine-tuning beats scratch.
@@ -17,7 +17,8 @@ import tempfile
 import time
 
 NUM_IMAGES = 200
-FIT = {"epochs": 40, "batch_size": 20, "schedule": "cosine", "augment": "digits", "optimizer": "adam"}
+FIT = {"epochs": 40, "batch_size": 20, "schedule": "cosine", "optimizer": "adam"}
+AUGMENT = {"fashion_mnist": "small_images_light", "mnist": "digits"}
 # way -> choices of fit beside FIT; None: random weights
 WAYS = {
     "from scratch": {"learning_rate": 3e-3},
@@ -27,11 +28,11 @@ WAYS = {
 }
 
 
-def digits(split, new):
-    """MNIST's images of 0 to 4, or, `new`, of 5 to 9, labelled 0 to 4."""
+def images(name, split, new):
+    """Images of the classes 0 to 4, or, `new`, of 5 to 9, labelled 0 to 4."""
     from kzoo.data import sources
 
-    builder = sources.find("mnist")
+    builder = sources.find(name)
     x, y = sources.read_arrays(builder, split, sources.sizes(builder)[split])
     chosen = (y >= 5) == new
     return x[chosen], y[chosen] % 5
@@ -46,33 +47,34 @@ def build(seed, **weights):
     return kzoo.build("resnet20", input_shape=(28, 28, 1), num_classes=5, **weights)
 
 
-def pretrain(folder, num_images, epochs):
-    """Trains resnet20 on the first five digits and saves it; its test accuracy in percent."""
+def pretrain(name, folder, num_images, epochs):
+    """Trains resnet20 on the first five classes and saves it; its test accuracy in percent."""
     import kzoo
 
     model = build(0)
-    choices = {"batch_size": 128, "augment": "digits"}
-    x, y = digits("train", new=False)
-    data = kzoo.data.from_arrays(x[:num_images], y[:num_images], model, test=digits("test", new=False), **choices)
+    choices = {"batch_size": 128, "augment": AUGMENT[name]}
+    x, y = images(name, "train", new=False)
+    test = images(name, "test", new=False)
+    data = kzoo.data.from_arrays(x[:num_images], y[:num_images], model, test=test, **choices)
     kzoo.fit(model, data, epochs=epochs, schedule="cosine", learning_rate=3e-3, **choices)
     kzoo.save(model, folder)
     return 100 * kzoo.evaluate(model, data)["accuracy"]
 
 
-def fine_tune(way, weights, seed):
+def fine_tune(name, way, weights, seed):
     """Test accuracy in percent, minutes and the number of trained parameters of one way with one seed."""
     import numpy as np
 
     import kzoo
 
     model = build(seed, **({} if way == "from scratch" else {"weights": weights, "load_head": False}))
-    x, y = digits("train", new=True)
+    x, y = images(name, "train", new=True)
     chosen = np.random.default_rng(seed).permutation(len(x))[:NUM_IMAGES]
-    options = {"batch_size": FIT["batch_size"], "augment": FIT["augment"], "seed": seed}
-    test = digits("test", new=True)
+    options = {"batch_size": FIT["batch_size"], "augment": AUGMENT[name], "seed": seed}
+    test = images(name, "test", new=True)
     data = kzoo.data.from_arrays(x[chosen], y[chosen], model, test=test, validation_fraction=0, **options)
     begin = time.perf_counter()
-    kzoo.fit(model, data, seed=seed, **FIT, **WAYS[way])
+    kzoo.fit(model, data, seed=seed, augment=AUGMENT[name], **FIT, **WAYS[way])
     minutes = (time.perf_counter() - begin) / 60
     trained = sum(np.prod(variable.shape) for variable in model.trainable_variables)
     return {
@@ -84,22 +86,23 @@ def fine_tune(way, weights, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=sorted(AUGMENT), default="fashion_mnist", help="default: fashion_mnist")
     parser.add_argument("--seeds", type=int, default=3, help="how many choices of 200 images (3)")
-    parser.add_argument("--pretraining-images", type=int, default=20_000, help="how many known digits (20,000)")
+    parser.add_argument("--pretraining-images", type=int, default=20_000, help="how many known images (20,000)")
     parser.add_argument("--pretraining-epochs", type=int, default=2, help="how often each is seen (2)")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to store the results in")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         weights = pathlib.Path(folder) / "known"
-        known = pretrain(weights, arguments.pretraining_images, arguments.pretraining_epochs)
-        print(f"pretrained: {known:.1f} % of the test images of the known digits", flush=True)
+        known = pretrain(arguments.data, weights, arguments.pretraining_images, arguments.pretraining_epochs)
+        print(f"pretrained: {known:.1f} % of the test images of the known classes", flush=True)
         rows = {}
         for way in WAYS:
-            rows[way] = [fine_tune(way, weights, seed) for seed in range(arguments.seeds)]
+            rows[way] = [fine_tune(arguments.data, way, weights, seed) for seed in range(arguments.seeds)]
             print(f"{way}: {rows[way]}", flush=True)
     means = {way: statistics.mean(row["test_accuracy_percent"] for row in found) for way, found in rows.items()}
     result = {
-        "command": " ".join(sys.argv), "num_images": NUM_IMAGES, "fit": FIT, "ways": WAYS,
+        "command": " ".join(sys.argv), "data": arguments.data, "num_images": NUM_IMAGES, "fit": FIT, "ways": WAYS,
         "pretraining_test_accuracy_percent": known, "mean_test_accuracy_percent": means, "seeds": rows,
     }  # fmt: skip
     if arguments.output:

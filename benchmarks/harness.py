@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 BACKENDS = ("tensorflow", "jax", "torch")
 DEVICES = ("cpu", "gpu")
-PACKAGES = ("kzoo", "keras", *BACKENDS, "numpy")
+PACKAGES = ("kzoo", "keras", "keras-hub", *BACKENDS, "numpy")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -41,6 +41,15 @@ def positive(kind):
         return value
 
     return convert
+
+
+def check_choices(kind, given, choices):
+    """ValueError that names the nearest one for a value that is none of the choices."""
+    from kzoo.suggest import did_you_mean
+
+    for value in given:
+        if value not in choices:
+            raise ValueError(f"{did_you_mean(kind, value, choices)} (all: {', '.join(choices)})")
 
 
 def child_environment(backend, device):

@@ -9,7 +9,6 @@ arguments.
 """
 
 import importlib.util
-import json
 import pathlib
 import sys
 import tempfile
@@ -94,9 +93,14 @@ def main(arguments=None):
         "images": options.images,
         "batch_size": options.batch_size,
         "rows": [],
+        "interrupted": False,
     }
     harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr, flush=True))
-    measure(options, document)
+    try:
+        measure(options, document)
+    except KeyboardInterrupt:
+        document["interrupted"] = True
+        print("interrupted; writing what was finished", file=sys.stderr)
     first = next(
         (row["images_per_second"] for row in document["rows"] if row["name"] == FILES and "error" not in row), 0
     )
@@ -105,11 +109,7 @@ def main(arguments=None):
             row["ratio"] = row["images_per_second"] / first
     document["verdict"] = judge(document["rows"])
     print(document["verdict"], file=sys.stderr)
-    line = json.dumps(document)
-    with atomic.file(pathlib.Path(options.output) / "input_pipeline.json") as temporary:
-        temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
-    return int(any("error" in row for row in document["rows"]))
+    return harness.publish(document, pathlib.Path(options.output) / "input_pipeline.json")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import harness
 import peer_models
 import timing
 
-from kzoo import atomic, suggest
+from kzoo import atomic
 
 MODES = ("infer", "train")
 SETTLE_SECONDS = 0.25  # threads of the side before may spin so long after their last call
@@ -55,14 +55,9 @@ def parse(arguments=None):
     add("--output", default="runs/peers", metavar="FOLDER", help="default: runs/peers")
     options = parser.parse_args(arguments)
     try:
-        for kind, got, choices in (
-            ("work", options.works, tuple(peer_models.WORKS)),
-            ("side", options.sides, tuple(peer_models.SIDES)),
-            ("mode", options.modes, MODES),
-        ):
-            for value in got:
-                if value not in choices:
-                    raise ValueError(f"{suggest.did_you_mean(kind, value, choices)} (all: {', '.join(choices)})")
+        harness.check_choices("work", options.works, tuple(peer_models.WORKS))
+        harness.check_choices("side", options.sides, tuple(peer_models.SIDES))
+        harness.check_choices("mode", options.modes, MODES)
         atomic.require_writable(options.output)
     except ValueError as error:
         parser.error(error)

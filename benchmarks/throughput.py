@@ -49,14 +49,9 @@ def parse(arguments=None):
     options = parser.parse_args(arguments)
     try:
         options.models = expand(options.models)
-        for kind, got, choices in (
-            ("device", options.devices or [], harness.DEVICES),
-            ("mode", options.mode, MODES),
-            ("backend", options.backend, harness.BACKENDS),
-        ):
-            for value in got:
-                if value not in choices:
-                    raise ValueError(f"{suggest.did_you_mean(kind, value, choices)} (all: {', '.join(choices)})")
+        harness.check_choices("device", options.devices or [], harness.DEVICES)
+        harness.check_choices("mode", options.mode, MODES)
+        harness.check_choices("backend", options.backend, harness.BACKENDS)
         atomic.require_writable(options.output)
     except ValueError as error:
         parser.error(error)

@@ -160,6 +160,8 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         with BlankVariables() as blank:
             model = _made(module, arguments, entry, overrides)
             checkpoint.load_weights(model, opened, assign=blank.assign)
+        for file in opened:
+            file.verify()
         return model
     finally:
         keras.config.set_dtype_policy(policy)

@@ -56,7 +56,8 @@ def load_weights(model, weights, load_head=True, assign=None):
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
             `hf://owner/name[@revision]`; or what `open_weights` gave.
         load_head: False leaves the classifier as it is, for another number of classes.
-        assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`.
+        assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`. The files
+            are not verified then: what was made of them is to be given up if `verify` of one raises.
 
     Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
     the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
@@ -72,7 +73,7 @@ def load_weights(model, weights, load_head=True, assign=None):
     first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
     adapted = first if first and checkpoint.has_other_channels(first) else None
     checkpoint.compare(loaded, adapted, head)
-    arrays = checkpoint.read()
+    arrays = checkpoint.read(verify=assign is None)
     # TensorFlow copies an array that becomes a tensor; other backends may go on reading the file.
     copies = keras.backend.backend() != "tensorflow"
     values = []
@@ -183,16 +184,10 @@ class _Checkpoint:
             "not floating point": [f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype not in FLOATS],
         }
         if any(problems.values()):
-            for file in self.files:
-                file.verify()  # a damaged name is no other model
-            listed = [
-                f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-                for kind, names in problems.items()
-                if names
-            ]
+            self.verify()  # a damaged name is no other model
             raise ValueError(
                 f"{self.weights} does not fit {self.model.name}, which is unchanged; "
-                f"{'; '.join(listed)}{self._head_hint(slots)}"
+                f"{tensors.told(problems)}{self._head_hint(slots)}"
             )
 
     def _head_hint(self, slots):
@@ -204,15 +199,22 @@ class _Checkpoint:
         hint = f". For a file with {shapes[0][0]} outputs build the model with num_classes={shapes[0][0]}"
         return f"{hint}, or keep {head.shapes[0][0]} and pass load_head=False" if "HEAD" in self.literals else hint
 
-    def read(self):
+    def verify(self):
+        """ValueError if a file is damaged."""
+        for file in self.files:
+            file.verify()
+
+    def read(self, verify):
         """All arrays by the names here, after checking those that are derived from others."""
-        contents = {file: file.read() for file in self.files}
+        contents = {file: file.read(verify) for file in self.files}
         arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
         for name, sources in self.derived().items():
             for source in (sources,) if isinstance(sources, str) else sources:
                 if source == "zeros" and np.any(arrays[name]):
+                    self.verify()
                     raise ValueError(f"{self.weights}: {name} is not zero, and this architecture has no such weight")
                 if source in arrays and not np.array_equal(arrays[name], arrays[source]):
+                    self.verify()
                     raise ValueError(
                         f"{self.weights}: {name} differs from {source}, and this architecture ties the two"
                     )

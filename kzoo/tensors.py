@@ -100,11 +100,16 @@ class File:
         if self._digest and self._digest.result() != self.metadata.get(DIGEST, ""):
             raise ValueError(f"{self.path} is damaged: its sha256 is not the one written in it; get the file again")
 
-    def read(self):
-        """All arrays {name: array}, after `verify`, as views of the file: read-only, and to be copied if kept."""
-        self.verify()
+    def read(self, verify=True):
+        """All arrays {name: array} as views of the file, to be copied if kept.
+
+        Who writes into one changes his copy of that page and never the file. With `verify=False` the file may turn out
+        to be damaged later, when `verify` is called.
+        """
+        if verify:
+            self.verify()
         header = _header(self.path)
-        contents = np.memmap(self.path, np.uint8, mode="r")
+        contents = np.memmap(self.path, np.uint8, mode="c")
         arrays = {}
         for name, entry in json.loads(header[8:]).items():
             if name == "__metadata__":
@@ -115,6 +120,15 @@ class File:
             begin, end = (len(header) + offset for offset in entry["data_offsets"])
             arrays[name] = contents[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
         return arrays
+
+
+def told(problems):
+    """`{kind: [names]}` as a phrase: how many of each kind, and the first five; empty without any."""
+    return "; ".join(
+        f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        for kind, names in problems.items()
+        if names
+    )
 
 
 def _in_background(function, *arguments):

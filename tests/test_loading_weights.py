@@ -147,3 +147,31 @@ def test_values_are_copies_of_the_file(tmp_path):
         file.seek(1000)
         file.write(b"\x00" * 4000)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_damage_that_only_the_digest_tells_builds_nothing(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    kzoo.save_weights(kzoo.build("mlp"), path)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged: its sha256 is not the one written in it"):
+        kzoo.build("mlp", path)
+
+
+@pytest.mark.parametrize("shift", [0, 4, 64])
+def test_arrays_at_any_address_become_tensors(shift):
+    from kzoo import blank
+
+    space = np.zeros(64 + 64 + 4 * 210, np.uint8)
+    begin = -space.ctypes.data % 64 + shift
+    stored = space[begin : begin + 4 * 210].view("float32").reshape(5, 7, 3, 2)
+    stored[...] = np.random.default_rng(0).normal(size=stored.shape)
+    wanted = stored.copy()
+    views = {axes: stored.transpose(axes) for axes in ((0, 1, 2, 3), (2, 3, 1, 0), (1, 0, 3, 2))}
+    got = {axes: blank._tensor(view) for axes, view in views.items()}
+    sliced = blank._tensor(stored[:, ::2])
+    stored[...] = 0
+    for axes, tensor in got.items():
+        np.testing.assert_array_equal(tensor, wanted.transpose(axes))
+    np.testing.assert_array_equal(sliced, wanted[:, ::2])

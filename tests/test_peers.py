@@ -32,6 +32,7 @@ def run(script, *arguments):
         ("peers.py", ["--modes", "fly"], "(all: infer, train)"),
         ("peers.py", ["--rounds", "0"], "must be a positive int, got '0'"),
         ("peers.py", ["--output", __file__], "cannot write to"),
+        ("loading.py", ["--models", "resnet5"], "did you mean resnet56"),
         ("input_pipeline.py", ["--images", "none"], "must be a positive int, got 'none'"),
         ("report.py", ["--results", "nowhere"], "no folder at nowhere"),
     ],
@@ -40,6 +41,15 @@ def test_bad_arguments_exit_2_with_one_line(script, arguments, said, tmp_path):
     done = run(script, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_loading_is_timed_in_fresh_processes(tmp_path):
+    path = tmp_path / "loading.json"
+    done = run("loading.py", "--models", "mlp", "--repetitions", 1, "--output", path)
+    assert done.returncode == 0, done.stderr
+    assert "mlp: kzoo: " in done.stderr
+    row = json.loads(path.read_text())["rows"][0]
+    assert (row["side"], row["num_samples"]) == ("kzoo", 1) and 0 < row["min"] < 30
 
 
 def test_a_tiny_comparison_names_absent_sides_and_compares_first(tmp_path):

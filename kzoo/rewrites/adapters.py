@@ -174,9 +174,4 @@ def _compare(model, path, settings, shapes):
         ],
     }
     if any(problems.values()):
-        listed = [
-            f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-            for kind, names in problems.items()
-            if names
-        ]
-        raise ValueError(f"{path} does not fit {model.name}, which is unchanged; {'; '.join(listed)}")
+        raise ValueError(f"{path} does not fit {model.name}, which is unchanged; {tensors.told(problems)}")
