@@ -39,7 +39,7 @@ def parse(arguments):
     options.sources = {}
     for given in options.source:
         work, _, path = given.partition("=")
-        if work not in WORKS or not pathlib.Path(path).exists():
+        if work not in WORKS or not path or not pathlib.Path(path).exists():
             parser.error(
                 f"--source takes WORK=PATH, a work of {', '.join(WORKS)} and a path that exists; got {given!r}"
             )
