@@ -41,13 +41,13 @@ def test_a_cell_that_hangs_or_crashes_costs_itself_alone(child):
 
 def test_a_run_that_was_cut_off_goes_on_where_it_stopped(child, tmp_path, capsys):
     def run(*more):
-        exports.main(["--model", "mlp", "--format", "onnx", "--output", str(tmp_path / "out"), *more])
-        return capsys.readouterr().err.count("mlp onnx float32: 0.1 of 2")
+        exports.main(["--model", "mlp", "--format", "saved_model", "--output", str(tmp_path / "out"), *more])
+        return capsys.readouterr().err.count("mlp saved_model float32: 0.1 of 2")
 
     assert run() == 1 and run() == 0 and run("--again") == 1
     stored = json.loads((tmp_path / "out" / "exports.json").read_text())
     assert [row["model"] for row in stored["rows"]] == ["mlp"]
-    assert "| `mlp` | not run |" in (tmp_path / "out" / "exports.md").read_text()
+    assert "| `mlp` | 5.0e-02 | not run |" in (tmp_path / "out" / "exports.md").read_text()
     stored["versions"]["keras"] = "another"
     (tmp_path / "out" / "exports.json").write_text(json.dumps(stored))
     assert run() == 1, "other versions, other numbers"
