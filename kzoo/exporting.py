@@ -85,19 +85,8 @@ def export(
         if format == "saved_model":
             report |= _write_saved_model(model, temporary, data)
         else:
-            report |= {"signatures": {"serve": _serve_signature(model, with_preprocessing)}}
-            finish = (lambda outputs: tasks.probabilities(model, outputs)) if with_preprocessing else None
-            report |= exports.write(
-                model,
-                temporary,
-                choices.FORMATS[format],
-                precision,
-                calibration,
-                data=data,
-                length=length,
-                ranges=ranges,
-                finish=finish,
-            )
+            how = {"precision": precision, "calibration": calibration, "data": data, "length": length, "ranges": ranges}
+            report |= _write_other(model, temporary, choices.FORMATS[format], with_preprocessing, **how)
         report |= {"seconds": round(time.perf_counter() - begin, 2), "versions": _versions()}
         (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (temporary / exports.READABLE).write_text(exports.readable(report), encoding="utf-8")
@@ -119,6 +108,13 @@ def _check_preprocessing(model, format):
             f"with_preprocessing: {model.name} finds objects, and their boxes are decoded by `serve_images` of format "
             f"saved_model alone; format {format!r} holds the model's own inputs and outputs"
         )
+
+
+def _write_other(model, folder, runtime, with_preprocessing, **how):
+    """Writes what another runtime reads and returns the report of it."""
+    finish = (lambda outputs: tasks.probabilities(model, outputs)) if with_preprocessing else None
+    signatures = {"serve": _serve_signature(model, with_preprocessing)}
+    return {"signatures": signatures, **exports.write(model, folder, runtime, finish=finish, **how)}
 
 
 def _serve_signature(model, with_preprocessing):
