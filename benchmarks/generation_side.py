@@ -52,6 +52,20 @@ def kzoo_writer(folder, sizes, prompt, new):
     return write
 
 
+def kzoo_openvino_writer(folder, sizes, prompt, new, precision="float32"):
+    import kzoo
+
+    model = kzoo.build("gpt2", pathlib.Path(folder) / "model.safetensors", **sizes)
+    writer = kzoo.fast_writer(model, precision)
+    write = functools.partial(kzoo.generate, writer, [prompt], max_new_tokens=new)
+    write.facts = lambda: {key: writer.report[key] for key in ("max_difference", "scale", "bytes")}
+    return write
+
+
+def kzoo_openvino_int8_writer(*arguments):
+    return kzoo_openvino_writer(*arguments, precision="int8_weights")
+
+
 def kzoo_facts(model, prompt, new, piece=8):
     """How many programs there are after all calls, and the seconds a token takes from each place of the text on."""
     import numpy as np
@@ -132,6 +146,8 @@ def new_ids(written):
 
 WRITERS = {
     "kzoo": kzoo_writer,
+    "kzoo_openvino": kzoo_openvino_writer,
+    "kzoo_openvino_int8": kzoo_openvino_int8_writer,
     "keras_hub": keras_hub_writer,
     "transformers": transformers_writer,
     "transformers_static": transformers_static_writer,

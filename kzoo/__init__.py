@@ -21,6 +21,7 @@ ROOMS = {
     "generate": "generation",
     "export": "exporting",
     "fast": "runtimes",
+    "fast_writer": "runtimes.writers",
     "features": "graph",
     "lora": "rewrites.lora",
     "merge_lora": "rewrites.lora",

@@ -58,12 +58,15 @@ def _read_prompts(prompts, file):
 @click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
 @click.option("--stream", is_flag=True, help="Show the text while it is written.")
+@click.option("--runtime", default="tensorflow", show_default=True, help="tensorflow, or openvino (an extra).")
+@click.option("--precision", default="float32", show_default=True, help="In openvino also bfloat16 or int8_weights.")
 @tokenizer_option
 @model_options
 @json_option
 def generate(
-    source, prompts, file, beams, stop, stream, tokenizer_path, overrides, weights, dtype, as_json, **settings
-):
+    source, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides, weights, dtype, as_json,
+    **settings,
+):  # fmt: skip
     """Continue texts, or translate them.
 
     SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer.
@@ -76,6 +79,10 @@ def generate(
     from kzoo.generation import generate as write
 
     continues = model.kzoo.task == "language_modeling"
+    if (runtime, precision) != ("tensorflow", "float32"):
+        from kzoo.runtimes.writers import fast_writer
+
+        model = fast_writer(model, precision, runtime)
     settings |= {"tokenizer": tokenizer, "num_beams": beams, "stop": list(stop) or None}
     if stream:
         click.echo(texts[0] if continues else "", nl=False)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import kzoo
 from kzoo import cli_text
 from kzoo.data import Tokenizer
+from kzoo.runtimes import choices
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,13 @@ def test_a_tokenizer_travels_with_its_model(folder, tmp_path):
     model = kzoo.load(folder)
     kzoo.save(model, tmp_path / "again")
     assert kzoo.generate(kzoo.load(tmp_path / "again"), "abc", max_new_tokens=4).text == "defa"
+
+
+@pytest.mark.skipif(
+    not choices.is_installed("openvino"), reason="openvino is not installed (pip install kzoo[openvino])"
+)
+def test_generate_in_another_runtime(folder):
+    options = ["--prompt", "abc", "--max-new-tokens", "8", "--runtime", "openvino"]
+    assert run("generate", folder, *options, "--precision", "int8_weights").output == "abcdefabcde\n"
+    with pytest.raises(ValueError, match="did you mean int8_weights"):
+        run("generate", folder, *options, "--precision", "int8_weight")

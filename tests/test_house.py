@@ -15,7 +15,7 @@ SERVICES = {"suggest", "atomic", "version", "preprocessing"}
 ALLOWED = {
     "__init__": {"version"},
     "__main__": {"cli", "cli_rewrites", "cli_text"},
-    "cli_text": {"cli", "data", "generation", "heatmaps"},
+    "cli_text": {"cli", "data", "generation", "heatmaps", "runtimes"},
     "cli_lora": {"rewrites"},
     "cli_rewrites": {"cli", "checkpoint", "rewrites"},
     "cli": {
@@ -38,7 +38,7 @@ ALLOWED = {
     "inference": {"tasks", "data", "detection"},
     "detections": {"inference", "data", "detection"},
     "exporting": {"tasks", "data", "detection", "generation", "runtimes"},
-    "runtimes": {"rewrites", "data", "layers"},
+    "runtimes": {"rewrites", "data", "layers", "generation"},
     "heatmaps": {"graph", "layers", "data", "generation"},
     "generation": {"graph", "layers", "data"},
     "measure": {"catalog", "graph", "generation"},

@@ -80,7 +80,7 @@ class Decoder:
         values = {id(symbol): value for symbol, value in zip(self.context, context, strict=True)}
         caches = []
         for step in self.steps:
-            if _attends_to_itself(step):
+            if attends_to_itself(step):
                 shapes = [(batch_size, *shape) for shape in _cache_shapes(step, length)]
                 caches.append([ops.zeros(shape, step.layer.compute_dtype) for shape in shapes])
             elif isinstance(step.layer, layers.RNN):
@@ -106,7 +106,7 @@ class Decoder:
                 found[step.layer.name] = [*found.get(step.layer.name, []), *kept]
         return found
 
-    def step(self, tokens, position, num_pads, context, caches):
+    def step(self, tokens, position, num_pads, context, caches, attend=None):
         """Logits (batch, length, vocabulary_size) in float32 of new tokens, and the caches with them in.
 
         Args:
@@ -115,7 +115,9 @@ class Decoder:
             num_pads: (batch,) int32, how many places at the beginning are padding.
             context: what `read` gave.
             caches: of `empty_caches` or an earlier step.
+            attend: in place of attention over caches of this kind, with the arguments of `attend_over_cache`.
         """
+        attend = attend or attend_over_cache
         length = ops.shape(tokens)[1]
         places = position + ops.arange(length, dtype="int32")
         positions = ops.maximum(places[None, :] - num_pads[:, None], 0)
@@ -127,8 +129,8 @@ class Decoder:
         remaining, after = list(caches), []
 
         def call(step, args, kwargs):
-            if _attends_to_itself(step):
-                outputs, cache = _attend(step.layer, *args[:3], remaining.pop(0), places, num_pads)
+            if attends_to_itself(step):
+                outputs, cache = attend(step.layer, *args[:3], remaining.pop(0), places, num_pads)
             elif isinstance(step.layer, layers.RNN):
                 outputs, cache = _go_on(step.layer, args[0], remaining.pop(0), None if tokens.shape[1] == 1 else real)
             elif isinstance(step.layer, POSITIONS):
@@ -142,13 +144,13 @@ class Decoder:
         return values[id(self.logits)], after
 
 
-def _attends_to_itself(step):
+def attends_to_itself(step):
     return isinstance(step.layer, DotProductAttention) and step.layer.causal
 
 
 def _cache_shapes(step, length):
     """Shapes without batch of the keys and values of `length` tokens; none for what remembers no tokens."""
-    return [(length, tensor.shape[-1]) for tensor in step.inputs[1:3]] if _attends_to_itself(step) else []
+    return [(length, tensor.shape[-1]) for tensor in step.inputs[1:3]] if attends_to_itself(step) else []
 
 
 def _state_sizes(layer):
@@ -156,7 +158,7 @@ def _state_sizes(layer):
     return [sizes] if isinstance(sizes, int) else list(sizes)
 
 
-def _attend(layer, query, key, value, cache, places, num_pads):
+def attend_over_cache(layer, query, key, value, cache, places, num_pads):
     """Attention over the cache with new keys and values in it; a query sees its own place and before, no padding."""
     keys, values = (
         ops.slice_update(old, (0, places[0], 0), ops.cast(new, old.dtype))

@@ -71,18 +71,26 @@ def prefill(decoder, plan, request):
 def advance(decoder, plan, request, state):
     """Writes on until `limit` tokens are written or every sequence has met a stop token."""
     context = state["context"]
-    prompt_length = ops.shape(request["prompt"])[1]
     moving = {key: value for key, value in state.items() if key != "context"}
 
-    def unfinished(state):
-        return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
-
     def body(state):
-        place = prompt_length + state["count"] - 1
-        logits, caches = decoder.step(state["last"][:, None], place, request["num_pads"], context, state["caches"])
-        return _write(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])
+        after = write_one(decoder, plan, request, {**state, "context": context})
+        return [{key: value for key, value in after.items() if key != "context"}]
 
-    return {**ops.while_loop(unfinished, lambda state: [body(state)], [moving])[0], "context": context}
+    return {**ops.while_loop(lambda state: unfinished(request, state), body, [moving])[0], "context": context}
+
+
+def unfinished(request, state):
+    """Whether tokens are left to write: a scalar bool."""
+    return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
+
+
+def write_one(decoder, plan, request, state):
+    """The state with one more token."""
+    place = ops.shape(request["prompt"])[1] + state["count"] - 1
+    tokens, context, caches = state["last"][:, None], state["context"], state["caches"]
+    logits, caches = decoder.step(tokens, place, request["num_pads"], context, caches)
+    return _write(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])
 
 
 def _write(decoder, plan, request, state, logits):

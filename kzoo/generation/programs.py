@@ -11,7 +11,9 @@ PROGRAMS = weakref.WeakKeyDictionary()  # model -> Programs
 
 
 def programs_of(model):
-    """The model's `Programs`, kept as long as the model lives."""
+    """The model's `Programs`, kept as long as the model lives; a fast writer brings its own."""
+    if hasattr(model, "programs"):
+        return model.programs
     if model not in PROGRAMS:
         PROGRAMS[model] = Programs(model)
     return PROGRAMS[model]

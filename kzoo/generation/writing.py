@@ -42,6 +42,7 @@ def generate(
     weights and settings are. Greedy by default: equal to recomputing everything for every token.
 
     Args:
+        model: a model of a language or of translation, or what `kzoo.fast_writer` made of one.
         prompt: a text or a list of texts (with a tokenizer), or a list of lists or arrays of token ids. For translation
             the sources; token ids of a source as the model reads them, end included.
         tokenizer: a `kzoo.data.Tokenizer` or its file; by default the one the model was trained or loaded with.

@@ -1,0 +1,203 @@
+"""Generation on another runtime: the part of a decoder that runs for every token, in OpenVINO, its cache beside it.
+
+A new token attends to what was written before and to itself in two products, so that the cache is only read there, and
+one row a layer comes back instead of a changed copy of it all.
+"""
+
+import pathlib
+import tempfile
+import threading
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kzoo.data.synthetic import synthetic_batch
+from kzoo.generation import loop
+from kzoo.generation.decoder import Decoder, attends_to_itself
+from kzoo.layers.attention import MASKED, join_heads, split_heads
+from kzoo.runtimes import choices
+from kzoo.runtimes.fast import folder_bytes
+
+RUNTIME = "openvino"
+PRECISIONS = ("float32", "bfloat16", "int8_weights")
+
+
+def fast_writer(model, precision="int8_weights", runtime=RUNTIME):
+    """A model that writes tokens, for `kzoo.generate` to write with faster: every step in another runtime.
+
+    Args:
+        model: what `kzoo.generate` takes, but for recurrent ones; it is not changed, and later changes of its weights
+            do not show.
+        precision: "float32", "bfloat16" (on processors that have it), or "int8_weights": weights of 8 bits with a scale
+            a channel, which is a quarter of the bytes that every token reads.
+        runtime: "openvino", an extra of kzoo.
+
+    Returns a `FastWriter`, to be passed to `kzoo.generate` in the model's place; all of its settings but beam search
+    work. Its `report` says the bytes of the program and how far the logits of a random text moved.
+
+    Raises ValueError for a model that writes no tokens or is recurrent, an unknown runtime or precision;
+    ModuleNotFoundError that names the extra where OpenVINO is not installed.
+    """
+    choices.check(runtime, precision, None)
+    if runtime != RUNTIME or precision not in PRECISIONS:
+        raise ValueError(f"fast_writer writes in {RUNTIME!r}, precision {' or '.join(PRECISIONS)}; got runtime "
+                         f"{runtime!r}, precision {precision!r}")  # fmt: skip
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"fast_writer needs KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
+    return FastWriter(model, precision)
+
+
+class FastWriter:
+    """What `fast_writer` gives: `programs` for `kzoo.generate`, and what it needs of the model itself."""
+
+    def __init__(self, model, precision):
+        self.name = model.name
+        self.kzoo = getattr(model, "kzoo", None)
+        self.tokenizer = getattr(model, "tokenizer", None)
+        self.programs = _Programs(_Steps(model, precision))
+        self.report = {
+            "model": model.name, "runtime": RUNTIME, "precision": precision, "bytes": self.programs.decoder.num_bytes,
+            **_moved(self.programs.decoder, model),
+        }  # fmt: skip
+
+    def __repr__(self):
+        return f"<FastWriter {self.name}: {RUNTIME}, {self.report['precision']}>"
+
+
+class _Programs:
+    """`generation.programs.Programs` with a loop in Python, whose body is one call of the runtime."""
+
+    def __init__(self, decoder):
+        self.decoder = decoder
+
+    def write(self, plan, request, xla):
+        return self.go_on(plan, request, self.begin(plan, request, xla), xla)
+
+    def begin(self, plan, request, xla):
+        return loop.prefill(self.decoder, plan, request)
+
+    def go_on(self, plan, request, state, xla):
+        while bool(loop.unfinished(request, state)):
+            state = loop.write_one(self.decoder, plan, request, state)
+        return state
+
+    def search(self, plan, request, xla):
+        raise ValueError("a fast writer has no beam search; pass num_beams=1, or the model itself")
+
+
+class _Steps(Decoder):
+    """A `Decoder` whose `step` runs in OpenVINO.
+
+    Its caches are NumPy arrays (batch, num_heads, length, head_dim), keys and values of every layer, written in place.
+    """
+
+    def __init__(self, model, precision):
+        super().__init__(model)
+        if any(isinstance(step.layer, layers.RNN) for step in self.steps):
+            raise ValueError(f"{model.name} is recurrent, and fast_writer writes by attention alone; pass the model "
+                             "itself to kzoo.generate")  # fmt: skip
+        self.attending = [step for step in self.steps if attends_to_itself(step)]
+        self.lock = threading.Lock()
+        with tempfile.TemporaryDirectory() as folder:
+            self.names, self.results = _write(self, pathlib.Path(folder), precision)
+            self.num_bytes = folder_bytes(folder)
+            self.request = _load(pathlib.Path(folder), precision)
+
+    def empty_caches(self, batch_size, length, context):
+        caches = []
+        for step in self.attending:
+            for tensor in step.inputs[1:3]:
+                heads = step.layer.num_heads
+                caches.append(np.zeros((int(batch_size), heads, int(length), tensor.shape[-1] // heads), "float32"))
+        return caches
+
+    def step(self, tokens, position, num_pads, context, caches):
+        """As `Decoder.step`, but for the logits, which are the last new token's alone: (batch, 1, vocabulary_size)."""
+        position = int(position)
+        given = [tokens, np.full((1,), position, "int32"), num_pads, *context]
+        arrays = [np.ascontiguousarray(ops.convert_to_numpy(array)) for array in given] + caches
+        with self.lock:
+            results = self.request.infer(dict(zip(self.names, arrays, strict=True)), share_inputs=True)
+            logits, *rows = (results[name] for name in self.results)
+        for cache, new in zip(caches, rows, strict=True):
+            cache[:, :, position : position + new.shape[2]] = new
+        return ops.convert_to_tensor(logits), caches
+
+
+def _attend_apart(layer, query, key, value, cache, places, num_pads):
+    """Attention to what was written and, apart, to the new tokens; the new keys and values by head."""
+    query, key, value = (ops.transpose(split_heads(x, layer.num_heads), (0, 2, 1, 3)) for x in (query, key, value))
+    query = ops.cast(query, "float32") * query.shape[-1] ** -0.5
+    key, value = ops.cast(key, "float32"), ops.cast(value, "float32")
+    keys, values = cache
+    at = ops.arange(ops.shape(keys)[2], dtype="int32")
+    written = (at[None, :] < places[0]) & (at[None, :] >= num_pads[:, None])
+    causal = (places[None, :] <= places[:, None])[None] & (places[None, None, :] >= num_pads[:, None, None])
+    before = ops.where(written[:, None, None, :], ops.matmul(query, ops.swapaxes(keys, -1, -2)), MASKED)
+    new = ops.where(causal[:, None], ops.matmul(query, ops.swapaxes(key, -1, -2)), MASKED)
+    # A softmax over both, in parts: a maximum that both know keeps the exponentials finite.
+    largest = ops.maximum(ops.max(before, -1, keepdims=True), ops.max(new, -1, keepdims=True))
+    before, new = ops.exp(before - largest), ops.exp(new - largest)
+    total = ops.sum(before, -1, keepdims=True) + ops.sum(new, -1, keepdims=True)
+    outputs = (ops.matmul(before, values) + ops.matmul(new, value)) / total
+    outputs = ops.cast(join_heads(ops.transpose(outputs, (0, 2, 1, 3))), layer.compute_dtype)
+    return outputs, [key, value]
+
+
+def _write(decoder, folder, precision):
+    """Writes the program of one step; the names of its inputs and outputs."""
+    import tensorflow as tf
+
+    from kzoo.runtimes import openvino as runtime
+
+    openvino = runtime._import_openvino()
+    specs = [
+        tf.TensorSpec((None, None), "int32", "tokens"), tf.TensorSpec((1,), "int32", "position"),
+        tf.TensorSpec((None,), "int32", "num_pads"),
+    ]  # fmt: skip
+    for index, tensor in enumerate(decoder.context):
+        specs.append(tf.TensorSpec(tensor.shape, tensor.dtype, f"context_{index}"))
+    for index, array in enumerate(decoder.empty_caches(1, 1, None)):
+        _, heads, _, width = array.shape
+        specs.append(tf.TensorSpec((None, heads, None, width), "float32", f"cache_{index}"))
+    variables = [variable for step in decoder.steps for variable in step.layer.variables]
+    values = list({id(variable): (variable, variable.numpy()) for variable in variables}.values())
+
+    def run(tokens, position, num_pads, *rest):
+        context, flat = rest[: len(decoder.context)], rest[len(decoder.context) :]
+        caches = [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+        with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in values]):
+            logits, after = Decoder.step(decoder, tokens, position[0], num_pads, context, caches, _attend_apart)
+        return [ops.cast(logits[:, -1:], "float32"), *keras.tree.flatten(after)]
+
+    concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
+    converted = openvino.convert_model(concrete)
+    if precision == "int8_weights":
+        with runtime._quiet_nncf() as nncf:
+            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    openvino.save_model(converted, str(folder / runtime.FILE), compress_to_fp16=False)
+    return [spec.name for spec in specs], [tensor.name for tensor in concrete.outputs]
+
+
+def _load(folder, precision):
+    from kzoo.runtimes import openvino as runtime
+
+    core = runtime._import_openvino().Core()
+    hints = {"INFERENCE_PRECISION_HINT": runtime.HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    return core.compile_model(core.read_model(str(folder / runtime.FILE)), "CPU", hints).create_infer_request()
+
+
+def _moved(decoder, model, length=16):
+    """How far the logits after a random text are from the model's own, as `max_difference` and `scale`."""
+    x, _, _ = synthetic_batch(model, 2, sequence_length=min(length, decoder.max_length or length))
+    wanted = ops.convert_to_numpy(model(x, training=False))[:, -1]
+    x = x if isinstance(x, dict) else {decoder.token_name: x}
+    tokens = x[decoder.token_name]
+    masks = ("padding_mask", decoder.token_name)
+    context = decoder.read({name: array for name, array in x.items() if name not in masks})
+    caches, num_pads = decoder.empty_caches(2, tokens.shape[1], context), np.zeros(2, "int32")
+    decoder.step(tokens[:, :-1], 0, num_pads, context, caches)
+    logits, _ = decoder.step(tokens[:, -1:], tokens.shape[1] - 1, num_pads, context, caches)
+    difference = np.abs(ops.convert_to_numpy(logits)[:, 0] - wanted)
+    return {"max_difference": float(difference.max()), "scale": float(np.abs(wanted).max())}
