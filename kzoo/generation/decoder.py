@@ -145,6 +145,7 @@ class Decoder:
 
 
 def attends_to_itself(step):
+    """Whether a step of a recorded graph is causal attention."""
     return isinstance(step.layer, DotProductAttention) and step.layer.causal
 
 

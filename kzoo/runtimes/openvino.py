@@ -22,7 +22,8 @@ PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze",
            "StridedSlice", "Slice", "Split", "VariadicSplit", "Concat")  # fmt: skip
 
 
-def _import_openvino():
+def import_openvino():
+    """The package, told to send no statistics."""
     # OpenVINO and NNCF send statistics of their use over the network where this package is found; they do without.
     sys.modules.setdefault("openvino_telemetry", None)
     import openvino
@@ -31,7 +32,7 @@ def _import_openvino():
 
 
 @contextlib.contextmanager
-def _quiet_nncf():
+def quiet_nncf():
     """NNCF without the tables and bars that it prints where a program's JSON goes."""
     import nncf
 
@@ -47,12 +48,12 @@ def write(model, folder, settings, calibration):
     for Transformers where there is attention. `int8_weights` compresses weights alone. A recurrent network of open
     length goes by way of ONNX (extra `onnx`), since OpenVINO reads no loops of TensorFlow's; of known length, unrolled.
     """
-    openvino = _import_openvino()
+    openvino = import_openvino()
     frozen, converted = _converted(model, folder, settings)
     if settings.precision == "int8":
         converted = _quantised(model, converted, calibration, frozen.names, settings)
     elif settings.precision == "int8_weights":
-        with _quiet_nncf() as nncf:
+        with quiet_nncf() as nncf:
             converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
     openvino.save_model(converted, str(folder / FILE), compress_to_fp16=False)
     notes = dict(frozen.changes)
@@ -66,7 +67,7 @@ def write(model, folder, settings, calibration):
 
 
 def _converted(model, folder, settings):
-    openvino = _import_openvino()
+    openvino = import_openvino()
     if is_recurrent(model) and settings.length is None:
         from kzoo.runtimes import choices
 
@@ -95,7 +96,7 @@ def _converted(model, folder, settings):
 def _quantised(model, converted, calibration, names, settings):
     batch_size = settings.batch_size or 1
     rows = [dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)]
-    with _quiet_nncf() as nncf:
+    with quiet_nncf() as nncf:
         return nncf.quantize(
             converted,
             nncf.Dataset(rows),
@@ -113,26 +114,30 @@ def _estimator(nncf, ranges):
     return {"activations_range_estimator_params": getattr(known, RANGES[ranges])}
 
 
-def load(folder, model, settings):
-    """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
-    openvino = _import_openvino()
-    core = openvino.Core()
-    if settings.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+def compiled(folder, precision):
+    """The program of a folder, compiled for this processor; ValueError for bfloat16 where it has none."""
+    core = import_openvino().Core()
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ValueError(
             "this processor has no bfloat16, and OpenVINO would compute in float32 without a word; take float32, or "
             "runtime 'tensorflow'"
         )
-    hints = {"INFERENCE_PRECISION_HINT": HINTS[settings.precision], "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(core.read_model(str(folder / FILE)), "CPU", hints)
-    request, lock = compiled.create_infer_request(), threading.Lock()
-    taken = {name for port in compiled.inputs for name in port.names}
+    hints = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    return core.compile_model(core.read_model(str(folder / FILE)), "CPU", hints)
+
+
+def load(folder, model, settings):
+    """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
+    program = compiled(folder, settings.precision)
+    request, lock = program.create_infer_request(), threading.Lock()
+    taken = {name for port in program.inputs for name in port.names}
     names = [tensor.name for tensor in model.inputs]
 
     def run(arrays):
         with lock:
             given = {name: array for name, array in zip(names, arrays, strict=True) if name in taken}
             results = request.infer(given)
-            return [results[port].copy() for port in compiled.outputs]
+            return [results[port].copy() for port in program.outputs]
 
     return run
 

@@ -16,7 +16,7 @@ from kzoo.data.synthetic import synthetic_batch
 from kzoo.generation import loop
 from kzoo.generation.decoder import Decoder, attends_to_itself
 from kzoo.layers.attention import MASKED, join_heads, split_heads
-from kzoo.runtimes import choices
+from kzoo.runtimes import choices, openvino
 from kzoo.runtimes.fast import folder_bytes
 
 RUNTIME = "openvino"
@@ -102,7 +102,7 @@ class _Steps(Decoder):
         with tempfile.TemporaryDirectory() as folder:
             self.names, self.results = _write(self, pathlib.Path(folder), precision)
             self.num_bytes = folder_bytes(folder)
-            self.request = _load(pathlib.Path(folder), precision)
+            self.request = openvino.compiled(pathlib.Path(folder), precision).create_infer_request()
 
     def empty_caches(self, batch_size, length, context):
         caches = []
@@ -149,9 +149,6 @@ def _write(decoder, folder, precision):
     """Writes the program of one step; the names of its inputs and outputs."""
     import tensorflow as tf
 
-    from kzoo.runtimes import openvino as runtime
-
-    openvino = runtime._import_openvino()
     specs = [
         tf.TensorSpec((None, None), "int32", "tokens"), tf.TensorSpec((1,), "int32", "position"),
         tf.TensorSpec((None,), "int32", "num_pads"),
@@ -172,20 +169,13 @@ def _write(decoder, folder, precision):
         return [ops.cast(logits[:, -1:], "float32"), *keras.tree.flatten(after)]
 
     concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
-    converted = openvino.convert_model(concrete)
+    package = openvino.import_openvino()
+    converted = package.convert_model(concrete)
     if precision == "int8_weights":
-        with runtime._quiet_nncf() as nncf:
+        with openvino.quiet_nncf() as nncf:
             converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
-    openvino.save_model(converted, str(folder / runtime.FILE), compress_to_fp16=False)
+    package.save_model(converted, str(folder / openvino.FILE), compress_to_fp16=False)
     return [spec.name for spec in specs], [tensor.name for tensor in concrete.outputs]
-
-
-def _load(folder, precision):
-    from kzoo.runtimes import openvino as runtime
-
-    core = runtime._import_openvino().Core()
-    hints = {"INFERENCE_PRECISION_HINT": runtime.HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-    return core.compile_model(core.read_model(str(folder / runtime.FILE)), "CPU", hints).create_infer_request()
 
 
 def _moved(decoder, model, length=16):
