@@ -49,7 +49,7 @@ ALLOWED = {
     "blank": set(),
     "tasks": {"detection"},
     "detection": {"catalog"},
-    "rewrites": {"graph", "layers", "layouts", "tensors", "catalog"},
+    "rewrites": {"graph", "layers", "layouts", "tensors", "catalog", "measure"},
     "graph": set(),  # serves measure and the public features
     "tensors": set(),
     "data": {"detection"},
