@@ -11,33 +11,33 @@ import numpy as np
 from keras import layers
 
 from kzoo import graph
+from kzoo.layers import LearnedPositions
 from kzoo.measure import measure
+from kzoo.measure.counting import DEFAULT_LENGTH
 from kzoo.rewrites import carry, rewrites_of
 from kzoo.rewrites.channels import DEPTHWISE, MATRICES, TRANSPOSED, Channels
 from kzoo.rewrites.patterns import as_list, matching, text_of
 from kzoo.suggest import did_you_mean
-
-NARROWEST = 1 - 1e-9  # a share of filters that leaves one in each set
 
 
 def prune_filters(model, fraction=None, *, macs=None, layers=None):
     """A smaller model without the least filters of its convolutions and units of its Dense layers.
 
     Filters whose channels are added, multiplied or concatenated together go together, ranked by the sum of their
-    weights' absolute values, each layer's relative to its mean. From every set of filters that depend on the same
-    layers the same share goes, rounded down; one always stays. Batch norms, depthwise convolutions and what reads the
-    channels become narrower with them. Inputs and outputs stay as they are, and so does what meets a layer that is not
-    known to treat each channel by itself, such as layer normalization, attention or a softmax: `prune_report` shows
-    what became of each layer.
+    weights' absolute values, each layer's relative to its mean. Of each group of filters that meet the same layers the
+    same share goes, and one always stays. Batch norms, depthwise convolutions and what reads the channels become
+    narrower with them. Inputs and outputs stay as they are, and so does what meets a layer that is not known to treat
+    each channel by itself, such as layer normalization, attention or a softmax: `prune_report` shows what became of
+    each layer.
 
     The given model is left as it is; the smaller one has layers of its own. It loses accuracy until it trains again.
     What fits, saves, exports or loads a catalogue model does so with it.
 
     Args:
         model: a flat functional model.
-        fraction: share of the filters to remove, above 0 and below 1.
+        fraction: share of each group to remove, rounded down; above 0 and below 1.
         macs: in its place, what is to remain of the multiply-accumulates: a share (0.5) or their number for one example
-            (an int); the smallest fraction is taken that goes no higher.
+            (an int); no more filters go than must.
         layers: names or patterns, as for `kzoo.lora`, of layers that may lose filters, one or a list; by default all.
 
     Raises ValueError or TypeError: numbers out of range, patterns that match nothing, a model that is not flat, none of
@@ -46,22 +46,23 @@ def prune_filters(model, fraction=None, *, macs=None, layers=None):
     graph.require_flat(model, "prune_filters")
     _check(fraction, macs)
     found = Channels(model)
-    groups = _groups(found, _chosen(model, layers))
-    if not groups:
+    order = _order(found, _chosen(model, layers))
+    if not order:
         raise ValueError(
             f"{model.name}{'' if layers is None else f', layers {layers!r}'}: no filter can be removed; each meets a "
-            "model output or a layer that does not treat every channel by itself"
+            "model output or a layer that does not treat every channel by itself, or is the last of its kind"
         )
-    if macs is not None:
-        fraction = _fraction_for(model, found, groups, macs)
-    removed = _removed(groups, fraction)
+    if macs is None:
+        removed = [root for share, root in order if share <= fraction + 1e-9]
+    else:
+        removed = _least_for(model, found, [root for _, root in order], macs)
     if not removed:
         raise ValueError(
-            f"fraction {fraction:g} removes no filter of {model.name}: the sets of filters that go by the same share "
-            f"have at most {max(len(group) for group in groups)} members; choose a larger one"
+            f"fraction {fraction:g} removes no filter of {model.name}, whose first goes at {order[0][0]:.3g}; choose a "
+            "larger one"
         )
     kept = {
-        name: {key: ~np.isin(found.roots(getattr(role, key)), list(removed))
+        name: {key: ~np.isin(found.roots(getattr(role, key)), removed)
                for key in ("reads", "makes", "keeps") if getattr(role, key) is not None}
         for name, role in found.roles.items()
     }  # fmt: skip
@@ -96,7 +97,7 @@ def prune_report(model, pruned):
     Returns a dict: `parameters`, `pruned_parameters`, `macs`, `pruned_macs` (for one example) and `layers`, a row for
     each layer that has filters or units: `name`, `kind`, `filters` and `pruned_filters`.
     """
-    counts = [measure(one) for one in (model, pruned)]
+    counts = [measure(one, _length(one)) for one in (model, pruned)]
     rows = [
         {"name": layer.name, "kind": type(layer).__name__, "filters": _width(layer),
          "pruned_filters": _width(pruned.get_layer(layer.name))}
@@ -152,8 +153,11 @@ def _chosen(model, patterns):
     return chosen
 
 
-def _groups(found, chosen):
-    """Sets of channels that may go, each a list from the least to the greatest, by the layers that make them."""
+def _order(found, chosen):
+    """The sets of channels that may go, in the order in which they go: rows (share, root).
+
+    `share` is how much of the set's group, which depends on the same layers, is gone with it.
+    """
     makers, sizes = {}, {}
     for name, role in found.roles.items():
         channels = role.makes if role.makes is not None else role.keeps
@@ -168,7 +172,11 @@ def _groups(found, chosen):
     for root, names in makers.items():
         if root not in fixed and names <= chosen:
             groups.setdefault(frozenset(names), []).append(root)
-    return [sorted(group, key=lambda root: (sizes[root], root)) for group in groups.values()]
+    rows = []
+    for group in groups.values():
+        group.sort(key=lambda root: (sizes[root], root))
+        rows += [((place + 1) / len(group), root) for place, root in enumerate(group[:-1])]  # the greatest stays
+    return sorted(rows, key=lambda row: (row[0], sizes[row[1]], row[1]))
 
 
 def _norms(role):
@@ -182,14 +190,9 @@ def _norms(role):
     return norms / (norms.mean() or 1.0)
 
 
-def _removed(groups, fraction):
-    """The sets that go when a share of each group does."""
-    return {root for group in groups for root in group[: min(int(fraction * len(group) + 1e-6), len(group) - 1)]}
-
-
-def _fraction_for(model, found, groups, macs):
-    """The smallest share of filters to remove that leaves at most so many multiply-accumulates."""
-    rows = [row for row in measure(model, layers=True)["layers"] if row["macs"]]
+def _least_for(model, found, order, macs):
+    """The first sets of an order that must go to leave at most so many multiply-accumulates."""
+    rows = [row for row in measure(model, _length(model), layers=True)["layers"] if row["macs"]]
     total = sum(row["macs"] for row in rows)
     wanted = macs if isinstance(macs, int) else macs * total
     parts = {
@@ -197,32 +200,36 @@ def _fraction_for(model, found, groups, macs):
         for name, role in found.roles.items()
     }
 
-    def remaining(fraction):
-        removed = list(_removed(groups, fraction))
-        share = {name: math.prod(np.mean(~np.isin(part, removed)) for part in arrays) for name, arrays in parts.items()}
+    def remaining(count):
+        """A matrix costs its inputs times its outputs, a depthwise kernel its channels; nothing else multiplies."""
+        gone = order[:count]
+        share = {name: math.prod(np.mean(~np.isin(part, gone)) for part in arrays) for name, arrays in parts.items()}
         return sum(row["macs"] * share.get(row["name"], 1.0) for row in rows)
 
-    if wanted >= total:
-        raise ValueError(f"macs {macs!r}: {model.name} has {total:,} multiply-accumulates, so nothing need go")
-    if remaining(NARROWEST) > wanted:
+    least = remaining(len(order))
+    if not least * (1 - 1e-9) <= wanted < total:
         raise ValueError(
-            f"macs {macs!r}: {model.name} keeps at least {remaining(NARROWEST):,.0f} of its {total:,} "
-            "multiply-accumulates, with one filter left in every set; ask for more"
+            f"macs {macs!r} cannot be had: {model.name} has {total:,} multiply-accumulates and keeps at least "
+            f"{least:,.0f}, with one filter left of each group"
         )
-    # Only where one more filter of a group goes do the numbers change.
-    steps = sorted({count / len(group) for group in groups for count in range(len(group))})
-    low, high = 0, len(steps) - 1
+    low, high = 1, len(order)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if remaining(steps[middle]) <= wanted * (1 + 1e-9) else (middle + 1, high)
-    return steps[low]
+        low, high = (low, middle) if remaining(middle) <= wanted * (1 + 1e-9) else (middle + 1, high)
+    return order[:low]
+
+
+def _length(model):
+    """The length of sequences to count at."""
+    longest = (layer.max_length for layer in model.layers if isinstance(layer, LearnedPositions))
+    return min(DEFAULT_LENGTH, *longest, DEFAULT_LENGTH)
 
 
 def _change(found, role, removed):
     """What changes in a layer's configuration."""
 
     def count(channels):
-        return int((~np.isin(found.roots(channels), list(removed))).sum())
+        return int((~np.isin(found.roots(channels), removed)).sum())
 
     if role.padding is not None:
         padding = [list(role.layer.padding[0]), [count(part) for part in role.padding]]
