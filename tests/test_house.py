@@ -17,9 +17,11 @@ ALLOWED = {
     "__main__": {"cli", "cli_rewrites", "cli_text"},
     "cli_text": {"cli", "data", "generation", "heatmaps"},
     "cli_lora": {"rewrites"},
+    "cli_pruning": {"checkpoint"},
     "cli_rewrites": {"cli", "checkpoint", "rewrites"},
     "cli": {
         "cli_lora",
+        "cli_pruning",
         "training",
         "inference",
         "predictions",

@@ -144,7 +144,7 @@ class Masked(keras.constraints.Constraint):
         kept, group = self.schedule.pattern
         moved = ops.moveaxis(sizes, self.axis, -1)
         ranks = ops.argsort(ops.argsort(ops.reshape(moved, (-1, group)), axis=-1), axis=-1)
-        return ops.moveaxis(ops.reshape(ranks >= group - kept, moved.shape), -1, self.axis)
+        return ops.moveaxis(ops.reshape(ranks, moved.shape), -1, self.axis) >= group - kept
 
 
 @contextlib.contextmanager
