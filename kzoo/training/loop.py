@@ -85,7 +85,7 @@ class Loop:
             raise backup.NonFiniteError(f"{error} {self.watch.where()}") from error
         state, patience = self.state, self.recipe.early_stopping
         state.history.append(row)
-        state.epoch = row["epoch"]
+        state.epoch, state.step = row["epoch"], 0
         loss = row.get("val_loss", math.inf)
         loss = loss if math.isfinite(loss) else sys.float_info.max
         improved = not patience or state.best is None or loss < state.best
