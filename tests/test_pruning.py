@@ -178,9 +178,9 @@ def test_recurrent_kernels_and_frozen_layers():
 
 
 def test_pruned_runs_resume_bit_for_bit(tmp_path):
-    choices = {"prune": "2:4", "epochs": 2}
+    choices = {"prune": "2:4", "epochs": 2, "tensorboard": False}
     run(tmp_path / "whole", **choices)
-    for at in ((1, 7), (2, 5), (2, 9)):  # while masks grow, and after
+    for at in ((1, 7), (2, 9)):  # while masks grow, and after
         with pytest.raises(RuntimeError, match="user's own words"):
             run(tmp_path / "run", callbacks=[Stop(fail, *at)], resume=True, **choices)
     again = run(tmp_path / "run", resume=True, **choices)
@@ -223,16 +223,17 @@ def test_runs_of_releases_without_pruning_resume(tmp_path, monkeypatch):
         facts["recipe"] = {key: value for key, value in facts["recipe"].items() if not key.startswith("prune")}
         return facts
 
+    choices = {"epochs": 1, "tensorboard": False}
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(module, "identity", older)
-        run(tmp_path / "run", callbacks=[Stop(fail, 1, 5)])
+        run(tmp_path / "run", callbacks=[Stop(fail, 1, 5)], **choices)
     with pytest.raises(ValueError, match=r"recipe.prune was None, now 0.5; start another run"):
-        run(tmp_path / "run", resume=True, prune=0.5)
-    assert len(run(tmp_path / "run", resume=True).history) == 3
+        run(tmp_path / "run", resume=True, prune=0.5, **choices)
+    assert len(run(tmp_path / "run", resume=True, **choices).history) == 1
 
 
 def test_more_epochs_are_another_schedule(tmp_path):
-    steady = {"schedule": "constant", "warmup_steps": 0, "prune": 0.8}
+    steady = {"schedule": "constant", "warmup_steps": 0, "prune": 0.8, "tensorboard": False}
     run(tmp_path / "run", epochs=1, **steady)
     with pytest.raises(ValueError, match=r"recipe.epochs was 1, now 2; pass force=True"):
         run(tmp_path / "run", epochs=2, resume=True, **steady)
@@ -240,7 +241,8 @@ def test_more_epochs_are_another_schedule(tmp_path):
 
 
 def test_early_stopping_keeps_no_epoch_that_is_not_sparse_yet(tmp_path):
-    choices = {"early_stopping": 1, "epochs": 5, "augment": False, "schedule": "constant", "warmup_steps": 0, "prune": 0.97,
+    choices = {"early_stopping": 1, "epochs": 5, "augment": False, "tensorboard": False,
+               "schedule": "constant", "warmup_steps": 0, "prune": 0.97,
                "learning_rate": 0.01, "prune_begin": 0.4, "prune_end": 0.4}  # fmt: skip
     result = run(tmp_path / "run", make(augment=False), **choices)
     losses = [row["val_loss"] for row in result.history]
