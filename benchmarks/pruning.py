@@ -4,7 +4,7 @@
 
 Without --weights the network is first trained by the recipe `fashion` of recipes.py. Then every point starts from those
 weights, is pruned and trains on for --epochs with the same choices; so does one that is not pruned. All are measured on
-all test images, and at the end the latency of `predict_on_batch`, in turns. Weights that are zero make no layer smaller:
+all test images, and at the end the latency of `predict_on_batch`, in turns. Zero weights make no layer smaller:
 `nonzero_macs` counts what a runtime that skips them would do. The results go to pruning.json and pruning.png in
 benchmarks/results; the JSON document is also the last line of standard output. Exit status: 0, 1 if a point failed, 2
 for bad arguments, 130 after Ctrl-C.
@@ -81,7 +81,6 @@ def measure_point(name, arguments):
     if filters:
         model = kzoo.prune_filters(model, **filters)
     data = load(model, arguments.seed, arguments.examples)
-    kzoo.evaluate(model, data)  # compiles
     before = 100 * kzoo.evaluate(model, data)["accuracy"]
     kzoo.fit(model, data, seed=arguments.seed, **{**FIT, "epochs": arguments.epochs, **masks})
     sparsity = kzoo.sparsity(model)

@@ -155,12 +155,12 @@ def test_layers_that_it_does_not_know_keep_their_channels():
     np.testing.assert_allclose(outputs(kzoo.prune_filters(tied, 0.5), x), outputs(tied, x), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("macs", [0.75, 0.3, 300_000])
+@pytest.mark.parametrize("macs", [0.75, 0.3, 60_000])
 def test_a_number_of_multiply_accumulates(macs):
     model = filled(MODELS["mnist_cnn"]())
     report = kzoo.prune_report(model, kzoo.prune_filters(model, macs=macs))
     wanted = macs if macs > 1 else macs * report["macs"]
-    assert 0.85 * wanted < report["pruned_macs"] <= wanted
+    assert 0.75 * wanted < report["pruned_macs"] <= wanted
     line = filters.report_line(report)
     assert f"{report['pruned_macs']:,} of {report['macs']:,} multiply-accumulates" in line and "dense_1" in line
 
@@ -169,7 +169,7 @@ def test_a_number_of_multiply_accumulates(macs):
 def trained(tmp_path_factory):
     """A pruned network that went on training, and the folder of its run."""
     folder = tmp_path_factory.mktemp("filters") / "run"
-    model, data = make("resnet20", filters=4, input_shape=(28, 28, 1), augment=False, num_examples=96)
+    model, data = make("resnet20", filters=4, depths=(1, 1, 1), input_shape=(28, 28, 1), augment=False, num_examples=96)
     pruned = kzoo.prune_filters(model, macs=0.5)
     run(folder, (pruned, data), epochs=1, prune=0.5, tensorboard=False, steps_per_execution=6)
     return pruned, data, folder
@@ -198,7 +198,7 @@ def test_a_smaller_model_is_exported(trained, tmp_path):
 
 def test_weights_of_another_width_are_refused(trained):
     with pytest.raises(ValueError, match="mis-shaped"):
-        kzoo.build("resnet20", weights=trained[2], filters=4, input_shape=(28, 28, 1))
+        kzoo.build("resnet20", weights=trained[2], filters=4, depths=(1, 1, 1), input_shape=(28, 28, 1))
     with pytest.raises(ValueError, match="pruned in layers that it does not have: conv9"):
         kzoo.build("mnist_cnn", rewrites=({"rewrite": "prune_filters", "layers": {"conv9": {"filters": 3}}},))
 
