@@ -122,7 +122,8 @@ def draw(path, rows):
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     kinds = {
-        "filters removed: the graph is smaller": (lambda name: name == "unpruned" or "filters" in name, "macs", "o-"),
+        "filters removed: the graph is smaller": (lambda name: name.startswith(("unpruned", "filters")), "macs", "o-"),
+        "filters inside the blocks alone": (lambda name: name.startswith("inner"), "macs", "d"),
         "weights zero: a runtime must skip them": (lambda name: "filters" not in name, "nonzero_macs", "s--"),
     }
     for label, (belongs, key, style) in kinds.items():
@@ -131,7 +132,7 @@ def draw(path, rows):
             axis.plot(*zip(*points, strict=True), style, label=label, markersize=5)
     for row in rows:
         key = "macs" if "filters" in row["point"] else "nonzero_macs"
-        axis.annotate(row["point"], (row[key] / whole, row["accuracy_percent"]), fontsize=7, xytext=(4, -9),
+        axis.annotate(row["point"], (row[key] / whole, row["accuracy_percent"]), fontsize=7, xytext=(0, -10), ha="center",
                       textcoords="offset points")  # fmt: skip
     axis.set_xlabel("multiply-accumulates, share of the unpruned network's")
     axis.set_ylabel("test accuracy, %")
