@@ -132,8 +132,8 @@ def draw(path, rows):
             axis.plot(*zip(*points, strict=True), style, label=label, markersize=5)
     for row in rows:
         key = "macs" if "filters" in row["point"] else "nonzero_macs"
-        axis.annotate(row["point"], (row[key] / whole, row["accuracy_percent"]), fontsize=7, xytext=(0, -10), ha="center",
-                      textcoords="offset points")  # fmt: skip
+        place = (row[key] / whole, row["accuracy_percent"])
+        axis.annotate(row["point"], place, (0, -10), textcoords="offset points", fontsize=7, ha="center")
     axis.set_xlabel("multiply-accumulates, share of the unpruned network's")
     axis.set_ylabel("test accuracy, %")
     axis.set_title("resnet20 on Fashion-MNIST, pruned")
