@@ -16,6 +16,7 @@ ROOMS = {
     "save": "checkpoint",
     "load": "checkpoint",
     "fit": "training",
+    "sparsity": "training.pruning",
     "evaluate": "inference",
     "predict": "inference",
     "generate": "generation",
@@ -28,6 +29,8 @@ ROOMS = {
     "lora_report": "rewrites.lora",
     "save_lora": "rewrites.adapters",
     "load_lora": "rewrites.adapters",
+    "prune_filters": "rewrites.filters",
+    "prune_report": "rewrites.filters",
     "attention_maps": "heatmaps",
     "Preprocessing": "preprocessing",
 }

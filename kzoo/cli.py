@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from kzoo import cli_lora
+from kzoo import cli_lora, cli_pruning
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
@@ -268,6 +268,7 @@ def _newest_run():
 @model_options
 @data_options
 @recipe_options
+@cli_pruning.prune_options
 @cli_lora.lora_options
 @click.option("--run-folder", metavar="FOLDER", help="Where the run is kept (runs/NAME by default).")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder from its last backup.")
@@ -283,6 +284,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
 
     low_rank, rewrites = cli_lora.take(options), ()
     options = {key: value for key, value in options.items() if value is not None}
+    cli_pruning.parse(options, resume)
     if "augment_recipe" in options:
         options["augment"] = options.pop("augment_recipe")
     data_keys = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words")
@@ -322,9 +324,10 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
 
     recipe = make_recipe(tasks.find(entry.task_of(settings), name).recipe, options)
     keras.utils.set_random_seed(recipe.seed)
-    model = catalog.build(name, weights=weights, dtype=dtype, **{
+    made_by = cli_pruning.rewrites_beside(weights)
+    model = catalog.build(name, weights=weights, dtype=dtype, rewrites=made_by, **{
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})  # fmt: skip
-    model = cli_lora.adapt(model, low_rank, rewrites)
+    model = cli_lora.adapt(model, low_rank, rewrites[len(made_by) :])
     data = load(
         data_name or tasks.of(model).default_data, model,
         batch_size=recipe.batch_size, seed=recipe.seed, augment=recipe.augment, **data_choices,
@@ -334,6 +337,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     run = fit(model, data, folder, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **options)
     click.echo(run.message)
     click.echo(f"steps: {run.execution}")
+    cli_pruning.show(run.sparsity)
     if data.test is not None:
         numbers = inference.evaluate(model, data)
         click.echo(f"test: {_line(numbers)}")

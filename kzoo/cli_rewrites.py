@@ -2,7 +2,7 @@
 
 import click
 
-from kzoo.cli import _open, cli
+from kzoo.cli import _open, _print_json, cli, json_option, model_options
 
 
 @cli.command("merge-lora")
@@ -18,12 +18,57 @@ def merge_lora(source, path, overwrite):
 
     atomic.refuse_occupied(path, overwrite)
     model, description = _open(source)
-    from kzoo import checkpoint
     from kzoo.rewrites import lora
 
     merged = lora.merge_lora(model)
-    with atomic.folder(path, overwrite) as temporary:
-        checkpoint.save(merged, temporary)
-        extra = {"class_names": description["class_names"]} if "class_names" in description else {}
-        checkpoint.write_description(merged, temporary, **extra)
+    _write(merged, path, overwrite, description)
     click.echo(f"wrote {path}: {merged.kzoo.name} with {len(lora.find_settings(model)['layers'])} updates merged")
+
+
+@cli.command("prune-filters")
+@click.argument("source")
+@click.argument("path", metavar="OUT")
+@model_options
+@click.option("--fraction", type=float, help="Share of each group of filters to remove.")
+@click.option("--macs", metavar="SHARE|NUMBER", help="What is to remain of the multiply-accumulates, in its place.")
+@click.option("--layers", multiple=True, metavar="PATTERN", help="Layers that may lose filters; repeatable.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at OUT.")
+@json_option
+def prune_filters(source, path, overrides, weights, dtype, fraction, macs, layers, overwrite, as_json):
+    """Remove the least filters and units of a model: a smaller one.
+
+    SOURCE is a run folder, a saved folder or a catalogue name; OUT becomes a saved folder of the smaller model, which
+    kzoo train NAME --weights OUT trains on.
+    """
+    from kzoo import atomic
+
+    if (fraction is None) == (macs is None):
+        raise click.UsageError("give either --fraction or --macs, such as --macs 0.5")
+    atomic.refuse_occupied(path, overwrite)
+    if macs is not None:
+        try:
+            macs = int(macs) if macs.isdigit() else float(macs)
+        except ValueError as error:
+            raise click.UsageError(f"--macs takes a share such as 0.5 or a number, got {macs!r}") from error
+    model, description = _open(source, overrides, weights, dtype)
+    from kzoo.rewrites import filters
+
+    pruned = filters.prune_filters(model, fraction, macs=macs, layers=list(layers) or None)
+    report = filters.prune_report(model, pruned)
+    _write(pruned, path, overwrite, description)
+    if as_json:
+        return _print_json(report)
+    for row in report["layers"]:
+        click.echo(f"  {row['name']}: {row['pruned_filters']} of {row['filters']}")
+    click.echo(filters.report_line(report))
+    return click.echo(f"wrote {path}; next: kzoo train {model.kzoo.name} --weights {path} ...")
+
+
+def _write(model, path, overwrite, description):
+    """Saves a rewritten model as a folder, with the class names of the one it was made of."""
+    from kzoo import atomic, checkpoint
+
+    with atomic.folder(path, overwrite) as temporary:
+        checkpoint.save(model, temporary)
+        extra = {"class_names": description["class_names"]} if "class_names" in description else {}
+        checkpoint.write_description(model, temporary, **extra)

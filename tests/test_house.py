@@ -17,9 +17,11 @@ ALLOWED = {
     "__main__": {"cli", "cli_rewrites", "cli_text"},
     "cli_text": {"cli", "data", "generation", "heatmaps", "runtimes"},
     "cli_lora": {"rewrites"},
+    "cli_pruning": {"checkpoint"},
     "cli_rewrites": {"cli", "checkpoint", "rewrites"},
     "cli": {
         "cli_lora",
+        "cli_pruning",
         "training",
         "inference",
         "predictions",
@@ -49,7 +51,7 @@ ALLOWED = {
     "blank": set(),
     "tasks": {"detection"},
     "detection": {"catalog"},
-    "rewrites": {"graph", "layers", "layouts", "tensors", "catalog"},
+    "rewrites": {"graph", "layers", "layouts", "tensors", "catalog", "measure"},
     "graph": set(),  # serves measure and the public features
     "tensors": set(),
     "data": {"detection"},

@@ -117,6 +117,12 @@ def test_dropout_seeds_and_loss_scale_survive(make_run, tmp_path):
     assert equal(tmp_path / "run", tmp_path / "whole")
 
 
+def test_backup_steps_without_a_folder_leave_no_step_out():
+    model, data = make()
+    run(None, (model, data), epochs=2, backup_steps=3)
+    assert int(model.optimizer.iterations.numpy()) == 2 * NUM_BATCHES
+
+
 def test_early_stopping_resumes_with_its_best(tmp_path):
     choices = {"early_stopping": 2, "epochs": 12, "schedule": "constant", "warmup_steps": 0, "learning_rate": 0.05}
     whole = run(tmp_path / "whole", **choices)

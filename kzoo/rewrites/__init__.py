@@ -1,9 +1,11 @@
 """Rewrites of flat graphs: the same model, smaller, cheaper or with other weights to train."""
 
+import dataclasses
 import importlib
+import json
 
 # what `model.kzoo.rewrites` calls a rewrite -> the module whose function `repeat(model, **settings)` does it again
-ROOMS = {"lora": "lora"}
+ROOMS = {"lora": "lora", "prune_filters": "filters"}
 
 
 def repeat(model, rewrites):
@@ -15,3 +17,18 @@ def repeat(model, rewrites):
             raise ValueError(f"{model.name} was rewritten by {name!r}, which this kzoo does not know; update it")
         model = importlib.import_module(f"kzoo.rewrites.{ROOMS[name]}").repeat(model, **settings)
     return model
+
+
+def rewrites_of(model):
+    """The rewrites that made a model, in order; none for a model that is not of the catalogue."""
+    return tuple(getattr(getattr(model, "kzoo", None), "rewrites", ()))
+
+
+def carry(model, rewritten, rewrites):
+    """The rewritten model with what a catalogue model carries; its settings as they come back from JSON."""
+    for name in ("tokenizer", "preprocessing"):
+        if hasattr(model, name):
+            setattr(rewritten, name, getattr(model, name))
+    if getattr(model, "kzoo", None) is not None:
+        rewritten.kzoo = dataclasses.replace(model.kzoo, rewrites=tuple(json.loads(json.dumps(list(rewrites)))))
+    return rewritten

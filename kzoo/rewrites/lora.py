@@ -3,17 +3,15 @@
 Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.
 """
 
-import dataclasses
-import fnmatch
-import json
 import math
-import re
 
 import keras
 import numpy as np
 
 from kzoo import catalog, graph
 from kzoo.layers import LowRankDense
+from kzoo.rewrites import carry, rewrites_of
+from kzoo.rewrites.patterns import as_list, matching, text_of
 from kzoo.suggest import did_you_mean
 
 # variables that an optimizer keeps for each trained one
@@ -67,7 +65,7 @@ def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()):
         "rewrite": "lora", "rank": rank, "alpha": rank if alpha is None else alpha, "dropout": dropout,
         "layers": [layer.name for layer in chosen], "train": [layer.name for layer in trained],
     }  # fmt: skip
-    return _carry(model, adapted, (*_rewrites(model), settings))
+    return carry(model, adapted, (*rewrites_of(model), settings))
 
 
 def repeat(model, **settings):
@@ -94,7 +92,7 @@ def merge_lora(model):
             a, b = (keras.ops.convert_to_numpy(keras.ops.cast(v, "float32")) for v in (layer.lora_a, layer.lora_b))
             weights[0] = (weights[0] + layer.scale * (a.astype("float64") @ b)).astype(weights[0].dtype)
         merged.get_layer(layer.name).set_weights(weights)
-    return _carry(model, merged, [row for row in _rewrites(model) if row["rewrite"] != "lora"])
+    return carry(model, merged, [row for row in rewrites_of(model) if row["rewrite"] != "lora"])
 
 
 def lora_report(model, optimizer="adam"):
@@ -138,7 +136,7 @@ def report_line(report):
 
 def find_settings(model):
     """The keywords of the `lora` that made a model; ValueError if none did."""
-    for row in reversed(_rewrites(model)):
+    for row in reversed(rewrites_of(model)):
         if row["rewrite"] == "lora":
             return row
     layers = [layer for layer in getattr(model, "layers", ()) if isinstance(layer, LowRankDense)]
@@ -165,20 +163,6 @@ def _num_bytes(variables):
 
 def _host_dtype(variable):
     return "float16" if variable.dtype == "bfloat16" else variable.dtype
-
-
-def _rewrites(model):
-    return tuple(getattr(getattr(model, "kzoo", None), "rewrites", ()))
-
-
-def _carry(model, rewritten, rewrites):
-    """The rewritten model with what a catalogue model carries; its settings as they come back from JSON."""
-    for name in ("tokenizer", "preprocessing"):
-        if hasattr(model, name):
-            setattr(rewritten, name, getattr(model, name))
-    if getattr(model, "kzoo", None) is not None:
-        rewritten.kzoo = dataclasses.replace(model.kzoo, rewrites=tuple(json.loads(json.dumps(list(rewrites)))))
-    return rewritten
 
 
 def check_numbers(rank, alpha, dropout):
@@ -210,49 +194,31 @@ def _default_layers(model):
 def _dense_layers(model, patterns):
     """The Dense layers of the graph that patterns choose; ValueError for what matches nothing, or nothing Dense."""
     found = []
-    for pattern in _as_list("layers", patterns):
-        matched = _matching(model, pattern)
+    for pattern in as_list("layers", patterns):
+        matched = matching(model, pattern)
         dense = [layer for layer in matched if isinstance(layer, keras.layers.Dense)]
         if not dense and matched:
             kinds = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in matched[:3])
-            raise ValueError(f"layers {_text(pattern)!r} chooses no Dense layer but {kinds}; lora updates Dense layers")
+            raise ValueError(
+                f"layers {text_of(pattern)!r} chooses no Dense layer but {kinds}; lora updates Dense layers"
+            )
         if not dense:
             names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dense)]
             ends = {name.rpartition(".")[2] for name in names}
-            raise ValueError(f"{model.name}: {did_you_mean('layers', _text(pattern), sorted({*names, *ends}))}")
+            raise ValueError(f"{model.name}: {did_you_mean('layers', text_of(pattern), sorted({*names, *ends}))}")
         found += dense
     return [layer for layer in model.layers if layer in found]
 
 
 def _trained_layers(model, patterns, chosen):
     found = []
-    for pattern in _as_list("train", patterns, empty=True):
-        matched = [layer for layer in _matching(model, pattern) if layer.weights]
+    for pattern in as_list("train", patterns, empty=True):
+        matched = [layer for layer in matching(model, pattern) if layer.weights]
         if not matched:
             names = [layer.name for layer in model.layers if layer.weights]
-            raise ValueError(f"{model.name}: {did_you_mean('layer with weights', _text(pattern), names)}")
+            raise ValueError(f"{model.name}: {did_you_mean('layer with weights', text_of(pattern), names)}")
         found += matched
     both = [layer.name for layer in found if layer in chosen]
     if both:
         raise ValueError(f"{', '.join(both[:3])}: chosen by both layers and train; a layer that trains needs no update")
     return [layer for layer in model.layers if layer in found]
-
-
-def _as_list(argument, patterns, empty=False):
-    patterns = [patterns] if isinstance(patterns, str | re.Pattern) else patterns
-    fits = isinstance(patterns, list | tuple) and all(isinstance(pattern, str | re.Pattern) for pattern in patterns)
-    if not fits or not (patterns or empty):
-        raise TypeError(f"{argument} must be a name or pattern or a list of such, got {patterns!r}")
-    return patterns
-
-
-def _matching(model, pattern):
-    if isinstance(pattern, re.Pattern):
-        return [layer for layer in model.layers if pattern.fullmatch(layer.name)]
-    exact = [layer for layer in model.layers if layer.name == pattern]
-    ends = [pattern, f"*.{pattern}"]
-    return exact or [layer for layer in model.layers if any(fnmatch.fnmatchcase(layer.name, end) for end in ends)]
-
-
-def _text(pattern):
-    return pattern.pattern if isinstance(pattern, re.Pattern) else pattern

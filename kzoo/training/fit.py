@@ -10,6 +10,7 @@ import keras
 from kzoo import atomic, checkpoint, graph, tasks
 from kzoo.training import backup, execution
 from kzoo.training.loop import Loop
+from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
 from kzoo.training.resume import State, identity
 from kzoo.training.resume import resume as resume_run
@@ -23,6 +24,7 @@ class Run:
 
     `kept_epoch` is the epoch (from 1) whose weights the model holds: the best with early stopping, else the last.
     `execution` says how the steps ran: XLA or not and why, steps between two returns to Python, dtype policy.
+    `sparsity` is the `kzoo.sparsity` of a model that was pruned, None for others.
     """
 
     folder: pathlib.Path | None
@@ -30,6 +32,7 @@ class Run:
     kept_epoch: int
     message: str
     execution: str
+    sparsity: dict | None = None
 
 
 def fit(
@@ -64,24 +67,30 @@ def fit(
         model.tokenizer = data.tokenizer
     _freeze(model, recipe.train_from)
     how = _compile(model, recipe, data)
-    if folder and overwrite:  # only now that nothing speaks against the new run
-        shutil.rmtree(folder)
-    facts = identity(model, recipe, data)
-    state = resume_run(model, folder, facts, force) if resume and folder else State()
-    loop = Loop(model, data, recipe, folder, facts, state)
+    with pruned(model, recipe, recipe.epochs * data.train.num_batches) as pruning:
+        if folder and overwrite:  # only now that nothing speaks against the new run
+            shutil.rmtree(folder)
+        facts = identity(model, recipe, data)
+        state = resume_run(model, folder, facts, force) if resume and folder else State()
+        loop = Loop(model, data, recipe, folder, facts, state, pruning=pruning)
+        message = _train(loop, callbacks, progress)
+    return Run(folder, state.history, loop.kept_epoch(), message, how, sparsity(model) if recipe.prune else None)
+
+
+def _train(loop, callbacks, progress):
+    """Runs a loop to its end and puts the weights to keep into the model; a sentence that says what was done."""
+    state, folder = loop.state, loop.folder
     if state.finished:
-        checkpoint.load_weights(model, folder)
-        message = f"already complete (epoch {state.epoch}/{recipe.epochs}); nothing was trained"
-        return Run(folder, state.history, loop.kept_epoch(), message, how)
+        checkpoint.load_weights(loop.model, folder)
+        return f"already complete (epoch {state.epoch}/{loop.recipe.epochs}); nothing was trained"
     if folder:
-        _describe_run(folder, model, data, facts)
+        _describe_run(folder, loop.model, loop.data, loop.identity)
     try:
         loop.run(callbacks, progress)
     except backup.NonFiniteError as error:
         raise backup.NonFiniteError(f"{error}; {loop.return_to_last_backup()}") from error
     loop.return_to_kept_epoch()
-    message = f"trained {state.epoch} epochs, kept the weights of epoch {loop.kept_epoch()}"
-    return Run(folder, state.history, loop.kept_epoch(), message, how)
+    return f"trained {state.epoch} epochs, kept the weights of epoch {loop.kept_epoch()}"
 
 
 def _defaults(task, data, choices):

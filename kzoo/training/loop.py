@@ -28,6 +28,7 @@ class Loop:
     identity: dict
     state: State
     best_weights: list | None = None  # kept here where there is no folder
+    pruning: object = None  # the `Pruning` of a run that prunes
 
     def run(self, callbacks, progress):
         """Trains to the end, with the user's callbacks and a progress bar or None."""
@@ -76,18 +77,22 @@ class Loop:
 
     def _keep(self, row, events):
         """Books a finished epoch. The backup comes last: killed before it, the epoch is done again, alike."""
+        if self.pruning and row["epoch"] == self.recipe.epochs:
+            self.pruning.finish()
         try:
             backup.check_finite(self.model)
         except backup.NonFiniteError as error:
             raise backup.NonFiniteError(f"{error} {self.watch.where()}") from error
         state, patience = self.state, self.recipe.early_stopping
         state.history.append(row)
-        state.epoch = row["epoch"]
+        state.epoch, state.step = row["epoch"], 0
         loss = row.get("val_loss", math.inf)
         loss = loss if math.isfinite(loss) else sys.float_info.max
         improved = not patience or state.best is None or loss < state.best
         if improved:
-            state.best, state.best_epoch = loss, row["epoch"]
+            # An epoch that is not sparse enough yet is the best only until the next one.
+            settled = not self.pruning or self.pruning.is_complete()
+            state.best, state.best_epoch = loss if settled else None, row["epoch"]
         stopped = bool(patience) and row["epoch"] - state.best_epoch >= patience
         state.finished = stopped or self.model.stop_training or row["epoch"] == self.recipe.epochs
         if not self.folder:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kzoo.suggest import did_you_mean
+from kzoo.training.pruning import parse_pattern
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 SCHEDULES = ("constant", "cosine", "transformer")
@@ -45,6 +46,10 @@ class Recipe:
     early_stopping: stop after so many epochs without a lower validation loss and keep the best epoch's weights.
     train_from: name of a layer or stage; what comes before it keeps its weights, batch norms their statistics.
     augment: random changes to the training inputs, new in every epoch: True, False or a name of `kzoo.data.RECIPES`.
+    prune: share of each kernel's weights to make zero, such as 0.8, or "N:M" such as "2:4": only the N largest of every
+        M weights along the inputs stay. See `kzoo.training.pruning`.
+    prune_begin, prune_end: between which shares of the run's steps weights become zero; then those left train on.
+    prune_every: steps between two updates of the masks; None makes about 20 updates, at most 100 steps apart.
     seed: of order and augmentation; `kzoo train` builds the model with it too, so that weights and dropout repeat.
     backup_steps: also save the full state every so many steps; it is always saved after every epoch.
     steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
@@ -69,6 +74,10 @@ class Recipe:
     early_stopping: int | None = None
     augment: bool | str = False
     train_from: str | None = None
+    prune: float | str | None = None
+    prune_begin: float = 0.0
+    prune_end: float = 0.75
+    prune_every: int | None = None
     seed: int = 0
     backup_steps: int | None = None
     steps_per_execution: int | None = None
@@ -81,12 +90,15 @@ class Recipe:
             _check(field.name, getattr(self, field.name), field.type)
         if self.schedule == "transformer" and self.warmup_steps < 1:
             raise ValueError(f"warmup_steps must be at least 1 for schedule='transformer', got {self.warmup_steps}")
+        if self.prune_begin > self.prune_end:
+            raise ValueError(f"prune_begin must be at most prune_end, got {self.prune_begin} and {self.prune_end}")
 
 
 # field -> (lowest, highest) allowed value; None leaves that side open
 RANGES = {
     "epochs": (1, None), "batch_size": (1, None), "weight_decay": (0, None), "warmup_steps": (0, None),
     "early_stopping": (1, None), "backup_steps": (1, None), "steps_per_execution": (1, None), "seed": (0, 2**31 - 1),
+    "prune_begin": (0, 1), "prune_end": (0, 1), "prune_every": (1, None),
 }  # fmt: skip
 FRACTIONS = ("momentum", "beta_2", "label_smoothing")
 POSITIVE = ("learning_rate", "epsilon", "clip_norm")
@@ -105,6 +117,9 @@ def _check(name, value, kind):
 
         if value not in RECIPES:
             raise ValueError(f"augment must be True, False or one of {', '.join(RECIPES)}, got {value!r}")
+        return
+    if name == "prune":
+        _check_prune(value)
         return
     switch = kind in (bool, bool | str, bool | None)
     if switch or isinstance(value, bool):
@@ -127,6 +142,15 @@ def _check(name, value, kind):
         bounds = f"at least {lowest}" + (f" and at most {highest}" if highest else "")
     if not good or not math.isfinite(value):
         raise ValueError(f"{name} must be {bounds}, got {value!r}")
+
+
+def _check_prune(value):
+    if isinstance(value, str):
+        parse_pattern(value)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"prune must be a share such as 0.8 or a pattern such as '2:4', got {value!r}")
+    elif not 0 < value < 1:
+        raise ValueError(f"prune must be a share above 0 and below 1, got {value!r}")
 
 
 def make_recipe(defaults, choices):

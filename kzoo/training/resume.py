@@ -7,6 +7,7 @@ import sys
 import keras
 
 from kzoo.training import backup
+from kzoo.training.recipe import Recipe
 
 # Differences between a backup and the run that resumes it: these change no number (of `recipe.jit_compile` counts what
 # was made of it, `jit_compile`), ...
@@ -63,11 +64,14 @@ def resume(model, folder, facts, force):
     if warning:
         print(f"warning: {warning}; going back to {path.name}", file=sys.stderr)
     then, now = _flat(saved.pop("identity")), _flat(facts)
+    for field in dataclasses.fields(Recipe):  # what an earlier release could not choose was as it is by default now
+        then.setdefault(f"recipe.{field.name}", field.default)
     then.setdefault("jit_compile", now["jit_compile"])  # runs of earlier releases did not record it
     state = State(**saved)
     differing = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)} - HARMLESS
     longer = now["recipe.epochs"] >= then["recipe.epochs"]
-    if longer and then["recipe.schedule"] != "cosine":
+    fixed_length = then["recipe.schedule"] == "cosine" or then["recipe.prune"]  # both count in shares of the run
+    if longer and not fixed_length:
         differing.discard("recipe.epochs")
     if differing - FORCIBLE or (differing and not force):
         listed = "; ".join(f"{key} was {then.get(key)!r}, now {now.get(key)!r}" for key in sorted(differing))
