@@ -5,8 +5,10 @@
 
 ResNet-50 (224 x 224), BERT-base (128 tokens) and an LSTM of 2 x 128 units (100 steps of 64 features), all with random
 weights. The references are keras.applications and, where it is installed, keras-hub, beside kzoo's own model through
-predict_on_batch. All candidates of one row of work live in one process and are called in turns; the ratio is that of
-minima to the first reference. A candidate that fails says why.
+predict_on_batch. The candidates of one runtime live in one process with the references and are called in turns; the
+ratio is that of minima to the first reference there. A candidate that fails says why. Progress goes to stderr; the last
+line on stdout is one JSON document, also written to --output after every process. Exit status: 0, 1 if a candidate
+failed, 2 for bad arguments, 130 after Ctrl-C.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ import sys
 
 import harness
 
+TIMEOUT = 900.0
 BATCH_SIZES = {"resnet50": (1, 8), "bert_base": (1, 8), "lstm": (32,)}
 
 
@@ -88,50 +91,72 @@ def candidates(model, arrays, length, batch_size, runtimes):
     return made, failed
 
 
-def measure(name, batch_size, options):
-    """One row of work: times and ratios of every candidate."""
-    from kzoo.runtimes import choices
+def measure(job):
+    """In this process: rows of the references and of every precision of one runtime."""
     from kzoo.runtimes.comparison import interleaved
 
+    name, batch_size, runtime = job["work"], job["batch_size"], job["runtime"]
     model, arrays, length, references = work(name, batch_size)
-    runtimes = options.runtime or [runtime for runtime in choices.RUNTIMES if choices.is_installed(runtime)]
-    made, failed = candidates(model, arrays, length, batch_size, runtimes)
+    made, failed = candidates(model, arrays, length, batch_size, [runtime])
     calls = {**references, **{key: function for key, (function, _) in made.items()}}
-    times = interleaved(calls, options.seconds, min_rounds=3, max_rounds=1000)
-    base = times[next(iter(references))]["min"]
-    rows = {key: {**row, "ratio": round(base / row["min"], 3)} for key, row in times.items()}
-    for key, (_, report) in made.items():
+    times = interleaved(calls, job["seconds"], min_rounds=3, max_rounds=1000)
+    reference = next(iter(references))
+    head = {"work": name, "batch_size": batch_size, "length": length, "runtime": runtime}
+    rows = []
+    for key, found in times.items():
+        rows.append({
+            **head, "candidate": key, "min_ms": found["min"], "median_ms": found["median"], "reference": reference,
+            "ratio": round(times[reference]["min"] / found["min"], 3),
+            "median_ratio": round(times[reference]["median"] / found["median"], 3),
+        })  # fmt: skip
         kept = ("max_difference", "scale", "int8_coverage", "bytes", "compiled", "seconds")
-        rows[key] |= {name: report[name] for name in kept if name in report}
-    return {"work": name, "batch_size": batch_size, "length": length, "milliseconds": rows, "failed": failed}
+        rows[-1] |= {field: made[key][1][field] for field in kept if key in made and field in made[key][1]}
+    return rows + [{**head, "candidate": key, "error": reason} for key, reason in failed.items()]
 
 
 def main(arguments=None):
     options = parse(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from kzoo import atomic
+    from kzoo.runtimes import choices
 
-    document = {"machine": harness.machine(), "versions": harness.versions(), "rows": []}
-    document["command"] = " ".join(
-        ["python", "benchmarks/fast.py", *(sys.argv[1:] if arguments is None else arguments)]
-    )
+    command = ["python", "benchmarks/fast.py", *(sys.argv[1:] if arguments is None else arguments)]
+    document = {
+        "command": command, "machine": harness.machine(), "versions": harness.versions(), "rows": [],
+        "interrupted": False,
+    }  # fmt: skip
     harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
-    for name in options.work or BATCH_SIZES:
-        for batch_size in (options.batch_size,) if options.batch_size else BATCH_SIZES[name]:
-            with contextlib.redirect_stdout(sys.stderr):  # converters print
-                row = measure(name, batch_size, options)
-            document["rows"].append(row)
-            print(f"{name}, batch {batch_size}", file=sys.stderr)
-            for key, found in row["milliseconds"].items():
-                print(f"  {key:28} {found['min']:9.2f} ms  median {found['median']:9.2f}  {found['ratio']:5.2f} x",
-                      file=sys.stderr, flush=True)  # fmt: skip
-    document["load_average_after"] = harness.load_average()
-    line = json.dumps(document)
-    with atomic.file(pathlib.Path(options.output)) as temporary:
-        temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
-    return 0
+    runtimes = options.runtime or [runtime for runtime in choices.RUNTIMES if choices.is_installed(runtime)]
+    jobs = [
+        {"work": name, "batch_size": batch_size, "runtime": runtime, "seconds": options.seconds}
+        for name in options.work or BATCH_SIZES
+        for batch_size in ((options.batch_size,) if options.batch_size else BATCH_SIZES[name])
+        for runtime in runtimes
+    ]
+    path = pathlib.Path(options.output)
+    try:
+        for job in jobs:
+            answer = harness.run_child(__file__, job, "tensorflow", "cpu", TIMEOUT)
+            rows = answer if isinstance(answer, list) else [{**job, "candidate": job["runtime"], **answer}]
+            document["rows"] += rows
+            with atomic.file(path) as temporary:
+                temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+            print(f"{job['work']}, batch {job['batch_size']}", file=sys.stderr)
+            for row in rows:
+                told = (
+                    row.get("error")
+                    or f"{row['min_ms']:9.2f} ms  median {row['median_ms']:9.2f}  {row['ratio']:5.2f} x"
+                )
+                print(f"  {row['candidate']:28} {told}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        document["interrupted"] = True
+    return harness.publish(document, path)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
+        with contextlib.redirect_stdout(sys.stderr):  # converters print
+            found = measure(json.loads(sys.argv[1]))
+        print(json.dumps(found))
+    else:
+        sys.exit(main())

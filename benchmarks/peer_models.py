@@ -148,10 +148,8 @@ def kzoo_fast_side(work, folder, precision="float32", runtime="tensorflow"):
 
     if not hasattr(kzoo, "fast"):
         raise Unable("this kzoo has no kzoo.fast")
-    import tensorflow as tf
-
     model, output = build_kzoo(work, pathlib.Path(folder) / WEIGHTS), WORKS[work].get("output")
-    calibration = None if precision == "float32" else tf.data.Dataset.from_tensors(make_inputs(work, 8))
+    calibration = None if precision == "float32" else [(make_inputs(work, 8),)]
 
     @functools.cache
     def program(batch_size):

@@ -16,6 +16,7 @@ from kzoo.layers.attention import join_heads, scaled_dot_product_attention, spli
 
 TASKS = ("translation", "language_modeling")
 TOKENS = ("decoder_token_ids", "token_ids")
+ROW_PARTS = 4
 POSITIONS = (SinusoidalPositions, LearnedPositions, RotaryPositions)
 
 
@@ -127,6 +128,7 @@ class Decoder:
         if self.own_mask is not None:
             values[id(self.own_mask)] = ops.cast(real, "int32")
         remaining, after = list(caches), []
+        is_row = tuple(tokens.shape) == (1, 1)
 
         def call(step, args, kwargs):
             if attends_to_itself(step):
@@ -135,6 +137,8 @@ class Decoder:
                 outputs, cache = _go_on(step.layer, args[0], remaining.pop(0), None if tokens.shape[1] == 1 else real)
             elif isinstance(step.layer, POSITIONS):
                 return step.layer(args[0], positions=positions)
+            elif is_row and type(step.layer) is layers.Dense and not step.layer.quantization_mode:
+                return _dense_of_a_row(step.layer, args[0])
             else:
                 return step.layer(*args, **kwargs)
             after.append(cache)
@@ -142,6 +146,23 @@ class Decoder:
 
         graph.replay(self.steps, values, call)
         return values[id(self.logits)], after
+
+
+def _dense_of_a_row(layer, x):
+    """A Dense layer over one row (1, 1, inputs), as ROW_PARTS products whose sum is taken.
+
+    XLA multiplies a row by a matrix in one thread on a CPU, which reads memory at half of its speed, and a batch of
+    such products in several.
+    """
+    num_inputs, units = layer.kernel.shape
+    if num_inputs % ROW_PARTS:
+        return layer(x)
+    x, kernel = (ops.cast(value, layer.compute_dtype) for value in (x, layer.kernel))
+    parts = ops.reshape(x, (ROW_PARTS, 1, -1)), ops.reshape(kernel, (ROW_PARTS, -1, units))
+    outputs = ops.sum(ops.matmul(*parts), axis=0, keepdims=True)
+    if layer.bias is not None:
+        outputs = outputs + ops.cast(layer.bias, layer.compute_dtype)
+    return outputs if layer.activation is None else layer.activation(outputs)
 
 
 def attends_to_itself(step):
