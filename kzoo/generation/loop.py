@@ -65,7 +65,7 @@ def prefill(decoder, plan, request):
         "context": context,
         "caches": caches,
     }
-    return _write(decoder, plan, request, state, logits)
+    return choose(decoder, plan, request, state, logits)
 
 
 def advance(decoder, plan, request, state):
@@ -74,8 +74,9 @@ def advance(decoder, plan, request, state):
     moving = {key: value for key, value in state.items() if key != "context"}
 
     def body(state):
-        after = write_one(decoder, plan, request, {**state, "context": context})
-        return [{key: value for key, value in after.items() if key != "context"}]
+        place = ops.shape(request["prompt"])[1] + state["count"] - 1
+        logits, caches = decoder.step(state["last"][:, None], place, request["num_pads"], context, state["caches"])
+        return [choose(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])]
 
     return {**ops.while_loop(lambda state: unfinished(request, state), body, [moving])[0], "context": context}
 
@@ -85,16 +86,8 @@ def unfinished(request, state):
     return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
 
 
-def write_one(decoder, plan, request, state):
-    """The state with one more token."""
-    place = ops.shape(request["prompt"])[1] + state["count"] - 1
-    tokens, context, caches = state["last"][:, None], state["context"], state["caches"]
-    logits, caches = decoder.step(tokens, place, request["num_pads"], context, caches)
-    return _write(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])
-
-
-def _write(decoder, plan, request, state, logits):
-    """The state with one more token, chosen from logits (batch, vocabulary_size)."""
+def choose(decoder, plan, request, state, logits):
+    """The state with one more token, chosen from logits (batch, vocabulary_size); its caches stay as they are."""
     count, finished, seen = state["count"], state["finished"], state["seen"]
     if plan.with_penalty:
         logits = penalise(logits, seen, request["penalty"])

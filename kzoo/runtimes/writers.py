@@ -70,6 +70,7 @@ class _Programs:
 
     def __init__(self, decoder):
         self.decoder = decoder
+        self.choosers = {}
 
     def write(self, plan, request, xla):
         return self.go_on(plan, request, self.begin(plan, request, xla), xla)
@@ -78,9 +79,27 @@ class _Programs:
         return loop.prefill(self.decoder, plan, request)
 
     def go_on(self, plan, request, state, xla):
-        while bool(loop.unfinished(request, state)):
-            state = loop.write_one(self.decoder, plan, request, state)
-        return state
+        context, caches, place = state["context"], state["caches"], request["prompt"].shape[1] - 1
+        state = {key: value for key, value in state.items() if key not in ("context", "caches")}
+        going, count = bool(loop.unfinished(request, state)), int(state["count"])
+        while going:
+            tokens = state["last"][:, None]
+            logits, _ = self.decoder.step(tokens, place + count, request["num_pads"], context, caches)
+            state, going = self._chooser(plan)(request, state, logits[:, 0])
+            count += 1
+        return {**state, "context": context, "caches": caches}
+
+    def _chooser(self, plan):
+        """A compiled function: the state with one more token, and whether tokens are left to write."""
+        import tensorflow as tf
+
+        def choose(request, state, logits):
+            state = loop.choose(self.decoder, plan, request, state, logits)
+            return state, loop.unfinished(request, state)
+
+        if plan not in self.choosers:
+            self.choosers[plan] = tf.function(choose, autograph=False)
+        return self.choosers[plan]
 
     def search(self, plan, request, xla):
         raise ValueError("a fast writer has no beam search; pass num_beams=1, or the model itself")
