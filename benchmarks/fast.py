@@ -117,7 +117,6 @@ def measure(job):
 def main(arguments=None):
     options = parse(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from kzoo import atomic
     from kzoo.runtimes import choices
 
     command = ["python", "benchmarks/fast.py", *(sys.argv[1:] if arguments is None else arguments)]
@@ -139,8 +138,7 @@ def main(arguments=None):
             answer = harness.run_child(__file__, job, "tensorflow", "cpu", TIMEOUT)
             rows = answer if isinstance(answer, list) else [{**job, "candidate": job["runtime"], **answer}]
             document["rows"] += rows
-            with atomic.file(path) as temporary:
-                temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+            harness.store(document, path)
             print(f"{job['work']}, batch {job['batch_size']}", file=sys.stderr)
             for row in rows:
                 told = (

@@ -135,17 +135,22 @@ def versions():
     return found | {"kzoo": __version__}
 
 
-def publish(document, path):
-    """Writes a benchmark's JSON document, prints it as the last line of standard output, and gives the exit status.
-
-    That is 0, 1 if a row failed or nothing was measured, 130 after Ctrl-C.
-    """
+def store(document, path):
+    """Writes a benchmark's JSON document; returns it as one line."""
     from kzoo import atomic
 
     line = json.dumps(document)
     with atomic.file(path) as temporary:
         temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    return line
+
+
+def publish(document, path):
+    """Writes a benchmark's JSON document, prints it as the last line of standard output, and gives the exit status.
+
+    That is 0, 1 if a row failed or nothing was measured, 130 after Ctrl-C.
+    """
+    print(store(document, path))
     if document["interrupted"]:
         return 130
     return int(not document["rows"] or any("error" in row for row in document["rows"]))

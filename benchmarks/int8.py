@@ -203,8 +203,6 @@ def main(arguments=None):
         print(json.dumps(found))
         return 0
     options = parse(given)
-    from kzoo import atomic
-
     output = pathlib.Path(options.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     document = {"command": " ".join(sys.argv), "machine": harness.machine(), "versions": harness.versions(),
@@ -222,8 +220,7 @@ def main(arguments=None):
         document["rows"] += rows
         for row in rows:
             print(line(row), file=sys.stderr, flush=True)
-        with atomic.file(output) as temporary:  # what there is, should the next one be cut off
-            temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        harness.store(document, output)  # what there is, should the next one be cut off
     return harness.publish(document, output)
 
 

@@ -268,8 +268,7 @@ def _newest_run():
 @model_options
 @data_options
 @recipe_options
-@cli_pruning.prune_options
-@cli_lora.lora_options
+@_options(*cli_pruning.OPTIONS, *cli_lora.OPTIONS)
 @click.option("--run-folder", metavar="FOLDER", help="Where the run is kept (runs/NAME by default).")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder from its last backup.")
 @click.option("--overwrite", is_flag=True, help="Start again in a run folder that holds a run, deleting it.")

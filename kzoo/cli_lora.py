@@ -11,15 +11,8 @@ OPTIONS = (
 )
 
 
-def lora_options(command):
-    """Adds the options to a command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 def take(options):
-    """Removes what `lora_options` added from a command's options; the keywords of `kzoo.lora`, {} without a rank."""
+    """Removes what OPTIONS added from a command's options; the keywords of `kzoo.lora`, {} without a rank."""
     found = {key: options.pop(f"lora_{key}", None) for key in ("rank", "layers", "alpha", "dropout", "train")}
     settings = {key: value for key, value in found.items() if value not in (None, ())}
     if settings and "rank" not in settings:

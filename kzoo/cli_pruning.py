@@ -12,13 +12,6 @@ OPTIONS = (
 )
 
 
-def prune_options(command):
-    """Adds the options to a command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 def parse(options, resumed):
     """Turns a share among a command's options into a number; UsageError for a schedule of nothing."""
     given = [key for key in options if key.startswith("prune_")]

@@ -14,7 +14,7 @@ from kzoo.detection.boxes import MAX_DETECTIONS, detect
 from kzoo.generation import serving
 from kzoo.generation.decoder import writes_tokens
 from kzoo.runtimes import choices, exports, measures, samples
-from kzoo.runtimes.fast import Settings
+from kzoo.runtimes.fast import Settings, folder_bytes
 from kzoo.runtimes.frozen import MAX_GRAPH_BYTES, freeze
 from kzoo.suggest import did_you_mean
 from kzoo.version import __version__
@@ -137,7 +137,7 @@ def _write_saved_model(model, folder, data):
         "weights": _weights(model),
         **_compare(model, loaded),
         "batch_sizes": list(BATCH_SIZES),
-        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        "bytes": folder_bytes(folder),
     }
     run = _runner(model, loaded)
     report |= measures.latency(model, run, Settings(seconds=0.3))

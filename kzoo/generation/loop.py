@@ -70,11 +70,11 @@ def prefill(decoder, plan, request):
 
 def advance(decoder, plan, request, state):
     """Writes on until `limit` tokens are written or every sequence has met a stop token."""
-    context = state["context"]
+    context, prompt_length = state["context"], ops.shape(request["prompt"])[1]
     moving = {key: value for key, value in state.items() if key != "context"}
 
     def body(state):
-        place = ops.shape(request["prompt"])[1] + state["count"] - 1
+        place = prompt_length + state["count"] - 1
         logits, caches = decoder.step(state["last"][:, None], place, request["num_pads"], context, state["caches"])
         return [choose(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])]
 

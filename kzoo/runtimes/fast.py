@@ -46,16 +46,14 @@ def fast(
         batch_size: the one number of examples that the callable takes, which lets runtimes compile for it; None takes
             any number and measures at 1.
         precision: "float32"; "bfloat16" (tensorflow, openvino); "int8", weights and activations, after calibration
-            (all but
-            tensorflow); "int8_weights", weights alone (litert, openvino), as language models want it.
+            (all but tensorflow); "int8_weights", weights alone (litert, openvino), as language models want it.
         runtime: "tensorflow", "litert", "onnxruntime" or "openvino"; all but the first are extras of kzoo.
         calibration: real inputs for int8: a data set of kzoo, its name, a tf.data.Dataset of (x, ...), or arrays.
         length: fix sequences to so many steps; recurrent networks are then unrolled where that is faster or needed.
         xla: True or False settles it in TensorFlow; None measures both and keeps the faster.
         seconds: for each of the measurements.
         ranges: how int8 finds the ranges of activations: "min_max" (all), "mean_min_max" (openvino), "percentile"
-            (onnxruntime, openvino), "mse" (openvino); None is the runtime's own first one,
-            "mean_min_max" in openvino, else "min_max".
+            (onnxruntime, openvino), "mse" (openvino); None is "mean_min_max" in openvino, else "min_max".
 
     Returns a `Fast`: call it with the model's inputs, NumPy arrays or tensors in the model's structure, to get its
     outputs as NumPy arrays in the model's structure. Its `report` is a dict: `changes` to the graph, `int8_coverage`

@@ -18,8 +18,7 @@ def write(model, folder, settings, calibration):
     Sequences have one length, and recurrent layers are unrolled over it. int8 quantises weights by channel and
     activations by the smallest and largest value that the calibration data give; inputs and outputs stay float32. An
     operation that has no int8 form runs in float32, and the coverage says so. Masks of attention are rewritten so that
-    they leave the scores their range. `int8_weights` is LiteRT's dynamic range:
-    activations are quantised as they come.
+    they leave the scores their range. `int8_weights` is LiteRT's dynamic range: activations are quantised as they come.
     """
     import tensorflow as tf
 

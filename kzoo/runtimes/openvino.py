@@ -32,7 +32,7 @@ def import_openvino():
 
 
 @contextlib.contextmanager
-def quiet_nncf():
+def _quiet_nncf():
     """NNCF without the tables and bars that it prints where a program's JSON goes."""
     import nncf
 
@@ -53,8 +53,7 @@ def write(model, folder, settings, calibration):
     if settings.precision == "int8":
         converted = _quantised(model, converted, calibration, frozen.names, settings)
     elif settings.precision == "int8_weights":
-        with quiet_nncf() as nncf:
-            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+        converted = with_int8_weights(converted)
     openvino.save_model(converted, str(folder / FILE), compress_to_fp16=False)
     notes = dict(frozen.changes)
     if settings.precision.startswith("int8"):
@@ -93,10 +92,16 @@ def _converted(model, folder, settings):
     return frozen, converted
 
 
+def with_int8_weights(converted):
+    """The program with the weights of its products in 8 bits, a scale and a zero point a channel."""
+    with _quiet_nncf() as nncf:
+        return nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+
 def _quantised(model, converted, calibration, names, settings):
     batch_size = settings.batch_size or 1
     rows = [dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)]
-    with quiet_nncf() as nncf:
+    with _quiet_nncf() as nncf:
         return nncf.quantize(
             converted,
             nncf.Dataset(rows),

@@ -76,7 +76,8 @@ def open_size(model, seed=0):
     """
     if len(model.inputs[0].shape) == 4:
         return 96 + 4 * seed
-    return min(RANDOM_LENGTH + 4 * seed, longest_sequence(model) or RANDOM_LENGTH + 4 * seed)
+    length = RANDOM_LENGTH + 4 * seed
+    return min(length, longest_sequence(model) or length)
 
 
 def flat(model, x):

@@ -191,8 +191,7 @@ def _write(decoder, folder, precision):
     package = openvino.import_openvino()
     converted = package.convert_model(concrete)
     if precision == "int8_weights":
-        with openvino.quiet_nncf() as nncf:
-            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+        converted = openvino.with_int8_weights(converted)
     package.save_model(converted, str(folder / openvino.FILE), compress_to_fp16=False)
     return [spec.name for spec in specs], [tensor.name for tensor in concrete.outputs]
 
