@@ -48,7 +48,7 @@ def search(decoder, plan, request):
         last = ops.reshape(ops.take(state["running"], state["count"] - 1, axis=2), (-1, 1))
         place = prompt_length + state["count"] - 1
         logits, caches = decoder.step(last, place, num_pads, context, state["caches"])
-        return [_extend(plan, request, {**state, "caches": caches}, logits[:, 0])]
+        return [_extend(plan, request, {**state, "caches": caches}, logits)]
 
     state = ops.while_loop(unfinished, body, [state])[0]
     return state["ended"][:, 0], state["ended_scores"][:, 0]

@@ -11,12 +11,14 @@ from keras import layers, ops
 
 from kzoo import graph
 from kzoo.data.checks import longest_sequence
-from kzoo.layers import DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
+from kzoo.layers import Bias, DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
 TASKS = ("translation", "language_modeling")
 TOKENS = ("decoder_token_ids", "token_ids")
-ROW_PARTS = 4
+ROW_PARTS = 8
+# Layers whose output at a place depends on their input at that place alone.
+POINTWISE = (layers.Dense, layers.ReversibleEmbedding, layers.LayerNormalization, layers.Activation, Bias)
 POSITIONS = (SinusoidalPositions, LearnedPositions, RotaryPositions)
 
 
@@ -65,6 +67,7 @@ class Decoder:
         needed = {id(tensor): tensor for step in self.steps for tensor in step.inputs if id(tensor) not in later}
         self.context = list(needed.values())
         self.max_length = longest_sequence(model)
+        self.head = _head(self.steps, self.logits)
 
     def read(self, sources):
         """Runs the first part: a list of tensors (batch, ...), the `context` of `step`.
@@ -108,7 +111,7 @@ class Decoder:
         return found
 
     def step(self, tokens, position, num_pads, context, caches, attend=None):
-        """Logits (batch, length, vocabulary_size) in float32 of new tokens, and the caches with them in.
+        """Logits (batch, vocabulary_size) in float32 after the last of new tokens, and the caches with them all in.
 
         Args:
             tokens: (batch, length) int32.
@@ -131,6 +134,9 @@ class Decoder:
         is_row = tuple(tokens.shape) == (1, 1)
 
         def call(step, args, kwargs):
+            if step is self.head:
+                # A prompt's other places have logits too, which nobody reads: the largest product of the whole prompt.
+                args = (args[0][:, -1:], *args[1:])
             if attends_to_itself(step):
                 outputs, cache = attend(step.layer, *args[:3], remaining.pop(0), places, num_pads)
             elif isinstance(step.layer, layers.RNN):
@@ -145,7 +151,17 @@ class Decoder:
             return outputs
 
         graph.replay(self.steps, values, call)
-        return values[id(self.logits)], after
+        return values[id(self.logits)][:, -1], after
+
+
+def _head(steps, logits):
+    """The step from which on the graph is a chain of pointwise layers to the logits; None if it does not end so."""
+    head, wanted = None, logits
+    for step in reversed(steps):
+        if step.outputs is not wanted or len(step.inputs) != 1 or not isinstance(step.layer, POINTWISE):
+            break
+        head, wanted = step, step.inputs[0]
+    return head
 
 
 def _dense_of_a_row(layer, x):

@@ -34,7 +34,7 @@ def read_prompts(decoder, plan, request):
     caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
     start = ops.zeros((), "int32")
     logits, caches = decoder.step(request["prompt"], start, request["num_pads"], context, caches)
-    return context, logits[:, -1], caches
+    return context, logits, caches
 
 
 def prefill(decoder, plan, request):
@@ -76,7 +76,7 @@ def advance(decoder, plan, request, state):
     def body(state):
         place = prompt_length + state["count"] - 1
         logits, caches = decoder.step(state["last"][:, None], place, request["num_pads"], context, state["caches"])
-        return [choose(decoder, plan, request, {**state, "caches": caches}, logits[:, 0])]
+        return [choose(decoder, plan, request, {**state, "caches": caches}, logits)]
 
     return {**ops.while_loop(lambda state: unfinished(request, state), body, [moving])[0], "context": context}
 

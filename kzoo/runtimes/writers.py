@@ -85,7 +85,7 @@ class _Programs:
         while going:
             tokens = state["last"][:, None]
             logits, _ = self.decoder.step(tokens, place + count, request["num_pads"], context, caches)
-            state, going = self._chooser(plan)(request, state, logits[:, 0])
+            state, going = self._chooser(plan)(request, state, logits)
             count += 1
         return {**state, "context": context, "caches": caches}
 
@@ -132,7 +132,7 @@ class _Steps(Decoder):
         return caches
 
     def step(self, tokens, position, num_pads, context, caches):
-        """As `Decoder.step`, but for the logits, which are the last new token's alone: (batch, 1, vocabulary_size)."""
+        """As `Decoder.step`, but the caches stay the same arrays."""
         position = int(position)
         given = [tokens, np.full((1,), position, "int32"), num_pads, *context]
         arrays = [np.ascontiguousarray(ops.convert_to_numpy(array)) for array in given] + caches
@@ -185,7 +185,7 @@ def _write(decoder, folder, precision):
         caches = [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in values]):
             logits, after = Decoder.step(decoder, tokens, position[0], num_pads, context, caches, _attend_apart)
-        return [ops.cast(logits[:, -1:], "float32"), *keras.tree.flatten(after)]
+        return [ops.cast(logits, "float32"), *keras.tree.flatten(after)]
 
     concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
     package = openvino.import_openvino()
@@ -207,5 +207,5 @@ def _moved(decoder, model, length=16):
     caches, num_pads = decoder.empty_caches(2, tokens.shape[1], context), np.zeros(2, "int32")
     decoder.step(tokens[:, :-1], 0, num_pads, context, caches)
     logits, _ = decoder.step(tokens[:, -1:], tokens.shape[1] - 1, num_pads, context, caches)
-    difference = np.abs(ops.convert_to_numpy(logits)[:, 0] - wanted)
+    difference = np.abs(ops.convert_to_numpy(logits) - wanted)
     return {"max_difference": float(difference.max()), "scale": float(np.abs(wanted).max())}
