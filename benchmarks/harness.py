@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 BACKENDS = ("tensorflow", "jax", "torch")
 DEVICES = ("cpu", "gpu")
+VECTOR_SETS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "sve")
 PACKAGES = ("kzoo", "keras", "keras-hub", *BACKENDS, "numpy")
 
 
@@ -97,11 +98,20 @@ def cpu_model():
     return platform.processor() or platform.machine()
 
 
+def vector_sets():
+    """Which of the instructions that decide the speed of matrix products the processor has, where the system says so."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return [name for name in VECTOR_SETS if name in flags]
+
+
 def machine():
     """Processor, cores this process may use, memory, system and how busy it is (load over one minute), for the JSON."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu_model": cpu_model(),
+        "vector_sets": vector_sets(),
         "num_cpu_cores": cores,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",

@@ -69,7 +69,8 @@ def facts(document):
     if isinstance(machine, dict):
         memory = machine.get("memory_bytes", 0) / 2**30
         lines.append(
-            f"{text(machine.get('cpu_model'))}, {text(machine.get('num_cpu_cores'))} cores, {memory:.0f} GiB, "
+            f"{text(machine.get('cpu_model'))} ({text(', '.join(machine.get('vector_sets', [])) or 'vectors unknown')}), "
+            f"{text(machine.get('num_cpu_cores'))} cores, {memory:.0f} GiB, "
             f"{text(machine.get('system'))}, load {text(machine.get('load_average'))} when it began"
         )
     elif machine:
