@@ -13,12 +13,8 @@ import contextlib
 import json
 import os
 import pathlib
-import queue
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import harness
@@ -152,41 +148,17 @@ def measure(architecture, cells, timeout):
     """Yields a row for each `(format, precision)`; a cell that crashes or takes too long costs itself alone."""
     cells = list(cells)
     while cells:
-        lines = queue.Queue()
-        command = [sys.executable, __file__, "--job", json.dumps({"model": architecture, "cells": cells})]
-        environment = harness.child_environment("tensorflow", "cpu")
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-                              text=True, env=environment) as child:  # fmt: skip
-            threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
-            try:
-                while cells:
-                    line = lines.get(timeout=timeout)
-                    if line is None:
-                        break
-                    yield json.loads(line)
-                    cells.pop(0)
-                reason = None
-            except queue.Empty:
-                reason = f"took more than {timeout:g} s and was stopped (--timeout)"
-            finally:
-                child.kill()
-                child.wait()
-        if cells:
-            format, precision = cells.pop(0)
-            yield {"model": architecture, "format": format, "precision": precision, "length": None,
-                   "reason": reason or _ending(child.returncode), "seconds": None}  # fmt: skip
-
-
-def _read(stream, lines):
-    for line in stream:
-        lines.put(line)
-    lines.put(None)
-
-
-def _ending(status):
-    if status < 0:
-        return f"the process was killed by {signal.Signals(-status).name}, perhaps for lack of memory"
-    return f"the process ended with exit status {status}"
+        with harness.Child(__file__, {"model": architecture, "cells": cells}, timeout) as child:
+            row = child.answer()
+            while "error" not in row:
+                yield row
+                cells.pop(0)
+                if not cells:
+                    return
+                row = child.answer()
+        format, precision = cells.pop(0)
+        yield {"model": architecture, "format": format, "precision": precision, "length": None,
+               "reason": row["error"], "seconds": None}  # fmt: skip
 
 
 def begin(path, again=()):
@@ -216,10 +188,7 @@ def store(document, output):
 
 
 def main(arguments=None):
-    given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["--job"]:
-        return work(json.loads(given[1]))
-    options = parse(given)
+    options = parse(arguments)
     output = pathlib.Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     models, formats = options.model or list(SMALL), options.format or list(CELLS)
@@ -239,4 +208,7 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
+        work(json.loads(sys.argv[1]))
+    else:
+        sys.exit(main())

@@ -4,14 +4,18 @@ Imports neither Keras nor a backend, and lets a checkout run that is not install
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import queue
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -75,17 +79,81 @@ def run_child(script, job, backend, device, timeout):
         try:
             output, noise = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            return {"error": f"took more than {timeout:g} s and was stopped (--timeout)"}
+            return {"error": _too_long(timeout)}
         finally:
             child.kill()
     lines = output.strip().splitlines()
     try:
         return json.loads(lines[-1])
     except (IndexError, ValueError):
-        if child.returncode < 0:
-            return {"error": f"killed by {signal.Signals(-child.returncode).name}, perhaps for lack of memory"}
-        last = noise.strip().splitlines()[-1:] or ["no output"]
-        return {"error": f"exit status {child.returncode}: {last[0]}"}
+        return {"error": _ending(child.returncode, noise)}
+
+
+class Child:
+    """A fresh process that runs `script` with `job` as JSON argument and answers in JSON lines, on its CPU.
+
+    Used in a `with` statement, at the end of which the process is stopped.
+    """
+
+    def __init__(self, script, job, timeout):
+        self.timeout, self.lines = timeout, queue.Queue()
+        self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process; a pipe could fill up
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), json.dumps(job)], env=child_environment("tensorflow", "cpu"),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise, text=True,
+        )  # fmt: skip
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def answer(self):
+        """The next answer; a crash or more than `timeout` seconds of silence come as `{"error": one line}`."""
+        try:
+            line = self.lines.get(timeout=self.timeout)
+        except queue.Empty:
+            return {"error": _too_long(self.timeout)}
+        if line:
+            return json.loads(line)
+        self.lines.put("")  # the end stays the end
+        status = self.process.wait()
+        self.noise.seek(0)
+        return {"error": _ending(status, self.noise.read())}
+
+    def ask(self, question):
+        """Sends one JSON line; its answer."""
+        try:
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, and its answer says how
+        return self.answer()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.noise):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _too_long(timeout):
+    return f"took more than {timeout:g} s and was stopped (--timeout)"
+
+
+def _ending(status, noise):
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}, perhaps for lack of memory"
+    last = noise.strip().splitlines()[-1:] or ["no output"]
+    return f"exit status {status}: {last[0]}"
 
 
 def cpu_model():
@@ -99,7 +167,7 @@ def cpu_model():
 
 
 def vector_sets():
-    """Which of the instructions that decide the speed of matrix products the processor has, where the system says so."""
+    """The processor's instructions that decide the speed of matrix products, where the system names them."""
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])

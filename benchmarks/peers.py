@@ -11,13 +11,9 @@ CSV and a chart. Exit status: 0, 1 if a side failed or nothing was measured, 2 f
 
 import csv
 import importlib.metadata
-import json
 import pathlib
-import queue
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import harness
@@ -26,6 +22,7 @@ import timing
 
 from kzoo import atomic
 
+SIDE_SCRIPT = pathlib.Path(__file__).with_name("peer_side.py")
 MODES = ("infer", "train")
 SETTLE_SECONDS = 0.25  # threads of the side before may spin so long after their last call
 PACKAGES = ("torch", "torchvision", "transformers", "keras-hub", "zeromodels", "onnxruntime", "openvino", "nncf")
@@ -72,47 +69,6 @@ def installed(package):
         return None
 
 
-class Side:
-    """The process of one side; every answer is a dict, of which `error` or `absent` ends it."""
-
-    def __init__(self, request, timeout):
-        command = [sys.executable, str(pathlib.Path(__file__).with_name("peer_side.py")), json.dumps(request)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        self.process = subprocess.Popen(command, env=harness.child_environment("tensorflow", "cpu"), **pipes)
-        self.timeout, self.lines = timeout, queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(line)
-        self.lines.put("")
-
-    def answer(self):
-        """The next answer; what went wrong, also a crash or silence, as `{"error": one line}`."""
-        try:
-            line = self.lines.get(timeout=self.timeout)
-        except queue.Empty:
-            return {"error": f"took more than {self.timeout:g} s and was stopped (--timeout)"}
-        if not line:
-            return {"error": f"its process ended with status {self.process.wait()}"}
-        return json.loads(line)
-
-    def take_turn(self, batch_size):
-        """Seconds of every call of one turn."""
-        try:
-            self.process.stdin.write(json.dumps({"batch_size": batch_size}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            return {"error": f"its process ended with status {self.process.wait()}"}
-        return self.answer()
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            stream.close()
-
-
 def measure(options, say):
     """The JSON document: every row that was measured or failed, and which sides are absent and why."""
     document = {
@@ -144,11 +100,8 @@ def measure_work(document, options, work, folder, say):
     facts = peer_models.WORKS[work]
     batch_sizes = list(dict.fromkeys(options.batch_sizes or facts.get("batch_sizes", (1, 8))))
     request = {"work": work, "folder": folder, "batch_size": batch_sizes[0]}
-    first = Side({**request, "side": "prepare"}, options.timeout)
-    try:
+    with harness.Child(SIDE_SCRIPT, {**request, "side": "prepare"}, options.timeout) as first:
         prepared = first.answer()
-    finally:
-        first.close()
     if "error" in prepared:
         document["rows"].append({"work": work, "side": "kzoo", "mode": "prepare", "batch_size": None, **prepared})
         return say(f"{work}: {prepared['error']}")
@@ -177,7 +130,7 @@ def measure_mode(document, options, request, say):
             if missing:
                 leave_out(document, request, side, f"not installed: {', '.join(missing)}", say)
                 continue
-            process = Side({**request, "side": side, "started": time.time()}, options.timeout)
+            process = harness.Child(SIDE_SCRIPT, {**request, "side": side, "started": time.time()}, options.timeout)
             running[side] = process
             process.first, process.seconds = process.answer(), {size: [] for size in request["batch_sizes"]}
             if "absent" in process.first:
@@ -207,7 +160,7 @@ def take_turns(document, options, request, running, say):
                 if side in failed:
                     continue
                 time.sleep(SETTLE_SECONDS)
-                answer = running[side].take_turn(batch_size)
+                answer = running[side].ask({"batch_size": batch_size})
                 if "error" in answer:
                     failed[side] = answer
                     continue

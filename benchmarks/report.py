@@ -2,7 +2,8 @@
 
     python benchmarks/report.py                          # benchmarks/results/*.json -> benchmarks/results/report.html
 
-Nothing is measured here and nothing is fetched when the page is read. A result that is absent or damaged is named. Exit
+A result of another machine stands beside as NAME.MACHINE.json, such as fast.avx512.json. Nothing is measured here and
+nothing is fetched when the page is read. A result that is absent or damaged is named. Exit
 status: 0, 1 if no result could be shown, 2 for bad arguments.
 """
 
@@ -68,10 +69,10 @@ def facts(document):
     machine = document.get("machine")
     if isinstance(machine, dict):
         memory = machine.get("memory_bytes", 0) / 2**30
+        vector_sets = f" ({', '.join(machine['vector_sets'])})" if machine.get("vector_sets") else ""
         lines.append(
-            f"{text(machine.get('cpu_model'))} ({text(', '.join(machine.get('vector_sets', [])) or 'vectors unknown')}), "
-            f"{text(machine.get('num_cpu_cores'))} cores, {memory:.0f} GiB, "
-            f"{text(machine.get('system'))}, load {text(machine.get('load_average'))} when it began"
+            f"{text(machine.get('cpu_model'))}{text(vector_sets)}, {text(machine.get('num_cpu_cores'))} cores, "
+            f"{memory:.0f} GiB, {text(machine.get('system'))}, load {text(machine.get('load_average'))} when it began"
         )
     elif machine:
         lines.append(f"{text(machine)}, {text(document.get('cores'))} cores, load {text(document.get('load'))}")
@@ -254,7 +255,9 @@ SECTIONS = {
 
 def section(path, name):
     """HTML of one result; says so if it is absent or cannot be read."""
-    heading, says, show = SECTIONS.get(name, (name.replace("_", " "), "", show_any))
+    base, _, elsewhere = name.partition(".")
+    heading, says, show = SECTIONS.get(base, (base.replace("_", " "), "", show_any))
+    heading += f", {elsewhere}" if elsewhere else ""
     title = f'<h2 id="{text(name)}">{text(heading)}</h2>'
     if not path.is_file():
         return f'{title}<p class="absent">Not measured: there is no {text(path.name)}.</p>', False
@@ -268,9 +271,11 @@ def section(path, name):
 
 def make_page(folder):
     """The page of every result in a folder, and how many results it shows."""
-    names = [*SECTIONS, *sorted(path.stem for path in folder.glob("*.json") if path.stem not in SECTIONS)]
+    stems = sorted(path.stem for path in folder.glob("*.json") if path.stem not in SECTIONS)
+    names = [n for base in SECTIONS for n in (base, *(stem for stem in stems if stem.startswith(f"{base}.")))]
+    names += [stem for stem in stems if stem not in names]
     found = [section(folder / f"{name}.json", name) for name in names]
-    links = " · ".join(f'<a href="#{text(n)}">{text(SECTIONS.get(n, (n.replace("_", " "),))[0])}</a>' for n in names)
+    links = " · ".join(f'<a href="#{text(name)}">{text(name.replace("_", " "))}</a>' for name in names)
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

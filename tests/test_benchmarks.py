@@ -185,6 +185,16 @@ def test_a_row_that_dies_or_hangs_is_an_error_and_not_the_end(tmp_path):
     assert "more than 0.5 s" in harness.run_child(hangs, {}, "tensorflow", "cpu", 0.5)["error"]
 
 
+def test_a_child_answers_until_it_ends(tmp_path):
+    echoes = tmp_path / "echoes.py"
+    echoes.write_text("import json, sys\nprint(sys.argv[1], flush=True)\n"
+                      "print(input(), flush=True)\nraise SystemExit('no memory')")  # fmt: skip
+    with harness.Child(echoes, {"first": 1}, 30) as child:
+        assert child.answer() == {"first": 1} and child.ask({"next": 2}) == {"next": 2}
+        ended = {"error": "exit status 1: no memory"}
+        assert child.answer() == ended and child.ask({"again": 3}) == ended and child.answer() == ended
+
+
 def test_a_failed_row_fails_the_run_and_the_others_go_on(tmp_path, monkeypatch, capsys):
     answers = {"matmul": {"error": "no memory"}, "train": {"error": "RuntimeError: [red] is not markup"}}
     good = {

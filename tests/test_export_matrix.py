@@ -12,7 +12,7 @@ import exports  # noqa: E402
 
 CHILD = """
 import json, os, signal, sys, time
-job = json.loads(sys.argv[2])
+job = json.loads(sys.argv[1])
 for format, precision in job["cells"]:
     if precision == "int8":
         time.sleep(60)

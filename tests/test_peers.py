@@ -79,20 +79,26 @@ class FakeSide:
 
     answers = {}
 
-    def __init__(self, request, timeout):
+    def __init__(self, script, request, timeout):
         self.side = request["side"]
         self.turns = 0
 
     def answer(self):
         return self.answers[self.side]
 
-    def take_turn(self, batch_size):
+    def ask(self, question):
         self.turns += 1
         return (
             {"error": "died"} if self.side == "keras" and self.turns > 1 else {"seconds": [0.5], "peak_memory_bytes": 1}
         )
 
     def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         pass
 
 
@@ -107,7 +113,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
         "kzoo_fast": {"absent": "no"},
     }
     monkeypatch.setattr(FakeSide, "answers", answers)
-    monkeypatch.setattr(peers, "Side", FakeSide)
+    monkeypatch.setattr(peers.harness, "Child", FakeSide)
     monkeypatch.setattr(peers, "installed", lambda package: "1")
     sides = ["kzoo", "kzoo_fast", "keras", "torch"]
     arguments = ["--works", "tiny_lstm", "--sides", *sides, "--modes", "train", "--rounds", "3"]
@@ -164,15 +170,17 @@ def test_the_page_shows_every_result_and_fetches_nothing(tmp_path):
         (tmp_path / f"{name}.json").write_text((BENCHMARKS / "results" / f"{name}.json").read_text())
     (tmp_path / "fast.json").write_text(json.dumps({"rows": [{"model": "<b>&", "ms": 1.5}], "command": "x"}))
     (tmp_path / "exports.json").write_text("{")
+    (tmp_path / "fast.avx512.json").write_text(json.dumps({"rows": [{"model": "mlp", "ms": 2.5}], "command": "y"}))
     (tmp_path / "extra.json").write_text(json.dumps({"a": {"b": 7}}))
     (tmp_path / "peers.json").write_text(json.dumps(PEERS))
     done = run("report.py", "--results", tmp_path)
-    assert done.returncode == 0 and "6 results" in done.stdout
+    assert done.returncode == 0 and "7 results" in done.stdout
     page = (tmp_path / "report.html").read_text()
     assert 'name="viewport"' in page and not any(word in page for word in ("http:", "https:", "src=", "<link", "<b>&"))
     assert "2.00 × · 5.00 ms" in page and "keras_hub: not installed: keras-hub" in page
     assert "AMD EPYC" in page and "GPU columns are empty: none found on this machine" in page
     assert "exports.json cannot be shown" in page and "there is no generation.json" in page
+    assert 'id="fast.avx512">The fast path, avx512<' in page
     assert "&lt;b&gt;&amp;" in page and "a.b" in page
     assert len(page) < 300_000
 
