@@ -1,26 +1,31 @@
 """GPT-2 writing greedily, batch 1, on this machine's CPU: kzoo beside keras-hub and transformers.
 
     python benchmarks/generation.py                       # the peers that are installed; the others are named absent
-    pip install -e .[peers] && python benchmarks/generation.py --output benchmarks/results/generation.json
+    pip install -e .[peers] && python benchmarks/generation.py     # benchmarks/results/generation.json
 
 The same random weights of GPT-2 small (124M) in every writer, each in a process of its own, which takes turns with the
 others: one continuation of 64 tokens after a prompt of 32 each round. Whether a writer's tokens are those of kzoo is
 reported, or the first place where they differ; weights of 8 bits may choose others among the nearly even odds of random
-weights. Tokens a second over the whole call, prompt included. The last line of standard output is one JSON document.
+weights. Tokens a second over the whole call, prompt included. The table goes to stderr; the last line on stdout is one
+JSON document, also stored. Exit status: 0, 1 if a writer failed, 2 for bad arguments.
 """
 
-import argparse
+import contextlib
+import functools
 import importlib.metadata
-import json
 import os
 import pathlib
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 
+import harness
 from timing import summarize
+
+SIDE = pathlib.Path(__file__).with_name("generation_side.py")
+RESULT = pathlib.Path(__file__).parent / "results" / "generation.json"
+PACKAGES = ("keras", "tensorflow", "keras-hub", "torch", "transformers", "openvino", "nncf")
+NUM_BYTES = 4 * 124_439_808  # of the weights, which every token reads
 
 SIZES = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "vocabulary_size": 50257, "max_length": 1024}
 NEEDS = {
@@ -36,17 +41,6 @@ def installed(package):
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def start(side, request):
-    """The process of one side, and its first answer."""
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("generation_side.py"))]
-    process = subprocess.Popen(
-        [*command, json.dumps({**request, "side": side})], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )  # fmt: skip
-    line = process.stdout.readline()
-    return process, json.loads(line) if line else None
 
 
 def bandwidth(num_bytes=1 << 30, rounds=8):
@@ -73,62 +67,65 @@ def bandwidth(num_bytes=1 << 30, rounds=8):
 def run(arguments):
     """The result of the whole comparison as a dict."""
     request = {"sizes": SIZES, "prompt_length": arguments.prompt_length, "new_tokens": arguments.new_tokens}
-    sides, rows, processes, wanted = [], {}, {}, None
-    for side in NEEDS:
-        missing = [package for package in NEEDS[side] if not installed(package)]
-        if missing:
-            rows[side] = {"absent": f"not installed: {', '.join(missing)}"}
-        else:
-            sides.append(side)
-    with tempfile.TemporaryDirectory() as folder:
-        request["folder"] = folder
-        start("weights", request)[0].wait()
-        for side in sides:
-            process, first = start(side, request)
-            if first is None:
-                rows[side] = {"absent": "failed to start or to write"}
+    versions = {package: installed(package) for package in PACKAGES}
+    rows = {}
+    document = {"command": ["python", *sys.argv], "machine": harness.machine(), "versions": versions, **request,
+                "rounds": arguments.rounds, "sides": rows}  # fmt: skip
+    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
+    with contextlib.ExitStack() as stack:
+        request["folder"] = stack.enter_context(tempfile.TemporaryDirectory())
+        with harness.Child(SIDE, {**request, "side": "weights"}, arguments.timeout) as weights:
+            written = weights.answer()
+        if "error" in written:
+            raise RuntimeError(f"no weights could be written: {written['error']}")
+        children = {}
+        for side, needs in NEEDS.items():
+            missing = [package for package in needs if not installed(package)]
+            if missing:
+                rows[side] = {"absent": f"not installed: {', '.join(missing)}"}
                 continue
-            wanted = wanted or first["ids"]
-            rows[side] = {
-                "first_call_seconds": first["seconds"],
-                "seconds": [],
-                "agrees": agreement(first["ids"], wanted),
-            }
-            processes[side] = process
+            child = stack.enter_context(harness.Child(SIDE, {**request, "side": side}, arguments.timeout))
+            first = child.answer()
+            rows[side] = first if "error" in first else {
+                "first_call_seconds": first["seconds"], "ids": first["ids"], "seconds": []
+            }  # fmt: skip
+            children[side] = child
         for _ in range(arguments.rounds):
-            for side, process in processes.items():
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                rows[side]["seconds"].append(json.loads(process.stdout.readline())["seconds"])
-        for side, process in processes.items():
-            process.stdin.write("facts\n")
-            process.stdin.flush()
-            rows[side].update(json.loads(process.stdout.readline()))
-        for process in processes.values():
-            process.stdin.close()
-            process.wait()
-    for side in processes:
-        times = summarize(rows[side]["seconds"])
-        rows[side]["tokens_per_second"] = {
-            "best": arguments.new_tokens / times["min"], "median": arguments.new_tokens / times["median"]
-        }  # fmt: skip
-    reference = rows.get("keras_hub", {}).get("tokens_per_second")
-    for side in processes:
-        mine = rows[side]["tokens_per_second"]
-        rows[side]["times_keras_hub"] = {k: mine[k] / reference[k] for k in mine} if reference else None
+            for side in running(children, rows):
+                answer = children[side].ask("go")
+                if "error" in answer:
+                    rows[side]["error"] = answer["error"]
+                else:
+                    rows[side]["seconds"].append(answer["seconds"])
+        for side in running(children, rows):
+            rows[side].update(children[side].ask("facts"))
+    finish(document)
+    return document
+
+
+def running(children, rows):
+    """The sides that have not failed."""
+    return [side for side in children if "error" not in rows[side]]
+
+
+def finish(document):
+    """Adds what is computed from the measured seconds: speeds, ratios, agreement, and the bound that memory sets."""
+    rows, new_tokens = document["sides"], document["new_tokens"]
+    measured = {side: row for side, row in rows.items() if "absent" not in row and "error" not in row}
+    wanted = rows["kzoo"].get("ids")
+    for row in measured.values():
+        times = summarize(row["seconds"])
+        row["tokens_per_second"] = {"best": new_tokens / times["min"], "median": new_tokens / times["median"]}
+        row["agrees"] = agreement(row["ids"], wanted) if wanted else "kzoo wrote nothing"
+    for row in rows.values():
+        row.pop("ids", None)
+    reference = rows["keras_hub"].get("tokens_per_second")
+    for row in measured.values():
+        speed = row["tokens_per_second"]
+        row["times_keras_hub"] = {k: speed[k] / reference[k] for k in speed} if reference else None
     read = bandwidth()
-    num_bytes = 4 * 124_439_808
-    return {
-        "command": " ".join(sys.argv), "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-        "load": os.getloadavg()[0], "prompt_length": arguments.prompt_length, "new_tokens": arguments.new_tokens,
-        "rounds": arguments.rounds, "sides": rows,
-        "memory_gigabytes_per_second": read / 1e9,
-        "bound_tokens_per_second": read / num_bytes,
-        "versions": {
-            package: installed(package)
-            for package in ("keras", "tensorflow", "keras-hub", "torch", "transformers", "openvino", "nncf")
-        },
-    }  # fmt: skip
+    document["memory_gigabytes_per_second"] = read / 1e9
+    document["bound_tokens_per_second"] = read / NUM_BYTES
 
 
 def agreement(ids, wanted):
@@ -139,37 +136,40 @@ def agreement(ids, wanted):
     return "yes" if len(ids) == len(wanted) else f"has {len(ids)} tokens, not {len(wanted)}"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of every writer (5)")
-    parser.add_argument("--prompt-length", type=int, default=32, help="tokens of the prompt (32)")
-    parser.add_argument("--new-tokens", type=int, default=64, help="tokens to write (64)")
-    parser.add_argument("--output", type=pathlib.Path, help="JSON file to store the result in")
-    arguments = parser.parse_args()
-    result = run(arguments)
-    for side, row in result["sides"].items():
-        if "absent" in row:
-            print(f"{side:20} {row['absent']}")
+def show(document):
+    """The result as lines for people, on stderr."""
+    say = functools.partial(print, file=sys.stderr)
+    for side, row in document["sides"].items():
+        if "absent" in row or "error" in row:
+            say(f"{side:20} {row.get('absent') or 'failed: ' + row['error']}")
             continue
         speed, ratio = row["tokens_per_second"], row["times_keras_hub"]
         ratio = f"{ratio['best']:.2f} x keras-hub" if ratio else ""
-        print(
-            f"{side:20} {speed['best']:6.1f} tokens/s (median {speed['median']:.1f})  {ratio}  agrees: {row['agrees']}"
-        )
-    share = result["sides"]["kzoo"]["tokens_per_second"]["best"] / result["bound_tokens_per_second"]
-    print(f"memory reads {result['memory_gigabytes_per_second']:.1f} GB/s: at most "
-          f"{result['bound_tokens_per_second']:.0f} tokens/s in float32; kzoo reaches {share:.0%}")  # fmt: skip
-    places = result["sides"]["kzoo"]["seconds_a_token_from_place"]
-    print(f"programs compiled by kzoo after {1 + arguments.rounds} calls: "
-          f"{result['sides']['kzoo']['programs_after_all_calls']}; milliseconds a token from place "
-          + ", ".join(f"{place}: {1e3 * seconds:.1f}" for place, seconds in places.items()))  # fmt: skip
-    if arguments.output:
-        from kzoo import atomic
+        say(f"{side:20} {speed['best']:6.1f} tokens/s (median {speed['median']:.1f})  {ratio}  agrees: {row['agrees']}")
+    kzoo = document["sides"]["kzoo"]
+    say(f"memory reads {document['memory_gigabytes_per_second']:.1f} GB/s: at most "
+        f"{document['bound_tokens_per_second']:.0f} tokens/s in float32")  # fmt: skip
+    if "error" in kzoo:
+        return
+    share = kzoo["tokens_per_second"]["best"] / document["bound_tokens_per_second"]
+    places = ", ".join(f"{place}: {1e3 * seconds:.1f}" for place, seconds in kzoo["seconds_a_token_from_place"].items())
+    say(f"kzoo reaches {share:.0%} of that; programs compiled after {1 + document['rounds']} calls: "
+        f"{kzoo['programs_after_all_calls']}; milliseconds a token from place {places}")  # fmt: skip
 
-        with atomic.file(arguments.output) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+
+def main():
+    parser = harness.OneLineParser(prog="generation.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=harness.positive(int), default=5, help="turns of every writer (5)")
+    parser.add_argument("--prompt-length", type=harness.positive(int), default=32, help="tokens of the prompt (32)")
+    parser.add_argument("--new-tokens", type=harness.positive(int), default=64, help="tokens to write (64)")
+    parser.add_argument("--timeout", type=harness.positive(float), default=300.0, help="seconds for one answer (300)")
+    parser.add_argument("--output", type=pathlib.Path, default=RESULT, help="JSON file to store the result in")
+    options = parser.parse_args()
+    document = run(options)
+    show(document)
+    print(harness.store(document, options.output))
+    return int(any("error" in row for row in document["sides"].values()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""One writer of `generation.py`, in this process: loads GPT-2, then writes once for every line on standard input.
+"""One writer of `generation.py`, in this process: loads GPT-2, then writes once for every line "go" on standard input.
 
 Answers each line with one JSON line on standard output: seconds and the new token ids. The first answer comes unasked:
 seconds until ready, the first (compiling) call included.
@@ -167,7 +167,7 @@ def main():
     ids = new_ids(write())
     print(json.dumps({"seconds": time.perf_counter() - begin, "ids": ids}), file=answers, flush=True)
     for line in sys.stdin:
-        if line.strip() == "facts":
+        if json.loads(line) == "facts":
             print(json.dumps(getattr(write, "facts", dict)()), file=answers, flush=True)
             continue
         begin = time.perf_counter()

@@ -174,8 +174,8 @@ def show_peers(document):
 def show_generation(document):
     rows, away = [], []
     for side, row in document["sides"].items():
-        if "absent" in row:
-            away.append(f"{side}: {row['absent']}")
+        if "absent" in row or "error" in row:
+            away.append(f"{side}: {row.get('absent') or row['error']}")
             continue
         speed, ratio = row["tokens_per_second"]["best"], (row.get("times_keras_hub") or {}).get("best")
         said = f"{ratio:.2f} × keras_hub · " if ratio else ""
