@@ -46,20 +46,16 @@ class Peer:
     """One side's model.
 
     infer(inputs): the main output as a NumPy array.
-    train(inputs): a training step with Adam on the mean square of the main output, the same in every library.
+    train(inputs): a training step with Adam on the mean square of the main output, the same in every library; None
+        where only inference runs.
     note: what differs from kzoo's model.
     same_weights: whether the outputs can be compared with kzoo's at all.
     is_exact: whether they must be equal to within `TOLERANCE`; int8 need not.
     """
 
     def __init__(self, infer, train=None, note="", same_weights=True, is_exact=True):
-        self.infer, self._train, self.note, self.same_weights = infer, train, note, same_weights
+        self.infer, self.train, self.note, self.same_weights = infer, train, note, same_weights
         self.is_exact = is_exact
-
-    def train(self, inputs):
-        if self._train is None:
-            raise Unable("runs inference only")
-        return self._train(inputs)
 
 
 def make_inputs(work, batch_size):
@@ -70,6 +66,12 @@ def make_inputs(work, batch_size):
     shape = (batch_size, WORKS[work]["tokens"])
     ids = random.integers(1, 30522, shape).astype("int32")
     return {"token_ids": ids, "padding_mask": np.ones(shape, "int32"), "segment_ids": np.zeros(shape, "int32")}
+
+
+def sequence_length(work):
+    """Steps of a work's sequences, None for images."""
+    shape = first_shape(make_inputs(work, 1))
+    return shape[1] if len(shape) < 4 else None
 
 
 def build_kzoo(work, weights=None):
@@ -150,10 +152,11 @@ def kzoo_fast_side(work, folder, precision="float32", runtime="tensorflow"):
         raise Unable("this kzoo has no kzoo.fast")
     model, output = build_kzoo(work, pathlib.Path(folder) / WEIGHTS), WORKS[work].get("output")
     calibration = None if precision == "float32" else [(make_inputs(work, 8),)]
+    length = sequence_length(work)  # torch.compile fixes it too
 
     @functools.cache
     def program(batch_size):
-        options = {"precision": precision, "runtime": runtime, "calibration": calibration}
+        options = {"precision": precision, "runtime": runtime, "calibration": calibration, "length": length}
         return kzoo.fast(model, batch_size=batch_size, **options)
 
     def infer(inputs):

@@ -59,6 +59,8 @@ def serve(request, answer, lines):
 
     build, *_ = peer_models.SIDES[request["side"]]
     peer = build(request["work"], request["folder"])
+    if request["mode"] == "train" and peer.train is None:
+        raise peer_models.Unable("runs inference only")
     difference = compare(peer, request)
     call = peer.infer if request["mode"] == "infer" else peer.train
     inputs = {size: peer_models.make_inputs(request["work"], size) for size in request["batch_sizes"]}

@@ -137,8 +137,14 @@ def test_a_side_with_other_outputs_is_refused(tmp_path):
     assert peer_side.compare(peer_models.Peer(lambda inputs: np.zeros((2, 9)), same_weights=False), request) is None
     with pytest.raises(ValueError, match=r"shape \(2, 9\), kzoo's \(2, 2\)"):
         peer_side.compare(peer_models.Peer(lambda inputs: np.zeros((2, 9))), request)
+
+
+def test_a_side_that_cannot_train_says_so_before_it_computes(monkeypatch):
+    import peer_side
+
+    monkeypatch.setitem(peer_models.SIDES, "torch", (lambda work, folder: peer_models.Peer(None), (), set()))
     with pytest.raises(peer_models.Unable, match="inference only"):
-        peer_models.Peer(None).train(None)
+        peer_side.serve({"side": "torch", "work": "tiny_lstm", "folder": "", "mode": "train"}, print, [])
 
 
 def test_the_extra_pins_what_the_sides_need():
