@@ -314,3 +314,13 @@ def test_outputs_that_differ_are_refused(monkeypatch):
     monkeypatch.setattr(tensorflow, "build", build_wrong)
     with pytest.raises(ValueError, match="outputs differ from those of rnn_lstm by 0.01"):
         kzoo.fast(build("rnn_lstm"), xla=False)
+
+
+def test_a_conversion_leaves_no_graphs_behind():
+    needs("onnxruntime")
+    import gc
+
+    from tf2onnx.graph import Graph
+
+    kzoo.fast(build("resnet20"), batch_size=1, runtime="onnxruntime", seconds=0.1)
+    assert not any(isinstance(each, Graph) for each in gc.get_objects())

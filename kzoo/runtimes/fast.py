@@ -1,6 +1,7 @@
 """The fast path: a model as a callable of the runtime and precision one asks for, and a report of what that did."""
 
 import dataclasses
+import gc
 import pathlib
 import tempfile
 import time
@@ -83,6 +84,7 @@ def fast(
             notes = module.write(model, folder, settings, real if precision == "int8" else None)
             notes["bytes"] = folder_bytes(folder)
             run = module.load(folder, model, settings)
+    gc.collect()  # conversions leave graphs in cycles, with every weight in them
     report = {
         "model": model.name,
         "runtime": runtime,

@@ -1,5 +1,7 @@
 """ONNX, and ONNX Runtime to run it: the batch and all other open sizes stay open."""
 
+import functools
+import gc
 import os
 
 from kzoo.rewrites.masking import attends
@@ -63,7 +65,13 @@ def _optimizers():
 
     names = ("Transpose", "Upsample", "ConstFold", "ConstDequantize", "Loop", "MergeDuplicatedNodes", "Reshape",
              "GlobalPool", "QDQ", "Identity", "Einsum")  # fmt: skip
-    return {name: getattr(optimizer, f"{name}Optimizer") for name in names}
+    return {name: functools.partial(_collected, getattr(optimizer, f"{name}Optimizer")) for name in names}
+
+
+def _collected(make):
+    """One of tf2onnx's optimisers, after the graphs that others left in cycles, weights and all, are gone."""
+    gc.collect()
+    return make()
 
 
 def _erfc(context, node, name, arguments):
