@@ -12,7 +12,6 @@ JSON document, also stored. Exit status: 0, 1 if a writer failed, 2 for bad argu
 
 import contextlib
 import functools
-import importlib.metadata
 import os
 import pathlib
 import sys
@@ -24,7 +23,7 @@ from timing import summarize
 
 SIDE = pathlib.Path(__file__).with_name("generation_side.py")
 RESULT = pathlib.Path(__file__).parent / "results" / "generation.json"
-PACKAGES = ("keras", "tensorflow", "keras-hub", "torch", "transformers", "openvino", "nncf")
+PACKAGES = ("transformers", "openvino", "nncf")
 NUM_BYTES = 4 * 124_439_808  # of the weights, which every token reads
 
 SIZES = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "vocabulary_size": 50257, "max_length": 1024}
@@ -33,14 +32,6 @@ NEEDS = {
     "keras_hub": ("keras-hub",), "transformers": ("torch", "transformers"),
     "transformers_static": ("torch", "transformers"),
 }  # fmt: skip
-
-
-def installed(package):
-    """The version of an installed package, None if it is not."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def bandwidth(num_bytes=1 << 30, rounds=8):
@@ -67,10 +58,11 @@ def bandwidth(num_bytes=1 << 30, rounds=8):
 def run(arguments):
     """The result of the whole comparison as a dict."""
     request = {"sizes": SIZES, "prompt_length": arguments.prompt_length, "new_tokens": arguments.new_tokens}
-    versions = {package: installed(package) for package in PACKAGES}
     rows = {}
-    document = {"command": ["python", *sys.argv], "machine": harness.machine(), "versions": versions, **request,
-                "rounds": arguments.rounds, "sides": rows}  # fmt: skip
+    document = {
+        "command": ["python", *sys.argv], "machine": harness.machine(), "versions": harness.versions(PACKAGES),
+        **request, "rounds": arguments.rounds, "sides": rows,
+    }  # fmt: skip
     harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
     with contextlib.ExitStack() as stack:
         request["folder"] = stack.enter_context(tempfile.TemporaryDirectory())
@@ -80,7 +72,7 @@ def run(arguments):
             raise RuntimeError(f"no weights could be written: {written['error']}")
         children = {}
         for side, needs in NEEDS.items():
-            missing = [package for package in needs if not installed(package)]
+            missing = [package for package in needs if not harness.installed(package)]
             if missing:
                 rows[side] = {"absent": f"not installed: {', '.join(missing)}"}
                 continue

@@ -200,17 +200,19 @@ def warn_if_busy(description, say):
         say(f"this machine is busy (load {load:g} on {cores} cores): expect noise, and trust the minimum most")
 
 
-def versions():
-    """Version of every package that takes part, None where it is not installed."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
+def installed(package):
+    """The version of an installed package, None if it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def versions(more=()):
+    """Version of every package that takes part, and of `more`; None where one is not installed."""
     from kzoo import __version__
 
-    return found | {"kzoo": __version__}
+    return {package: installed(package) for package in (*PACKAGES, *more)} | {"kzoo": __version__}
 
 
 def store(document, path):

@@ -10,7 +10,6 @@ CSV and a chart. Exit status: 0, 1 if a side failed or nothing was measured, 2 f
 """
 
 import csv
-import importlib.metadata
 import pathlib
 import sys
 import tempfile
@@ -61,21 +60,13 @@ def parse(arguments=None):
     return options
 
 
-def installed(package):
-    """The version of an installed package, None if it is not."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def measure(options, say):
     """The JSON document: every row that was measured or failed, and which sides are absent and why."""
     document = {
         "benchmark": "peers",
         "command": ["python", *sys.argv],
         "machine": harness.machine(),
-        "versions": harness.versions() | {package: installed(package) for package in PACKAGES},
+        "versions": harness.versions(PACKAGES),
         "notes": NOTES,
         "device": "cpu",
         "rounds": options.rounds,
@@ -123,7 +114,7 @@ def measure_mode(document, options, request, say):
     try:
         for side in dict.fromkeys(options.sides):
             _, needs, works = peer_models.SIDES[side]
-            missing = [package for package in needs if not installed(package)]
+            missing = [package for package in needs if not harness.installed(package)]
             if request["work"] not in works:
                 leave_out(document, request, side, "has no such model, or is not set up for it", say)
                 continue

@@ -114,7 +114,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     }
     monkeypatch.setattr(FakeSide, "answers", answers)
     monkeypatch.setattr(peers.harness, "Child", FakeSide)
-    monkeypatch.setattr(peers, "installed", lambda package: "1")
+    monkeypatch.setattr(peers.harness, "installed", lambda package: "1")
     sides = ["kzoo", "kzoo_fast", "keras", "torch"]
     arguments = ["--works", "tiny_lstm", "--sides", *sides, "--modes", "train", "--rounds", "3"]
     assert peers.main([*arguments, "--output", str(tmp_path)]) == 1
