@@ -324,3 +324,59 @@ def test_a_conversion_leaves_no_graphs_behind():
 
     kzoo.fast(build("resnet20"), batch_size=1, runtime="onnxruntime", seconds=0.1)
     assert not any(isinstance(each, Graph) for each in gc.get_objects())
+
+
+def test_an_onnx_file_has_no_pairs_of_transposes_and_no_pads_before_a_pooling(tmp_path):
+    needs("onnxruntime")
+    import collections
+
+    import onnx
+
+    model = kzoo.build("resnet18", filters=4, input_shape=(32, 32, 3), num_classes=3)
+    report = kzoo.export(model, tmp_path / "model", "onnx")
+    nodes = onnx.load(str(tmp_path / "model" / "model.onnx")).graph.node
+    counts = collections.Counter(node.op_type for node in nodes)
+    assert counts["Transpose"] <= 2 and "Pad" not in counts and counts["Conv"] == 20
+    pool = next(node for node in nodes if node.op_type == "MaxPool")
+    assert [list(row.ints) for row in pool.attribute if row.name == "pads"] == [[1, 1, 1, 1]]
+    assert report["max_difference"] <= 1e-5 * report["scale"]
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "widths", "merged"),
+    [("Relu", 0.0, [0, 0, 1, 0, 0, 0, 1, 1], True), ("Relu", 1.0, [0, 0, 1, 0, 0, 0, 1, 1], False),
+     ("Abs", 0.0, [0, 0, 1, 0, 0, 0, 1, 1], False), ("Relu", 0.0, [0, 1, 1, 0, 0, 0, 1, 1], False),
+     ("Relu", 0.0, [0, 0, 2, 0, 0, 0, 1, 1], False), ("Relu", 0.0, [0, 0, -1, 0, 0, 0, 1, 1], False)],
+)  # fmt: skip
+def test_pads_merge_only_where_they_change_nothing(before, value, widths, merged):
+    needs("onnxruntime")
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    from kzoo.runtimes import onnx_tidying
+
+    nodes = [helper.make_node(before, ["x"], ["a"]),
+             helper.make_node("Pad", ["a", "widths", "value"], ["b"]),
+             helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 1]),
+             helper.make_node("Transpose", ["c"], ["d"], perm=[0, 2, 3, 1]),
+             helper.make_node("Transpose", ["d"], ["e"], perm=[0, 3, 1, 2]),
+             helper.make_node("Transpose", ["e"], ["f"], perm=[0, 2, 3, 1]),
+             helper.make_node("Transpose", ["f"], ["g"], perm=[0, 2, 3, 1]),
+             helper.make_node("Neg", ["g"], ["y"])]  # fmt: skip
+    constants = [numpy_helper.from_array(np.array(widths), "widths"),
+                 numpy_helper.from_array(np.array(value, "float32"), "value")]  # fmt: skip
+    tensors = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in "xy"]
+    proto = helper.make_model(helper.make_graph(nodes, "test", tensors[:1], tensors[1:], constants),
+                              opset_imports=[helper.make_opsetid("", 17)], ir_version=9)  # fmt: skip
+
+    def run():
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, {"x": np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype("float32")})[0]
+
+    wanted = run()
+    onnx_tidying.tidy(proto)
+    np.testing.assert_array_equal(run(), wanted)
+    kinds = [node.op_type for node in proto.graph.node]
+    assert kinds == [before, *(() if merged else ["Pad"]), "MaxPool", "Transpose", "Transpose", "Neg"]
+    assert len(proto.graph.initializer) == (0 if merged else 2)

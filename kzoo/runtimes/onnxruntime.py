@@ -6,7 +6,7 @@ import os
 
 from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
-from kzoo.runtimes import onnx_int8, samples
+from kzoo.runtimes import onnx_int8, onnx_tidying, samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
 
 FILE = "model.onnx"
@@ -52,11 +52,13 @@ def _convert(frozen):
         made = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs,
                                        tensors_to_rename=plain, custom_op_handlers={"Erfc": (_erfc, [])},
                                        continue_on_error=True)  # fmt: skip
-        return tf2onnx.optimizer.optimize_graph(made, optimizers=_optimizers()).make_model(frozen.model.name)
+        proto = tf2onnx.optimizer.optimize_graph(made, optimizers=_optimizers()).make_model(frozen.model.name)
+    onnx_tidying.tidy(proto)
+    return proto
 
 
 def _optimizers():
-    """All of tf2onnx but the removal of pairs, which ONNX Runtime does itself.
+    """All of tf2onnx but the removal of pairs, for which there is `onnx_tidying`.
 
     It drops the first of two Reshapes though a 0 in the second stands for a size that the first one makes, as between
     the projection of a query without a bias and its heads.

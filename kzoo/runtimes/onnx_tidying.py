@@ -1,0 +1,91 @@
+"""What a converted ONNX graph does for nothing, taken out: transposes that undo each other, pads before a pooling."""
+
+
+def tidy(proto):
+    """Changes an `onnx.ModelProto` in place; its outputs stay the same. Returns how many nodes are gone."""
+    nodes = proto.graph.node
+    before = len(nodes)
+    _skip_transposes(proto.graph)
+    _merge_pads(proto.graph)
+    _drop_unread(proto.graph)
+    return before - len(nodes)
+
+
+def _skip_transposes(graph):
+    """Whoever reads a Transpose of a Transpose that restores the order of axes reads what went in."""
+    makers = {name: node for node in graph.node for name in node.output}
+    restored = {}
+    for node in graph.node:
+        first = makers.get(node.input[0]) if node.op_type == "Transpose" else None
+        if first is not None and first.op_type == "Transpose":
+            order = [_attribute(first, "perm")[axis] for axis in _attribute(node, "perm")]
+            if order == sorted(order):
+                # Nodes stand in the order of their making, so a longer chain is resolved from its beginning.
+                restored[node.output[0]] = restored.get(first.input[0], first.input[0])
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = restored.get(name, name)
+
+
+def _merge_pads(graph):
+    """A MaxPool after a ReLU pads itself: zeros around what is never negative change no maximum."""
+    import onnx
+
+    makers = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for pool in graph.node:
+        pad = makers.get(pool.input[0]) if pool.op_type == "MaxPool" else None
+        source = makers.get(pad.input[0]) if pad is not None and pad.op_type == "Pad" else None
+        if source is None or source.op_type != "Relu":
+            continue
+        widths = _zeros_around(pad, constants)
+        pads_itself = any(_attribute(pool, "pads", ())) or _attribute(pool, "auto_pad", b"NOTSET") != b"NOTSET"
+        kernel = _attribute(pool, "kernel_shape")
+        if widths is None or pads_itself or any(width >= size for width, size in zip(widths, 2 * kernel, strict=True)):
+            continue
+        pool.input[0] = pad.input[0]
+        for attribute in [attribute for attribute in pool.attribute if attribute.name == "pads"]:
+            pool.attribute.remove(attribute)
+        pool.attribute.append(onnx.helper.make_attribute("pads", widths))
+
+
+def _zeros_around(pad, constants):
+    """How many zeros a Pad puts before and after each axis but batch and channels; None if it does anything else."""
+    widths = constants.get(pad.input[1])
+    value = constants.get(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else 0
+    if widths is None or value is None or value != 0 or _attribute(pad, "mode", b"constant") != b"constant":
+        return None
+    low, high = (side.tolist() for side in widths.reshape(2, -1))
+    around = [*low[2:], *high[2:]]
+    return None if any((*low[:2], *high[:2])) or min(around) < 0 else around
+
+
+def _drop_unread(graph):
+    """Nodes and constants whose outputs nobody reads any more, from the end to the beginning."""
+    read = {tensor.name for tensor in graph.output}
+    for node in reversed(list(graph.node)):
+        if read.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            read |= _names_read(node)
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
+
+
+def _names_read(node):
+    """By a node and by the bodies of loops and branches in it, which read names around them."""
+    read = set(node.input)
+    for attribute in node.attribute:
+        for body in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+            read |= {tensor.name for tensor in body.output}
+            for inner in body.node:
+                read |= _names_read(inner)
+    return read
+
+
+def _attribute(node, name, default=None):
+    """The value of a node's attribute, lists as lists."""
+    import onnx
+
+    found = [attribute for attribute in node.attribute if attribute.name == name]
+    return onnx.helper.get_attribute_value(found[0]) if found else default
