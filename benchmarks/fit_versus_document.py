@@ -75,7 +75,8 @@ def run_all(options, document, folder):
     """Prepares the images once, then runs the sides in turns; appends every repetition to the document."""
 
     def child(**job):
-        return harness.run_child(SIDE_SCRIPT, {"folder": folder, **job}, "tensorflow", "cpu", options.timeout)
+        where, is_rival = ("tensorflow", "cpu"), job["side"] == "document"
+        return harness.run_child(SIDE_SCRIPT, {"folder": folder, **job}, *where, options.timeout, is_rival)
 
     document["data"] = child(side="prepare", images=options.images)
     if "error" in document["data"]:

@@ -76,7 +76,8 @@ def run(arguments):
             if missing:
                 rows[side] = {"absent": f"not installed: {', '.join(missing)}"}
                 continue
-            child = stack.enter_context(harness.Child(SIDE, {**request, "side": side}, arguments.timeout))
+            is_rival = not side.startswith("kzoo")
+            child = stack.enter_context(harness.Child(SIDE, {**request, "side": side}, arguments.timeout, is_rival))
             first = child.answer()
             rows[side] = first if "error" in first else {
                 "first_call_seconds": first["seconds"], "ids": first["ids"], "seconds": []

@@ -19,6 +19,8 @@ import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+CHOSEN_ONEDNN = os.environ.get(ONEDNN)  # before kzoo, imported below, turns it on for this process and its children
 
 BACKENDS = ("tensorflow", "jax", "torch")
 DEVICES = ("cpu", "gpu")
@@ -57,10 +59,15 @@ def check_choices(kind, given, choices):
             raise ValueError(f"{did_you_mean(kind, value, choices)} (all: {', '.join(choices)})")
 
 
-def child_environment(backend, device):
-    """The environment of a process that computes with `backend` on `device` and is quiet about it."""
+def child_environment(backend, device, is_rival=False):
+    """The environment of a process that computes with `backend` on `device` and is quiet about it.
+
+    A rival gets oneDNN as TensorFlow chooses or the caller asked; kzoo's own sides as kzoo turns it on.
+    """
     environment = dict(os.environ, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3", PYTHONWARNINGS="ignore")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    if is_rival and CHOSEN_ONEDNN is None:
+        environment.pop(ONEDNN, None)
     if device == "cpu":
         environment.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
     else:
@@ -68,14 +75,14 @@ def child_environment(backend, device):
     return environment
 
 
-def run_child(script, job, backend, device, timeout):
+def run_child(script, job, backend, device, timeout, is_rival=False):
     """Runs `script` in a fresh process with `job` as JSON argument; returns the JSON object on its last line.
 
     What goes wrong comes back as `{"error": one line}`: an exception there, a crash, more than `timeout` seconds.
     """
     command = [sys.executable, str(script), json.dumps(job)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=child_environment(backend, device), **pipes) as child:
+    with subprocess.Popen(command, env=child_environment(backend, device, is_rival), **pipes) as child:
         try:
             output, noise = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -95,11 +102,11 @@ class Child:
     Used in a `with` statement, at the end of which the process is stopped.
     """
 
-    def __init__(self, script, job, timeout):
+    def __init__(self, script, job, timeout, is_rival=False):
         self.timeout, self.lines = timeout, queue.Queue()
         self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process; a pipe could fill up
         self.process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(job)], env=child_environment("tensorflow", "cpu"),
+            [sys.executable, str(script), json.dumps(job)], env=child_environment("tensorflow", "cpu", is_rival),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise, text=True,
         )  # fmt: skip
         threading.Thread(target=self._read, daemon=True).start()

@@ -450,3 +450,10 @@ SIDES = {
     ),
     "openvino": (openvino_side, (*ONNX, "openvino"), CLASSIFIERS | RECURRENT | BERTS),
 }  # fmt: skip
+KERAS_SIDES = ("keras", "keras_applications", "keras_hub", "zeromodels")
+SIDES |= {f"{side}_onednn": SIDES[side] for side in KERAS_SIDES}
+
+
+def has_onednn(side):
+    """Whether a side runs with TensorFlow's oneDNN kernels whatever the processor; others as TensorFlow chooses."""
+    return side.startswith("kzoo") or side.endswith("_onednn")

@@ -31,6 +31,8 @@ NOTES = {
     "first_call_seconds": "from starting the process to the end of the first call: import, build, weights, compilation",
     "max_difference": "of the first outputs from kzoo's, as a share of kzoo's largest output; null with other weights",
     "train": "Adam on the mean square of the main output, dropout and batch statistics on",
+    "onednn": "TensorFlow's oneDNN kernels: on in kzoo's sides, since kzoo turns them on, and in those named _onednn; "
+    "elsewhere as TensorFlow chooses, which is off on a processor without AVX-512",
     "peak_memory_bytes": "largest resident memory of the side's process",
     "torch_compiled": "torch.compile with its defaults, of the network in channels-first order",
 }
@@ -121,7 +123,8 @@ def measure_mode(document, options, request, say):
             if missing:
                 leave_out(document, request, side, f"not installed: {', '.join(missing)}", say)
                 continue
-            process = harness.Child(SIDE_SCRIPT, {**request, "side": side, "started": time.time()}, options.timeout)
+            job = {**request, "side": side, "started": time.time()}
+            process = harness.Child(SIDE_SCRIPT, job, options.timeout, not peer_models.has_onednn(side))
             running[side] = process
             process.first, process.seconds = process.answer(), {size: [] for size in request["batch_sizes"]}
             if "absent" in process.first:

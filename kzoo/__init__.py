@@ -5,7 +5,10 @@ Names resolve on first use, so that importing kzoo imports neither Keras nor Ten
 
 import importlib
 
+from kzoo import onednn
 from kzoo.version import __version__
+
+onednn.turn_on()
 
 ROOMS = {
     "build": "catalog",

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+import kzoo  # noqa: F401 before Keras, so that the tests run with the kernels that users have
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

@@ -10,10 +10,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 HOUSE = ROOT / "kzoo"
 FILES = sorted(HOUSE.rglob("*.py"))
 
-# room -> the rooms of kzoo it may import; `suggest`, `atomic` and `version` serve all
-SERVICES = {"suggest", "atomic", "version", "preprocessing"}
+# room -> the rooms of kzoo it may import; `suggest`, `atomic`, `version` and `onednn` serve all
+SERVICES = {"suggest", "atomic", "version", "preprocessing", "onednn"}
 ALLOWED = {
-    "__init__": {"version"},
+    "__init__": {"version", "onednn"},
     "__main__": {"cli", "cli_rewrites", "cli_text"},
     "cli_text": {"cli", "data", "generation", "heatmaps", "runtimes"},
     "cli_lora": {"rewrites"},

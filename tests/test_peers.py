@@ -12,6 +12,7 @@ import pytest
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import harness  # noqa: E402
 import input_pipeline  # noqa: E402
 import input_pipeline_side  # noqa: E402
 import peer_models  # noqa: E402
@@ -41,6 +42,17 @@ def test_bad_arguments_exit_2_with_one_line(script, arguments, said, tmp_path):
     done = run(script, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_rivals_run_with_the_kernels_that_tensorflow_chooses(monkeypatch):
+    monkeypatch.setenv(harness.ONEDNN, "1")
+    monkeypatch.setattr(harness, "CHOSEN_ONEDNN", None)
+    assert harness.ONEDNN not in harness.child_environment("tensorflow", "cpu", is_rival=True)
+    assert harness.child_environment("tensorflow", "cpu")[harness.ONEDNN] == "1"
+    monkeypatch.setattr(harness, "CHOSEN_ONEDNN", "1")
+    assert harness.child_environment("tensorflow", "cpu", is_rival=True)[harness.ONEDNN] == "1"
+    with_it = {side for side in peer_models.SIDES if peer_models.has_onednn(side)}
+    assert {"kzoo", "kzoo_fast", "keras_hub_onednn"} <= with_it and not with_it & {"keras", "keras_hub", "torch"}
 
 
 def test_loading_is_timed_in_fresh_processes(tmp_path):

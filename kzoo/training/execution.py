@@ -9,6 +9,8 @@ import dataclasses
 
 import keras
 
+from kzoo import onednn
+
 SMALL_MODEL = 5_000_000  # parameters; below, the way back to Python between steps costs more than it tells
 SMALL_MODEL_STEPS = 20
 
@@ -63,4 +65,6 @@ def describe(model, execution):
     steps = execution.options["steps_per_execution"]
     policy = keras.dtype_policies.get(model.dtype_policy).name
     every = "every step" if steps == 1 else f"every {steps} steps"
-    return f"XLA {xla} ({reason}), back in Python {every}, dtype policy {policy}"
+    on_cpu = keras.backend.backend() == "tensorflow" and not _gpus()
+    kernels = f", {onednn.describe()}" if on_cpu else ""
+    return f"XLA {xla} ({reason}), back in Python {every}, dtype policy {policy}{kernels}"
