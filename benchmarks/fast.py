@@ -4,10 +4,10 @@
     python benchmarks/fast.py --work resnet50 --batch-size 1 --seconds 20
 
 ResNet-50 (224 x 224), BERT-base (128 tokens) and an LSTM of 2 x 128 units (100 steps of 64 features), all with random
-weights. The references are keras.applications and, where it is installed, keras-hub, beside kzoo's own model through
-predict_on_batch. The candidates of one runtime live in one process with the references and are called in turns; the
-ratio is that of minima to the first reference there. A candidate that fails says why. Progress goes to stderr; the last
-line on stdout is one JSON document, also written to --output after every process. Exit status: 0, 1 if a candidate
+weights and biases. The references are keras.applications and, where it is installed, keras-hub, beside kzoo's own model
+through predict_on_batch. The candidates of one runtime live in one process with the references and are called in turns;
+the ratio is that of minima to the first reference there. A candidate that fails says why. Progress goes to stderr; the
+last line on stdout is one JSON document, also written to --output after every process. Exit status: 0, 1 if a candidate
 failed, 2 for bad arguments, 130 after Ctrl-C.
 """
 
@@ -18,6 +18,7 @@ import pathlib
 import sys
 
 import harness
+import peer_models
 
 TIMEOUT = 900.0
 BATCH_SIZES = {"resnet50": (1, 8), "bert_base": (1, 8), "lstm": (32,)}
@@ -62,6 +63,7 @@ def work(name, batch_size):
     else:
         length, model = 100, kzoo.build("rnn_lstm", units=128, num_features=64)
         arrays = samples.random_inputs(model, batch_size, length)
+    peer_models.stir(model)
     x = keras.tree.pack_sequence_as(model.input, arrays)
     references["kzoo predict_on_batch"] = lambda: model.predict_on_batch(x)
     return model, arrays, length, references

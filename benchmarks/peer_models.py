@@ -80,20 +80,25 @@ def build_kzoo(work, weights=None):
     return kzoo.build(WORKS[work].get("name", work), weights, **WORKS[work]["build"])
 
 
+def stir(model):
+    """Gives biases and batch norms random values: zeros and ones would be folded away, and nobody's weights are so."""
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.name in ("bias", "beta", "moving_mean"):
+            variable.assign(random.uniform(-0.2, 0.2, variable.shape))
+        elif variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.8, 1.2, variable.shape))
+
+
 def write_weights(work, folder):
-    """Random weights of kzoo with batch norms that do something, their file, and what the peers read beside it."""
+    """Random weights of kzoo, their file, and what the peers read beside it."""
     import keras
 
     import kzoo
 
     keras.utils.set_random_seed(0)
     model = build_kzoo(work)
-    random = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            for variable in layer.variables:
-                near = 0.0 if variable.name in ("beta", "moving_mean") else 1.0
-                variable.assign(near + random.uniform(-0.2, 0.2, variable.shape))
+    stir(model)
     kzoo.save_weights(model, pathlib.Path(folder) / WEIGHTS)
     if "tokens" in WORKS[work]:
         (pathlib.Path(folder) / "config.json").write_text(json.dumps(bert_config(model)))

@@ -239,3 +239,15 @@ def test_both_sides_of_the_fit_benchmark_train_on_the_same_images(tmp_path):
     assert document["ratio"] == pytest.approx(ratio)
     assert all(len(repetition["epoch_seconds"]) == 2 for repetition in document["repetitions"])
     assert json.loads((tmp_path / "fit_versus_document.json").read_text()) == document
+
+
+def test_a_step_profile_names_the_operations(tmp_path):
+    path = tmp_path / "profile.json"
+    done = run("step_profile.py", "--work", "tiny_cnn", "--steps", 1, "--output", path)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(path.read_text())["rows"][0]
+    groups = row["groups_ms"]
+    assert row["side"] == "kzoo" and row["step_ms"] > 0 and min(groups.values()) >= 0
+    assert {"optimiser", "convolution", "convolution, kernel gradients", "matrix products"} <= set(groups)
+    assert groups.get("other", 0) < sum(groups.values()) / 2
+    assert done.stdout.splitlines()[-1] == path.read_text().strip()
