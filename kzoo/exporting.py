@@ -219,7 +219,7 @@ def _write(model, folder):
 
 def _constant_call(model):
     """The model as a function of its inputs, through one graph of constants that all signatures share."""
-    frozen = freeze(model)
+    frozen = freeze(model, flatten=True)
 
     def call(inputs):
         outputs = frozen.function(*keras.tree.flatten(inputs))

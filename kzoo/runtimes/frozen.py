@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from kzoo.rewrites import folding, precision, unrolling
+from kzoo.rewrites import flattening, folding, precision, unrolling
 
 MAX_GRAPH_BYTES = 2**31 - 2**26  # a protocol buffer holds 2 GiB; the rest is for the graph itself
 
@@ -33,9 +33,11 @@ class Frozen:
         return self.function.get_concrete_function()
 
 
-def rewrite(model, length=None, unroll=False, bfloat16=False):
+def rewrite(model, length=None, unroll=False, bfloat16=False, flatten=False):
     """The model as it runs fastest, and what was done: batch norm folded, recurrence unrolled, precision changed."""
     changed = folding.fold_batch_norm(model)
+    if flatten:
+        changed = flattening.flatten_dense(changed)
     if unroll and unrolling.is_recurrent(changed):
         changed = unrolling.unroll(changed, length)
     if bfloat16:
@@ -47,7 +49,7 @@ def rewrite(model, length=None, unroll=False, bfloat16=False):
     }
 
 
-def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xla=False):
+def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xla=False, flatten=False):
     """A `Frozen` of the model.
 
     Args:
@@ -56,13 +58,14 @@ def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xl
         unroll: recurrent layers over `length`, which must then be known.
         bfloat16: compute in it.
         xla: compile with XLA.
+        flatten: make Dense layers over sequences plain products of matrices, for a function that TensorFlow runs.
 
     A graph holds at most 2 GiB of constants where it is written to a file: `changes["constant_bytes"]` says how many
     there are.
     """
     import tensorflow as tf
 
-    changed, changes = rewrite(model, length, unroll, bfloat16)
+    changed, changes = rewrite(model, length, unroll, bfloat16, flatten)
     values = [(variable, variable.numpy()) for variable in changed.variables]
     names = [tensor.name for tensor in model.inputs]
     specs = [

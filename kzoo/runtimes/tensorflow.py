@@ -16,11 +16,12 @@ def build(model, settings, calibration):
 
     bfloat16 = settings.precision == "bfloat16"
     fixed = {"batch_size": settings.batch_size, "length": settings.length, "bfloat16": bfloat16}
-    choices = {"plain": {}, "xla": {"xla": True}}
+    choices = {"plain": {"flatten": True}, "xla": {"xla": True}}
     if is_recurrent(model) and settings.length:
         choices["unrolled"] = {"unroll": True}
     if settings.xla is not None:
-        choices = {"xla": choices["xla"]} if settings.xla else {"plain": {}}
+        only = "xla" if settings.xla else "plain"
+        choices = {only: choices[only]}
     arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
     functions, failed = {}, {}
     for name, how in choices.items():
