@@ -38,10 +38,11 @@ def recolour(images, colours):
     mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
     if images.shape[-1] == 3:
         mean = tf.reduce_sum(mean * tf.constant(LUMA, tf.float32), axis=-1, keepdims=True)
-        shape = tf.shape(images)
+        # Not a matrix product: oneDNN rounds its last rows in another way, so a pixel would depend on the batch's size.
         matrix = tf.reshape(colours[:, :9], (-1, 3, 3)) * gain[..., 0]
-        pixels = tf.reshape(images, (shape[0], -1, 3))
-        images = tf.reshape(tf.matmul(pixels, matrix, transpose_b=True), shape)
+        planes = tf.unstack(images, axis=-1)
+        rows = ([plane * matrix[:, row, None, None, column] for column, plane in enumerate(planes)] for row in range(3))
+        images = tf.stack([tf.add_n(row) for row in rows], axis=-1)
     else:
         images = images * gain
     return tf.clip_by_value(images + offset * mean, 0.0, 1.0)
