@@ -11,6 +11,7 @@ from kzoo.runtimes.frozen import check_fits_a_file, freeze
 
 FILE = "model.onnx"
 OPSET = 17
+LARGE = 2**25  # bytes of weights from which copies of a graph cost more than the search for them
 
 
 def write(model, folder, settings, calibration):
@@ -52,12 +53,13 @@ def _convert(frozen):
         made = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs,
                                        tensors_to_rename=plain, custom_op_handlers={"Erfc": (_erfc, [])},
                                        continue_on_error=True)  # fmt: skip
-        proto = tf2onnx.optimizer.optimize_graph(made, optimizers=_optimizers()).make_model(frozen.model.name)
+        optimizers = _optimizers(frozen.changes["constant_bytes"])
+        proto = tf2onnx.optimizer.optimize_graph(made, optimizers=optimizers).make_model(frozen.model.name)
     onnx_tidying.tidy(proto)
     return proto
 
 
-def _optimizers():
+def _optimizers(num_bytes):
     """All of tf2onnx but the removal of pairs, for which there is `onnx_tidying`.
 
     It drops the first of two Reshapes though a 0 in the second stands for a size that the first one makes, as between
@@ -67,7 +69,10 @@ def _optimizers():
 
     names = ("Transpose", "Upsample", "ConstFold", "ConstDequantize", "Loop", "MergeDuplicatedNodes", "Reshape",
              "GlobalPool", "QDQ", "Identity", "Einsum")  # fmt: skip
-    return {name: functools.partial(_collected, getattr(optimizer, f"{name}Optimizer")) for name in names}
+    made = {name: getattr(optimizer, f"{name}Optimizer") for name in names}
+    if num_bytes < LARGE:
+        return made
+    return {name: functools.partial(_collected, make) for name, make in made.items()}
 
 
 def _collected(make):
