@@ -91,7 +91,7 @@ class FakeSide:
 
     answers = {}
 
-    def __init__(self, script, request, timeout, is_rival):
+    def __init__(self, script, request, timeout, is_rival=False):
         self.side = request["side"]
         self.turns = 0
 
