@@ -76,6 +76,28 @@ def replay(steps, values, call=None):
         values.update({id(symbol): value for symbol, value in pairs})
 
 
+def replace_layers(model, make, length=None):
+    """A functional model like the given one, which stays as it is, but for some layers; all others are shared.
+
+    Args:
+        make: `make(step)` gives the layer that stands in for `step.layer`, or that layer itself. It is asked at the
+            first call of a layer, and what it gives serves all of them.
+        length: as in `record`.
+    """
+    inputs, steps, outputs = record(model, length)
+    values = {id(tensor): tensor for tensor in keras.tree.flatten(inputs)}
+    made = {}
+
+    def call(step, args, kwargs):
+        if id(step.layer) not in made:
+            made[id(step.layer)] = make(step)
+        return made[id(step.layer)](*args, **kwargs)
+
+    replay(steps, values, call)
+    results = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs)
+    return keras.Model(inputs, results, name=model.name)
+
+
 def calls(model, length=None):
     """Every call of the graph in order, as `Call` rows with symbolic tensors; `length` as in `record`."""
     _, steps, _ = record(model, length)

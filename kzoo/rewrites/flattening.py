@@ -8,6 +8,7 @@ import keras
 from keras import layers, ops
 
 from kzoo import graph
+from kzoo.rewrites.folding import undrawn_config
 
 
 def flatten_dense(model):
@@ -15,27 +16,17 @@ def flatten_dense(model):
 
     Changed layers are new, under their old names, with copies of the weights; all others are shared.
     """
-    inputs, steps, outputs = graph.record(model)
-    values = {id(tensor): tensor for tensor in keras.tree.flatten(inputs)}
-    made = {}
 
-    def call(step, args, kwargs):
-        layer, key = step.layer, id(step.layer)
-        if type(layer) is layers.Dense and len(step.inputs[0].shape) > 2:
-            if key not in made:
-                made[key] = _flat(layer, step.inputs[0].shape)
-            layer = made[key]
-        return layer(*args, **kwargs)
+    def make(step):
+        if type(step.layer) is layers.Dense and len(step.inputs[0].shape) > 2:
+            return _flat(step.layer, step.inputs[0].shape)
+        return step.layer
 
-    graph.replay(steps, values, call)
-    results = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs)
-    return keras.Model(inputs, results, name=model.name)
+    return graph.replace_layers(model, make)
 
 
 def _flat(layer, input_shape):
-    config = layer.get_config()
-    config.update({key: "zeros" for key in config if key.endswith("_initializer")})  # weights are set below
-    flat = _FlatDense.from_config(config)
+    flat = _FlatDense.from_config(undrawn_config(layer))
     if flat.activation is keras.activations.gelu:
         flat.activation = _gelu_by_erf
     flat.build(input_shape)

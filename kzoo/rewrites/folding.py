@@ -122,11 +122,15 @@ def _same_equals(size, low, high, reach, stride):
     return low == total // 2 and num_outputs == (size + low + high - reach) // stride + 1
 
 
+def undrawn_config(layer):
+    """The config of a layer whose weights will be set: random numbers would be drawn for nothing."""
+    config = layer.get_config()
+    return config | {key: "zeros" for key in config if key.endswith("_initializer")}
+
+
 def _changed(layer, input_shape, norm, merges_padding):
     """A new layer of the same class and name that does the batch norm's and the padding's work too."""
-    config = layer.get_config()
-    # Weights are set below; random numbers would be drawn for nothing.
-    config.update({key: "zeros" for key in config if key.endswith("_initializer")})
+    config = undrawn_config(layer)
     if merges_padding:
         config["padding"] = "same"
     if norm:

@@ -4,7 +4,6 @@ A masked score is as far below all others as floats go. Quantised together with 
 the whole range, and every real score becomes the same number: attention would be an average.
 """
 
-import keras
 from keras import ops
 
 from kzoo import graph
@@ -24,18 +23,14 @@ def bound_masks(model):
 
     What a masked key weighs is then at most exp(-MARGIN) of any other, no longer 0. All other layers are shared.
     """
-    inputs, steps, outputs = graph.record(model)
-    values = {id(tensor): tensor for tensor in keras.tree.flatten(inputs)}
 
-    def call(step, args, kwargs):
+    def make(step):
         layer = step.layer
-        if isinstance(layer, DotProductAttention):
-            layer = _BoundedAttention(layer.num_heads, layer.causal, name=layer.name, dtype=layer.dtype_policy)
-        return layer(*args, **kwargs)
+        if not isinstance(layer, DotProductAttention):
+            return layer
+        return _BoundedAttention(layer.num_heads, layer.causal, name=layer.name, dtype=layer.dtype_policy)
 
-    graph.replay(steps, values, call)
-    results = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs)
-    return keras.Model(inputs, results, name=model.name)
+    return graph.replace_layers(model, make)
 
 
 class _BoundedAttention(DotProductAttention):

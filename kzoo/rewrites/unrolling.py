@@ -1,6 +1,5 @@
 """Recurrent layers unrolled over a known length, for runtimes that know no loops."""
 
-import keras
 from keras import layers
 
 from kzoo import graph
@@ -19,21 +18,11 @@ def unroll(model, length):
     Every input dimension but the batch that is not known becomes `length`. Recurrent layers are new, under their old
     names; all others are shared with the given model.
     """
-    inputs, steps, outputs = graph.record(model, length)
-    values = {id(tensor): tensor for tensor in keras.tree.flatten(inputs)}
-    made = {}
 
-    def call(step, args, kwargs):
-        layer = step.layer
-        if isinstance(layer, RECURRENT):
-            if id(layer) not in made:
-                made[id(layer)] = _unrolled(layer, step.inputs[0].shape)
-            layer = made[id(layer)]
-        return layer(*args, **kwargs)
+    def make(step):
+        return _unrolled(step.layer, step.inputs[0].shape) if isinstance(step.layer, RECURRENT) else step.layer
 
-    graph.replay(steps, values, call)
-    results = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs)
-    return keras.Model(inputs, results, name=model.name)
+    return graph.replace_layers(model, make, length)
 
 
 def _unrolled(layer, input_shape):
