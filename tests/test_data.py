@@ -95,6 +95,12 @@ def test_the_order_of_an_epoch_is_the_same_in_every_release():
     assert next(iter(split.epoch(2)))[0][:8].numpy().tolist() == [65, 70, 62, 36, 37, 66, 46, 35]
 
 
+def test_no_epoch_starts_a_thread_that_tunes_it(arrays):
+    """Dropping an iterator waits for that thread, which at times sleeps on for a minute."""
+    data = kzoo.data.from_arrays(*arrays, MODEL, batch_size=32)
+    assert data.train.epoch(0).options().autotune.enabled is False
+
+
 def test_epochs_repeat_and_differ(arrays):
     def train(seed=0):
         return kzoo.data.from_arrays(*arrays, MODEL, batch_size=32, augment=True, seed=seed).train

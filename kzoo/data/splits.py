@@ -59,6 +59,9 @@ class Split:
         dataset = self._batches(epoch, skip_batches).prefetch(tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.deterministic = True
+        # The tuner's thread may miss its cancellation, and whoever drops the iterator waits for it, up to a minute. It
+        # brings nothing here: without it there is one parallel call a core.
+        options.autotune.enabled = False
         # Whole batches are gathered from memory: there are no files to shard over workers.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return dataset.with_options(options)
