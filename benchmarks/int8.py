@@ -156,7 +156,7 @@ def measure(job):
     import keras
 
     import kzoo
-    from kzoo.data.checks import longest_sequence
+    from kzoo.graph import longest_sequence
     from kzoo.runtimes import comparison
 
     model, data, origin = prepare(job["work"], job["source"], job["epochs"], job["train_batches"])

@@ -157,6 +157,11 @@ def layers_before(model, tap):
     return model.layers[:first]
 
 
+def longest_sequence(model):
+    """How many tokens the model has learned positions for; None if it takes any number."""
+    return min((layer.max_length for layer in model.layers if type(layer).__name__ == "LearnedPositions"), default=None)
+
+
 def strides(model):
     """How many input pixels one step of each tap stands for: {tap: (vertical, horizontal)}.
 

@@ -1,8 +1,18 @@
-"""What the tests need from the active Keras backend itself: compilation by XLA, and gradients."""
+"""What the tests need from the active Keras backend itself: calls of a model, compilation by XLA, and gradients."""
 
 import keras
 import numpy as np
 from keras import ops
+
+
+def outputs_of(model, x):
+    """A model's outputs, in inference, as NumPy arrays in its structure.
+
+    JAX compiles an eager call operation by operation, which takes many times as long as the whole graph at once.
+    """
+    if keras.backend.backend() == "jax":
+        return model.predict_on_batch(x)
+    return keras.tree.map_structure(ops.convert_to_numpy, model(x, training=False))
 
 
 def compiled(function):

@@ -40,7 +40,7 @@ ALLOWED = {
     "inference": {"tasks", "data", "detection"},
     "detections": {"inference", "data", "detection"},
     "exporting": {"tasks", "data", "detection", "generation", "runtimes"},
-    "runtimes": {"rewrites", "data", "layers", "generation"},
+    "runtimes": {"rewrites", "graph", "data", "layers", "generation"},
     "heatmaps": {"graph", "layers", "data", "generation"},
     "generation": {"graph", "layers", "data"},
     "measure": {"catalog", "graph", "generation"},
@@ -54,7 +54,7 @@ ALLOWED = {
     "rewrites": {"graph", "layers", "layouts", "tensors", "catalog", "measure"},
     "graph": set(),  # serves measure and the public features
     "tensors": set(),
-    "data": {"detection"},
+    "data": {"detection", "graph"},
     "models": {"layers", "graph"},  # graph for taps
     "layers": set(),
     **{name: set() for name in SERVICES},

@@ -69,11 +69,6 @@ def check_data(model, data):
             )
 
 
-def longest_sequence(model):
-    """How many tokens the model has learned positions for; None if it takes any number."""
-    return min((layer.max_length for layer in model.layers if type(layer).__name__ == "LearnedPositions"), default=None)
-
-
 def inputs(model):
     """The model's inputs by name: `{name: (shape without the batch axis, dtype)}`."""
     return {tensor.name: (tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in model.inputs}
@@ -206,6 +201,8 @@ def _check_input(model, name, x, shape, dtype):
     if "int" in dtype or "bool" in dtype:
         if "mask" in name:
             return x.astype(np.int32)
+        from kzoo.graph import longest_sequence  # imports Keras, which whoever has a model has
+
         longest = longest_sequence(model)
         if longest and x.shape[1] > longest:
             raise ValueError(

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from kzoo import graph
 from kzoo.data import assembly, checks, text
 
 
@@ -29,7 +30,7 @@ def from_parts(name, identity, parts, model, options, choices, class_names=None)
     ids, *others = encoded["train"]
     digest = assembly.digest_of([ids.values, ids.row_splits, *others])
     lengths = ids.row_lengths().numpy() if choices.length_buckets else None
-    build, longest = Inputs(model, tokenizer), checks.longest_sequence(model)
+    build, longest = Inputs(model, tokenizer), graph.longest_sequence(model)
 
     def finish(rows, _random):
         ids, first, labels = rows
@@ -67,7 +68,7 @@ def batch(model, texts, tokenizer, framed=True):
 
     Texts longer than the model's positions lose their end, those of a language model their beginning.
     """
-    longest = checks.longest_sequence(model)
+    longest = graph.longest_sequence(model)
     if framed:
         ids, first, cut = encode([texts], tokenizer, longest or 1 << 20)
         text.report_cut(model.name, cut, len(texts), longest, "texts")

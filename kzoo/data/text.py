@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
+from kzoo import graph
 from kzoo.data import assembly, checks
 from kzoo.data.tokenizers import KINDS, Tokenizer
 
@@ -67,7 +68,7 @@ def check_length(model, max_length, minimum=2):
 
     Raises ValueError for a `max_length` beyond the model's positions.
     """
-    limit = checks.longest_sequence(model)
+    limit = graph.longest_sequence(model)
     if max_length is None:
         return min(DEFAULT_LENGTH, limit or DEFAULT_LENGTH)
     max_length = checks.check_count("max_length", max_length, minimum=minimum)
@@ -149,7 +150,7 @@ def from_pairs(name, identity, pairs, model, options, choices):
         rows[split], cut = encode_pairs(pair, tokenizer, max_length)
         notes.append(report_cut(f"{name} {split}", cut, len(pair[0]), max_length))
     lengths = sum(side.row_lengths() for side in rows["train"]).numpy() if choices.length_buckets else None
-    finish = teacher_forcing(tokenizer.pad_id or 0, checks.longest_sequence(model))
+    finish = teacher_forcing(tokenizer.pad_id or 0, graph.longest_sequence(model))
     splits = assembly.make_splits(rows, finish, options, lengths=lengths)
     identity |= choices.fingerprint(max_length, tokenizer)
     identity["content"] = assembly.digest_of(

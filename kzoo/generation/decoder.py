@@ -10,7 +10,6 @@ import keras
 from keras import layers, ops
 
 from kzoo import graph
-from kzoo.data.checks import longest_sequence
 from kzoo.layers import Bias, DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
@@ -66,7 +65,7 @@ class Decoder:
         # Tensors of the first part that the second reads.
         needed = {id(tensor): tensor for step in self.steps for tensor in step.inputs if id(tensor) not in later}
         self.context = list(needed.values())
-        self.max_length = longest_sequence(model)
+        self.max_length = graph.longest_sequence(model)
         self.head = _head(self.steps, self.logits)
 
     def read(self, sources):

@@ -11,7 +11,6 @@ import numpy as np
 from keras import layers
 
 from kzoo import graph
-from kzoo.layers import LearnedPositions
 from kzoo.measure import measure
 from kzoo.measure.counting import DEFAULT_LENGTH
 from kzoo.rewrites import carry, rewrites_of
@@ -221,8 +220,7 @@ def _least_for(model, found, order, macs):
 
 def _length(model):
     """The length of sequences to count at."""
-    longest = (layer.max_length for layer in model.layers if isinstance(layer, LearnedPositions))
-    return min(DEFAULT_LENGTH, *longest, DEFAULT_LENGTH)
+    return min(DEFAULT_LENGTH, graph.longest_sequence(model) or DEFAULT_LENGTH)
 
 
 def _change(found, role, removed):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kzoo.data.checks import longest_sequence
 from kzoo.data.synthetic import synthetic_batch
+from kzoo.graph import longest_sequence
 
 NUM_EXAMPLES = 128
 RANDOM_LENGTH = 32
