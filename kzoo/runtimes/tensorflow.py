@@ -37,7 +37,8 @@ def build(model, settings, calibration):
         functions[name] = (function, frozen)
     times = {}
     if len(functions) > 1:
-        times = interleaved({name: lambda f=f: f(arrays) for name, (f, _) in functions.items()}, settings.seconds)
+        calls = {name: lambda f=f: f(arrays) for name, (f, _) in functions.items()}
+        times = interleaved(calls, settings.seconds, min_rounds=5)  # a large model would be chosen on chance by less
     chosen = min(functions, key=lambda name: times[name]["min"] if times else 0)
     run, frozen = functions[chosen]
     notes = {**frozen.changes, "compiled": chosen, "measured_ms": times}
