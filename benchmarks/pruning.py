@@ -180,7 +180,10 @@ def main(arguments=None):
             arguments.weights = arguments.output.with_name("resnet20_fashion.safetensors")
             train(arguments.weights, arguments.seed, arguments.training_epochs, arguments.examples)
         for name in arguments.points or POINTS:
-            row, models[name] = measure_point(name, arguments)
+            try:
+                row, models[name] = measure_point(name, arguments)
+            except Exception as error:  # the other points are worth having
+                row = {"point": name, "error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
             rows.append(row)
             print(
                 {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True
@@ -188,8 +191,8 @@ def main(arguments=None):
         add_latencies(rows, models, arguments.rounds)
     except KeyboardInterrupt:
         document["interrupted"] = True
-    if rows:
-        draw(arguments.output.with_suffix(".png"), rows)
+    if models:
+        draw(arguments.output.with_suffix(".png"), [row for row in rows if row["point"] in models])
     return harness.publish(document, arguments.output)
 
 
