@@ -258,7 +258,8 @@ def zeromodels_side(work, folder):
     if "tokens" in WORKS[work]:
         bert = importlib.import_module("zeromodels.models.bert").BertModel
         config = json.loads((pathlib.Path(folder) / "config.json").read_text())
-        model = bert(**bert.config_from_hf(config))
+        rates = {"dropout": "hidden_dropout_prob", "attention_dropout": "attention_probs_dropout_prob"}
+        model = bert(**bert.config_from_hf(config) | {ours: config[theirs] for ours, theirs in rates.items()})
         convert, names = bert.transfer_from_hf, ("input_ids", "attention_mask", "token_type_ids")
     else:
         package, name, options = classes[work]
