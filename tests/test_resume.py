@@ -193,12 +193,13 @@ def whole_command(tmp_path_factory, data_dir):
 
 def interrupt(folder, number, delay):
     """Starts or resumes the run in a process and sends it a signal once it has saved and the delay is over."""
-    resumes = (folder / backup.FILE).exists()
+    # a kill between the renames of a backup leaves the newest under another name
+    resumes = any((folder / name).exists() for name in (backup.FILE, backup.NEW, backup.PREVIOUS))
     command = [*COMMAND[:4], "--resume"] if resumes else COMMAND
     options = ["--run-folder", folder, "--backup-steps", "5", "--steps-per-execution", "1", "--quiet"]
     # the first backup is of step 0; from the second on, steps are under way
     watched = folder / (backup.FILE if resumes else backup.PREVIOUS)
-    before = watched.stat().st_mtime_ns if resumes else 0
+    before = watched.stat().st_mtime_ns if resumes and watched.exists() else 0
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
