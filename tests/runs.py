@@ -4,6 +4,7 @@ import keras
 
 import kzoo
 
+_loaded = {}  # a data set changes no more once it is loaded, and most tests want the same one
 CHOICES = {
     "epochs": 3, "batch_size": 16, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup_steps": 5,
     "backup_steps": 3, "steps_per_execution": 1,
@@ -20,7 +21,10 @@ def make(name="mlp", data="digits", seed=0, dtype=None, batch_size=16, augment=T
     from kzoo.data import load
 
     options = {"batch_size": batch_size, "seed": seed, "augment": augment, "num_examples": num_examples}
-    return model, load(data, model, **options)
+    key = (data, name, dtype, *options.values(), repr(overrides))
+    if key not in _loaded:
+        _loaded[key] = load(data, model, **options)
+    return model, _loaded[key]
 
 
 def make_translator():

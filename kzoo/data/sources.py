@@ -208,10 +208,8 @@ def pair(builder):
 def stream(builder, split, fit=None):
     """A `tf.data.Dataset` of (input, target), always in the same order; `fit(input, target)` changes each."""
     import tensorflow as tf
-    import tensorflow_datasets as tfds
 
-    config = tfds.ReadConfig(try_autocache=False)
-    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=config)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=_read_config())
     return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
 
 
@@ -220,9 +218,18 @@ def records(builder, split, keys):
     import tensorflow_datasets as tfds
 
     return builder.as_dataset(
-        split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False),
+        split=split, shuffle_files=False, read_config=_read_config(),
         decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
     )  # fmt: skip
+
+
+def _read_config():
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    options = tf.data.Options()
+    options.autotune.enabled = False  # for the reason in `Split.epoch`
+    return tfds.ReadConfig(try_autocache=False, options=options)
 
 
 def read_arrays(builder, split, size, fit=None):
