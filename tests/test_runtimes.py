@@ -208,6 +208,8 @@ def test_bfloat16_computes_in_bfloat16_and_answers_in_float32():
     x = samples.random_inputs(model, 2)[0]
     assert quick(x).dtype == np.float32
     assert 1e-6 < quick.report["max_difference"] / quick.report["scale"] < 0.1
+    texts = kzoo.fast(build("bert_tiny"), precision="bfloat16", length=5, xla=False, seconds=0.05)
+    assert 1e-6 < texts.report["max_difference"] / texts.report["scale"] < 0.1
     half = precisions.in_bfloat16(model)
     assert half.get_layer("conv1").compute_dtype == "bfloat16" and half.get_layer("linear").compute_dtype == "float32"
 

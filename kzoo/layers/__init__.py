@@ -1,6 +1,6 @@
 """Layers that own weights or subtle mathematics and serve more than one model; `keras.ops` only."""
 
-from kzoo.layers.activations import gelu_tanh
+from kzoo.layers.activations import gelu, gelu_tanh
 from kzoo.layers.attention import DotProductAttention, multi_head_attention, scaled_dot_product_attention
 from kzoo.layers.low_rank import LowRankDense
 from kzoo.layers.normalization import LocalResponseNormalization
@@ -25,6 +25,7 @@ __all__ = [
     "RotaryPositions",
     "SinusoidalPositions",
     "Split",
+    "gelu",
     "gelu_tanh",
     "multi_head_attention",
     "scaled_dot_product_attention",

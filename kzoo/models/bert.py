@@ -9,7 +9,7 @@ segments, one head at a time. Tiny to medium are the sizes of Turc et al. 2019 (
 import keras
 from keras import layers
 
-from kzoo.layers import Bias, DotProductAttention, FirstToken, LearnedPositions, MaskedAveragePooling1D
+from kzoo.layers import Bias, DotProductAttention, FirstToken, LearnedPositions, MaskedAveragePooling1D, gelu
 from kzoo.layers.attention import check_heads
 from kzoo.suggest import did_you_mean
 
@@ -72,13 +72,13 @@ def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name):
     attend = DotProductAttention(num_heads, dropout=dropout, name=f"{name}.attention.self")
     y = dense(hidden_dim, f"{name}.attention.output.dense")(attend(query, key, value, padding_mask=padding_mask))
     x = add_and_norm(x, y, dropout, f"{name}.attention.output")
-    y = dense(intermediate_dim, f"{name}.intermediate.dense", activation="gelu")(x)
+    y = dense(intermediate_dim, f"{name}.intermediate.dense", activation=gelu)(x)
     return add_and_norm(x, dense(hidden_dim, f"{name}.output.dense")(y), dropout, f"{name}.output")
 
 
 def masked_words(x, embedding):
     """Logits over the vocabulary for every token, from the tied embedding and a bias of their own (section 3.1)."""
-    x = dense(x.shape[-1], "cls.predictions.transform.dense", activation="gelu")(x)
+    x = dense(x.shape[-1], "cls.predictions.transform.dense", activation=gelu)(x)
     x = norm(x, "cls.predictions.transform.LayerNorm")
     return Bias(dtype="float32", name="cls.predictions")(embedding(x, reverse=True))
 

@@ -8,7 +8,7 @@ learned positions. Tiny and small are the sizes of DeiT (Touvron et al. 2021, ht
 import keras
 from keras import layers
 
-from kzoo.layers import ClassToken, DotProductAttention, LearnedPositions, Split
+from kzoo.layers import ClassToken, DotProductAttention, LearnedPositions, Split, gelu
 from kzoo.layers.images import image_input, logits_or_features
 
 TASK = "image_classification"
@@ -58,8 +58,8 @@ def encoder_layer(x, num_heads, intermediate_dim, dropout, name):
     y = self_attention(norm(x, f"{name}.ln_1"), num_heads, f"{name}.self_attention")
     y = layers.Dropout(dropout, name=f"{name}.dropout")(y)
     x = layers.Add(name=f"{name}.add")([x, y])
-    y = layers.Dense(intermediate_dim, name=f"{name}.mlp.0")(norm(x, f"{name}.ln_2"))
-    y = layers.Dropout(dropout, name=f"{name}.mlp.2")(layers.Activation("gelu", name=f"{name}.mlp.1")(y))
+    y = layers.Dense(intermediate_dim, activation=gelu, name=f"{name}.mlp.0")(norm(x, f"{name}.ln_2"))
+    y = layers.Dropout(dropout, name=f"{name}.mlp.2")(y)
     y = layers.Dropout(dropout, name=f"{name}.mlp.4")(layers.Dense(x.shape[-1], name=f"{name}.mlp.3")(y))
     return layers.Add(name=name)([x, y])
 

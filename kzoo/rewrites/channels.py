@@ -14,7 +14,7 @@ from keras import layers
 
 from kzoo import graph
 from kzoo.layers import AdaptiveAveragePooling2D, NearestResize
-from kzoo.layers.activations import gelu_tanh
+from kzoo.layers.activations import gelu, gelu_tanh
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
@@ -38,7 +38,7 @@ ACTIVATIONS = {
     getattr(keras.activations, name)
     for name in ("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "sigmoid", "tanh",
                  "softplus", "softsign", "hard_sigmoid", "hard_silu", "mish", "exponential")
-} | {gelu_tanh}  # fmt: skip
+} | {gelu, gelu_tanh}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

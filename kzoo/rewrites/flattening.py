@@ -1,14 +1,15 @@
 """Dense layers over sequences as products of two matrices, which TensorFlow fuses with bias and activation on a CPU.
 
 A Dense layer over (batch, length, dim) reshapes between the product and the bias, and oneDNN's fusion wants them side
-by side. It knows the exact GELU by erf; TensorFlow writes it by erfc.
+by side. It knows the exact GELU in one order of its operations.
 """
 
 import keras
 from keras import layers, ops
 
 from kzoo import graph
-from kzoo.rewrites.folding import undrawn_config
+from kzoo.layers import gelu
+from kzoo.rewrites.copies import built_like
 
 
 def flatten_dense(model):
@@ -19,19 +20,11 @@ def flatten_dense(model):
 
     def make(step):
         if type(step.layer) is layers.Dense and len(step.inputs[0].shape) > 2:
-            return _flat(step.layer, step.inputs[0].shape)
+            activation = _recognised_gelu if step.layer.activation in (keras.activations.gelu, gelu) else None
+            return built_like(step.layer, step.inputs[0].shape, _FlatDense, activation)
         return step.layer
 
     return graph.replace_layers(model, make)
-
-
-def _flat(layer, input_shape):
-    flat = _FlatDense.from_config(undrawn_config(layer))
-    if flat.activation is keras.activations.gelu:
-        flat.activation = _gelu_by_erf
-    flat.build(input_shape)
-    flat.set_weights(layer.get_weights())
-    return flat
 
 
 class _FlatDense(layers.Dense):
@@ -40,6 +33,5 @@ class _FlatDense(layers.Dense):
         return ops.reshape(flat, (*ops.shape(inputs)[:-1], self.units))
 
 
-def _gelu_by_erf(x):
-    """x times the normal distribution's share below x, in the order of operations that is recognised."""
+def _recognised_gelu(x):
     return x * ((ops.erf(x * 0.5**0.5) + 1) * 0.5)

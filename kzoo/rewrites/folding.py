@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from kzoo import graph
+from kzoo.rewrites.copies import built_like
 
 # layer class -> what a factor of each output channel (channels,) looks like beside its last kernel
 FOLDABLE = {
@@ -122,24 +123,15 @@ def _same_equals(size, low, high, reach, stride):
     return low == total // 2 and num_outputs == (size + low + high - reach) // stride + 1
 
 
-def undrawn_config(layer):
-    """The config of a layer whose weights will be set: random numbers would be drawn for nothing."""
-    config = layer.get_config()
-    return config | {key: "zeros" for key in config if key.endswith("_initializer")}
-
-
 def _changed(layer, input_shape, norm, merges_padding):
     """A new layer of the same class and name that does the batch norm's and the padding's work too."""
-    config = undrawn_config(layer)
+    changes = {}
     if merges_padding:
-        config["padding"] = "same"
+        changes["padding"] = "same"
     if norm:
-        config["use_bias"] = True
-    changed = type(layer).from_config(config)
-    changed.build(input_shape)
-    weights = layer.get_weights()
-    changed.set_weights(_folded_weights(layer, weights, norm) if norm else weights)
-    return changed
+        changes["use_bias"] = True
+    weights = _folded_weights(layer, layer.get_weights(), norm) if norm else None
+    return built_like(layer, input_shape, weights=weights, **changes)
 
 
 def _folded_weights(layer, weights, norm):

@@ -3,6 +3,7 @@
 import keras
 
 from kzoo import graph
+from kzoo.rewrites.copies import like
 
 POLICY = "mixed_bfloat16"
 
@@ -34,7 +35,7 @@ def in_bfloat16(model):
 
 
 def _converted(layer, step):
-    converted = type(layer).from_config({**layer.get_config(), "dtype": POLICY})
+    converted = like(layer, dtype=POLICY)
     converted(*step.args, **step.kwargs)  # builds it as the graph calls it
     converted.set_weights(layer.get_weights())
     return converted

@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from kzoo.rewrites import flattening, folding, precision, unrolling
+from kzoo.rewrites import flattening, folding, fusible, precision, unrolling
 
 MAX_GRAPH_BYTES = 2**31 - 2**26  # a protocol buffer holds 2 GiB; the rest is for the graph itself
 
@@ -33,9 +33,9 @@ class Frozen:
         return self.function.get_concrete_function()
 
 
-def rewrite(model, length=None, unroll=False, bfloat16=False, flatten=False):
+def rewrite(model, length=None, unroll=False, bfloat16=False, flatten=False, fuse_gelu=True):
     """The model as it runs fastest, and what was done: batch norm folded, recurrence unrolled, precision changed."""
-    changed = folding.fold_batch_norm(model)
+    changed = fusible.make_fusible(folding.fold_batch_norm(model), fuse_gelu)
     if flatten:
         changed = flattening.flatten_dense(changed)
     if unroll and unrolling.is_recurrent(changed):
@@ -49,7 +49,8 @@ def rewrite(model, length=None, unroll=False, bfloat16=False, flatten=False):
     }
 
 
-def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xla=False, flatten=False):
+def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xla=False, flatten=False,
+           fuse_gelu=True):  # fmt: skip
     """A `Frozen` of the model.
 
     Args:
@@ -59,13 +60,14 @@ def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xl
         bfloat16: compute in it.
         xla: compile with XLA.
         flatten: make Dense layers over sequences plain products of matrices, for a function that TensorFlow runs.
+        fuse_gelu: write GELU so that runtimes recognise it.
 
     A graph holds at most 2 GiB of constants where it is written to a file: `changes["constant_bytes"]` says how many
     there are.
     """
     import tensorflow as tf
 
-    changed, changes = rewrite(model, length, unroll, bfloat16, flatten)
+    changed, changes = rewrite(model, length, unroll, bfloat16, flatten, fuse_gelu)
     values = [(variable, variable.numpy()) for variable in changed.variables]
     names = [tensor.name for tensor in model.inputs]
     specs = [

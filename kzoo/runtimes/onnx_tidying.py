@@ -1,10 +1,16 @@
-"""What a converted ONNX graph does for nothing, taken out: transposes that undo each other, pads before a pooling."""
+"""What a converted ONNX graph does for nothing, taken out: transposes that undo each other, pads before a pooling.
+
+And GELU as ONNX Runtime fuses it with the bias before it: by a division.
+"""
+
+import math
 
 
 def tidy(proto):
     """Changes an `onnx.ModelProto` in place; its outputs stay the same."""
     _skip_transposes(proto.graph)
     _merge_pads(proto.graph)
+    _divide_in_gelu(proto.graph)
     _drop_unread(proto.graph)
 
 
@@ -44,6 +50,27 @@ def _merge_pads(graph):
         for attribute in [attribute for attribute in pool.attribute if attribute.name == "pads"]:
             pool.attribute.remove(attribute)
         pool.attribute.append(onnx.helper.make_attribute("pads", widths))
+
+
+def _divide_in_gelu(graph):
+    """Before an Erf, a product with the root of a half becomes a division by the root of two."""
+    import onnx
+
+    makers = {name: node for node in graph.node for name in node.output}
+    halves = set()
+    for tensor in graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor) if math.prod(tensor.dims) == 1 else None
+        if value is not None and value.dtype == "float32" and abs(value.item() - 0.5**0.5) < 1e-7:
+            halves.add(tensor.name)
+    for erf in [node for node in graph.node if node.op_type == "Erf"]:
+        product = makers.get(erf.input[0])
+        if product is None or product.op_type != "Mul" or halves.isdisjoint(product.input):
+            continue
+        factor = next(name for name in product.input if name in halves)
+        (x,) = (name for name in product.input if name != factor)
+        product.op_type, product.input[:] = "Div", [x, f"{product.name}_root_of_two"]
+        root = onnx.helper.make_tensor(product.input[1], onnx.TensorProto.FLOAT, [], [2**0.5])
+        graph.initializer.append(root)
 
 
 def _zeros_around(pad, constants):

@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 
+from kzoo.rewrites.fusible import has_layer_norm
 from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import onnx_int8, onnx_tidying, samples
@@ -54,6 +55,8 @@ def _convert(frozen):
                                        tensors_to_rename=plain, custom_op_handlers={"Erfc": (_erfc, [])},
                                        continue_on_error=True)  # fmt: skip
         optimizers = _optimizers(frozen.changes["constant_bytes"])
+        if has_layer_norm(frozen.model):
+            del optimizers["GlobalPool"]  # which makes its mean over the last axis one of an image
         proto = tf2onnx.optimizer.optimize_graph(made, optimizers=optimizers).make_model(frozen.model.name)
     onnx_tidying.tidy(proto)
     return proto
