@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+import failures
 import harness
 
 SMALL = {
@@ -101,8 +102,7 @@ def cell(model, format, precision):
             report = kzoo.export(model, pathlib.Path(folder) / "model", format, precision=precision, length=length,
                                  calibration=calibration)  # fmt: skip
     except Exception as error:  # a cell that fails says why; the others are measured
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return {**row, "reason": f"{type(error).__name__}: {reason[:200]}", "seconds": time.perf_counter() - begin}
+        return {**row, "reason": failures.in_one_line(error), "seconds": time.perf_counter() - begin}
     keys = ("max_difference", "scale", "int8_coverage", "bytes", "speedup")
     return {**row, **{key: report.get(key) for key in keys}, "seconds": round(time.perf_counter() - begin, 2)}
 

@@ -17,6 +17,7 @@ import os
 import pathlib
 import sys
 
+import failures
 import harness
 import peer_models
 
@@ -88,7 +89,7 @@ def candidates(model, arrays, length, batch_size, runtimes):
                                   length=length, seconds=2.0)  # fmt: skip
                 made[key] = (lambda quick=quick: quick(x), quick.report)
             except Exception as error:  # says why and measures the others
-                failed[key] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                failed[key] = failures.in_one_line(error)
             print(f"built {key}: {failed.get(key, 'ok')}", file=sys.stderr, flush=True)
     return made, failed
 

@@ -6,6 +6,7 @@ import pathlib
 import sys
 import time
 
+import failures
 import numpy as np
 
 
@@ -103,8 +104,7 @@ def main():
     try:
         result = prepare(**job) if job["side"] == "prepare" else measure(**job)
     except Exception as error:  # the parent reports it and goes on with the next repetition
-        lines = str(error).strip().splitlines() or [""]
-        result = {"error": f"{type(error).__name__}: {lines[0]}"}
+        result = {"error": failures.in_one_line(error)}
     print(f"\n{json.dumps(result)}")
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import unittest.mock
 
+import failures
 import numpy as np
 
 SIDE = 96  # pixels of the network's images
@@ -134,8 +135,7 @@ def main():
     try:
         row = KINDS[job.pop("kind")](**job)
     except Exception as error:  # every failure is a row
-        lines = str(error).strip().splitlines() or [""]
-        row = {"error": f"{type(error).__name__}: {lines[0]}"}
+        row = {"error": failures.in_one_line(error)}
     print(json.dumps(row))
 
 

@@ -16,6 +16,7 @@ import math
 import pathlib
 import sys
 
+import failures
 import harness
 
 WORKS = ("mnist", "fashion", "sentiment", "shakespeare")
@@ -180,7 +181,7 @@ def measure(job):
             keep = {key: quick.report[key] for key in ("int8_coverage", "bytes", "speedup")}
             row |= {"after": after, "points_lost": round(100 * lost, 3), "reached": lost <= POINTS, **keep}
         except Exception as error:  # a candidate that fails says why; the others are measured
-            row["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            row["error"] = failures.in_one_line(error)
         rows.append(row)
     return {"rows": rows}
 

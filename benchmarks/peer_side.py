@@ -9,6 +9,7 @@ import pathlib
 import sys
 import time
 
+import failures
 import timing
 
 TURN_SECONDS = 0.3  # a turn of a quick model has many calls, of a slow one a single call
@@ -92,11 +93,10 @@ def main():
     except Exception as error:  # every failure is a row of the table
         import peer_models
 
-        lines = str(error).strip().splitlines() or [""]
         if isinstance(error, peer_models.Unable):
-            answer({"absent": lines[0]})
+            answer({"absent": str(error)})
         else:
-            answer({"error": f"{type(error).__name__}: {lines[0]}"[:300]})
+            answer({"error": failures.in_one_line(error)})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pathlib
 import sys
 import time
 
+import failures
 import harness
 from recipes import RECIPES
 
@@ -183,7 +184,7 @@ def main(arguments=None):
             try:
                 row, models[name] = measure_point(name, arguments)
             except Exception as error:  # the other points are worth having
-                row = {"point": name, "error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
+                row = {"point": name, "error": failures.in_one_line(error)}
             rows.append(row)
             print(
                 {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True

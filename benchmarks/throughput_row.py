@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+import failures
 import timing
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -174,8 +175,7 @@ def main():
             raise RuntimeError(f"{BACKEND} sees no GPU")
         row = JOBS[job["kind"]](**job)
     except Exception as error:  # every failure is a row of the table
-        lines = str(error).strip().splitlines() or [""]
-        row = {"error": f"{type(error).__name__}: {lines[0]}"}
+        row = {"error": failures.in_one_line(error)}
     print(json.dumps(row))
 
 
