@@ -74,7 +74,7 @@ def prepare(work, source, epochs, train_batches):
         model = kzoo.load(folder)
     else:
         model = kzoo.build(how["model"], **how["overrides"], **({"weights": source} if source else {}))
-    options = {"batch_size": how["fit"]["batch_size"], **how["load"]}
+    options = {key: how["fit"][key] for key in ("batch_size", "augment") if key in how["fit"]} | how["load"]
     if folder and (folder / "tokenizer.json").is_file():
         options["tokenizer"] = folder / "tokenizer.json"
     elif work == "sentiment":
