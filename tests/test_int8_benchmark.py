@@ -76,7 +76,8 @@ def test_a_weight_file_is_measured(tmp_path, monkeypatch):
 def test_a_work_without_a_source_is_trained_as_its_recipe_says(monkeypatch):
     found = int8.recipe("fashion")
     assert found["fit"]["augment"]
-    small = {"model": "cnn", "overrides": {"filters": (4, 4), "hidden_dim": 8}, "data": "digits"}
+    small = {"model": "cnn", "overrides": {"filters": (4, 4), "hidden_dim": 8}, "data": "digits",
+             "fit": {**found["fit"], "warmup_steps": 2}}  # fmt: skip
     monkeypatch.setattr(int8, "recipe", lambda work: {**found, **small})
     model, data, weights = int8.prepare("fashion", None, epochs=1, train_batches=None)
     assert weights == f"trained here for 1 of the usual {found['fit']['epochs']} epochs"
