@@ -23,12 +23,13 @@ from timing import summarize
 
 SIDE = pathlib.Path(__file__).with_name("generation_side.py")
 RESULT = pathlib.Path(__file__).parent / "results" / "generation.json"
-PACKAGES = ("transformers", "openvino", "nncf")
+PACKAGES = ("transformers", "openvino", "nncf", "ai-edge-litert")
 NUM_BYTES = 4 * 124_439_808  # of the weights, which every token reads
 
 SIZES = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "vocabulary_size": 50257, "max_length": 1024}
 NEEDS = {
     "kzoo": (), "kzoo_openvino": ("openvino", "nncf"), "kzoo_openvino_int8": ("openvino", "nncf"),
+    "kzoo_litert_int8": ("ai-edge-litert",),
     "keras_hub": ("keras-hub",), "transformers": ("torch", "transformers"),
     "transformers_static": ("torch", "transformers"),
 }  # fmt: skip

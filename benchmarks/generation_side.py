@@ -52,18 +52,22 @@ def kzoo_writer(folder, sizes, prompt, new):
     return write
 
 
-def kzoo_openvino_writer(folder, sizes, prompt, new, precision="float32"):
+def kzoo_fast_writer(folder, sizes, prompt, new, precision="float32", runtime="openvino"):
     import kzoo
 
     model = kzoo.build("gpt2", pathlib.Path(folder) / "model.safetensors", **sizes)
-    writer = kzoo.fast_writer(model, precision)
+    writer = kzoo.fast_writer(model, precision, runtime)
     write = functools.partial(kzoo.generate, writer, [prompt], max_new_tokens=new)
     write.facts = lambda: {key: writer.report[key] for key in ("max_difference", "scale", "bytes")}
     return write
 
 
 def kzoo_openvino_int8_writer(*arguments):
-    return kzoo_openvino_writer(*arguments, precision="int8_weights")
+    return kzoo_fast_writer(*arguments, precision="int8_weights")
+
+
+def kzoo_litert_int8_writer(*arguments):
+    return kzoo_fast_writer(*arguments, precision="int8_weights", runtime="litert")
 
 
 def kzoo_facts(model, prompt, new, piece=8):
@@ -146,8 +150,9 @@ def new_ids(written):
 
 WRITERS = {
     "kzoo": kzoo_writer,
-    "kzoo_openvino": kzoo_openvino_writer,
+    "kzoo_openvino": kzoo_fast_writer,
     "kzoo_openvino_int8": kzoo_openvino_int8_writer,
+    "kzoo_litert_int8": kzoo_litert_int8_writer,
     "keras_hub": keras_hub_writer,
     "transformers": transformers_writer,
     "transformers_static": transformers_static_writer,

@@ -8,7 +8,8 @@ import kzoo
 from kzoo.runtimes import choices
 
 pytestmark = pytest.mark.skipif(
-    not choices.is_installed("openvino"), reason="openvino or nncf is not installed (pip install 'kzoo[openvino]')"
+    not (choices.is_installed("openvino") and choices.is_installed("litert")),
+    reason="the extras openvino and litert are not installed",
 )
 PROMPTS = [[3, 5, 7, 9], [4, 4], [1, 2, 3, 4, 5, 6, 7, 8]]
 
@@ -24,9 +25,9 @@ def model():
     return model
 
 
-@pytest.fixture(scope="module")
-def writer(model):
-    return kzoo.fast_writer(model, "float32")
+@pytest.fixture(scope="module", params=["openvino", "litert"])
+def writer(model, request):
+    return kzoo.fast_writer(model, "float32", request.param)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_pieces_are_the_whole(writer):
 
 
 def test_int8_weights_move_the_logits_a_little_and_are_smaller(model, writer):
-    report = kzoo.fast_writer(model).report
+    report = kzoo.fast_writer(model, runtime=writer.report["runtime"]).report
     assert report["precision"] == "int8_weights" and report["bytes"] < writer.report["bytes"]
     assert writer.report["max_difference"] < 1e-5 * writer.report["scale"]
     assert 0 < report["max_difference"] < 0.05 * report["scale"]
@@ -76,8 +77,10 @@ def test_later_changes_of_the_weights_do_not_show(model, writer):
 def test_what_it_cannot_do_is_said(model, writer):
     with pytest.raises(ValueError, match="no beam search; pass num_beams=1"):
         kzoo.generate(writer, PROMPTS, max_new_tokens=5, num_beams=2)
-    with pytest.raises(ValueError, match="writes in 'openvino', precision float32 or bfloat16 or int8_weights"):
-        kzoo.fast_writer(model, runtime="litert")
+    with pytest.raises(ValueError, match="writes in 'openvino', precision float32 or .*; 'litert', precision float32"):
+        kzoo.fast_writer(model, "float32", "tensorflow")
+    with pytest.raises(ValueError, match="reads a source, and LiteRT writes with language models alone"):
+        kzoo.fast_writer(kzoo.build("transformer_tiny", num_layers=1, hidden_dim=16, num_heads=2), runtime="litert")
     with pytest.raises(ValueError, match="unknown runtime .open_vino.; did you mean openvino"):
         kzoo.fast_writer(model, runtime="open_vino")
     with pytest.raises(ValueError, match="is recurrent"):

@@ -20,8 +20,6 @@ def write(model, folder, settings, calibration):
     operation that has no int8 form runs in float32, and the coverage says so. Masks of attention are rewritten so that
     they leave the scores their range. `int8_weights` is LiteRT's dynamic range: activations are quantised as they come.
     """
-    import tensorflow as tf
-
     is_open = any(len(tensor.shape) < 4 and None in tensor.shape[1:] for tensor in model.inputs)
     if is_open and settings.length is None:
         why = "runs recurrent layers unrolled" if is_recurrent(model) else "has no attention over an open length"
@@ -31,13 +29,10 @@ def write(model, folder, settings, calibration):
     source = masking.bound_masks(model) if masked else model
     frozen = freeze(source, settings.batch_size, settings.length, unroll=True)
     check_fits_a_file(frozen, "LiteRT")
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen.concrete])
-    if settings.precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    rows = None
     if settings.precision == "int8":
-        converter.representative_dataset = lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    content = converter.convert()
+        rows = lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1)  # noqa: E731
+    content = converted(frozen.concrete, settings.precision, rows)
     (folder / FILE).write_bytes(content)
     notes = dict(frozen.changes)
     if settings.precision != "float32":
@@ -46,20 +41,35 @@ def write(model, folder, settings, calibration):
     return notes
 
 
+def converted(concrete, precision, calibration=None):
+    """The bytes of a traced function as a LiteRT program; `calibration()` gives the lists of arrays for int8."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "int8":
+        converter.representative_dataset = calibration
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    return converter.convert()
+
+
 def load(folder, model, settings):
     """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
-    return _runner(_interpreter((folder / FILE).read_bytes()), model)
+    return runner(make_interpreter((folder / FILE).read_bytes()), [tensor.name for tensor in model.inputs])
 
 
-def _interpreter(content, **options):
+def make_interpreter(content, **options):
+    """A program ready for its inputs, on all cores."""
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(model_content=content, num_threads=os.cpu_count(), **options)
 
 
-def _runner(interpreter, model):
+def runner(interpreter, names):
+    """A program as a function from a list of arrays, in the order of these names, to a list of arrays."""
     rows = {_plain(row["name"]): row["index"] for row in interpreter.get_input_details()}
-    places = [rows[tensor.name] for tensor in model.inputs]
+    places = [rows[name] for name in names]
     lock, shapes = threading.Lock(), []
 
     def run(arrays):
@@ -92,8 +102,8 @@ def coverage(content, model, arrays, with_activations=True):
     from ai_edge_litert.interpreter import OpResolverType
 
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates hide the tensors between their operations
-    interpreter = _interpreter(content, experimental_op_resolver_type=plain)
-    _runner(interpreter, model)(arrays)
+    interpreter = make_interpreter(content, experimental_op_resolver_type=plain)
+    runner(interpreter, [tensor.name for tensor in model.inputs])(arrays)
     shapes = {row["index"]: row["shape"] for row in interpreter.get_tensor_details()}
     file = schema.ModelT.InitFromPackedBuf(content, 0)
     tensors = file.subgraphs[0].tensors
