@@ -58,14 +58,12 @@ def _read_prompts(prompts, file):
 @click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
 @click.option("--stream", is_flag=True, help="Show the text while it is written.")
-@click.option(
-    "--runtime", default="tensorflow", show_default=True, help="tensorflow, or the extras openvino and litert."
-)
+@click.option("--runtime", default="tensorflow", show_default=True, help="tensorflow, openvino or litert (extras).")
 @click.option(
     "--precision",
     default="float32",
     show_default=True,
-    help="In openvino and litert also int8_weights, in openvino bfloat16.",
+    help="Elsewhere also int8_weights or bfloat16.",
 )
 @tokenizer_option
 @model_options
