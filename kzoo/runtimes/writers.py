@@ -120,11 +120,6 @@ class _Steps(Decoder):
         self.attending = [step for step in self.steps if attends_to_itself(step)]
         self.lock = threading.Lock()
 
-    def copied_weights(self):
-        """Pairs of every variable and its value as a NumPy array."""
-        variables = [variable for step in self.steps for variable in step.layer.variables]
-        return list({id(variable): (variable, variable.numpy()) for variable in variables}.values())
-
     def empty_caches(self, batch_size, length, context):
         caches = []
         for step in self.attending:
@@ -176,15 +171,13 @@ class _LiteRTSteps(_Steps):
         content = litert.converted(concrete, precision)
         self.num_bytes = len(content)
         self.run = litert.runner(litert.make_interpreter(content), names)
-        self.weights = [(variable, ops.convert_to_tensor(value)) for variable, value in self.copied_weights()]
+        self.read_prompt, _ = _program(self)  # TensorFlow's, of any size
 
     def infer(self, arrays, caches):
         tokens, position, num_pads = arrays
         if tokens.shape[1] > 1:
-            pairs = [list(pair) for pair in zip(caches[::2], caches[1::2], strict=True)]
-            with keras.StatelessScope(state_mapping=self.weights):
-                logits, after = Decoder.step(self, tokens, position[0], num_pads, [], pairs, _attend_apart)
-            return [ops.convert_to_numpy(array) for array in (logits, *keras.tree.flatten(after))]
+            outputs = self.read_prompt(*(ops.convert_to_tensor(array) for array in (*arrays, *caches)))
+            return [ops.convert_to_numpy(output) for output in outputs]
         texts = [[tokens[row], position, num_pads[row], *(cache[row] for cache in caches)] for row in _rows(tokens)]
         return [np.concatenate(parts) for parts in zip(*map(self.run, texts), strict=True)]
 
@@ -230,7 +223,8 @@ def _program(decoder, batch_size=None, num_tokens=None):
     for index, array in enumerate(decoder.empty_caches(1, 1, None)):
         _, heads, _, width = array.shape
         specs.append(tf.TensorSpec((batch_size, heads, None, width), "float32", f"cache_{index}"))
-    weights = decoder.copied_weights()
+    variables = [variable for step in decoder.steps for variable in step.layer.variables]
+    weights = list({id(variable): (variable, variable.numpy()) for variable in variables}.values())
 
     def run(tokens, position, num_pads, *rest):
         context, flat = rest[: len(decoder.context)], rest[len(decoder.context) :]
