@@ -62,14 +62,6 @@ def kzoo_fast_writer(folder, sizes, prompt, new, precision="float32", runtime="o
     return write
 
 
-def kzoo_openvino_int8_writer(*arguments):
-    return kzoo_fast_writer(*arguments, precision="int8_weights")
-
-
-def kzoo_litert_int8_writer(*arguments):
-    return kzoo_fast_writer(*arguments, precision="int8_weights", runtime="litert")
-
-
 def kzoo_facts(model, prompt, new, piece=8):
     """How many programs there are after all calls, and the seconds a token takes from each place of the text on."""
     import numpy as np
@@ -151,8 +143,8 @@ def new_ids(written):
 WRITERS = {
     "kzoo": kzoo_writer,
     "kzoo_openvino": kzoo_fast_writer,
-    "kzoo_openvino_int8": kzoo_openvino_int8_writer,
-    "kzoo_litert_int8": kzoo_litert_int8_writer,
+    "kzoo_openvino_int8": functools.partial(kzoo_fast_writer, precision="int8_weights"),
+    "kzoo_litert_int8": functools.partial(kzoo_fast_writer, precision="int8_weights", runtime="litert"),
     "keras_hub": keras_hub_writer,
     "transformers": transformers_writer,
     "transformers_static": transformers_static_writer,

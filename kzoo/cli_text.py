@@ -63,7 +63,7 @@ def _read_prompts(prompts, file):
     "--precision",
     default="float32",
     show_default=True,
-    help="Elsewhere also int8_weights or bfloat16.",
+    help="Also int8_weights (openvino, litert) and bfloat16 (openvino).",
 )
 @tokenizer_option
 @model_options

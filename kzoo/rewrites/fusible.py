@@ -40,7 +40,7 @@ def has_layer_norm(model):
 
 
 def _is_last_axis(layer):
-    if type(layer) is not layers.LayerNormalization and type(layer) is not _LayerNormalization:
+    if type(layer) not in (layers.LayerNormalization, _LayerNormalization):
         return False
     axis = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     return axis in ([-1], [len(layer.input.shape) - 1]) and not layer.rms_scaling

@@ -3,6 +3,7 @@
 from keras import layers
 
 from kzoo import graph
+from kzoo.rewrites.copies import built_like
 
 RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RNNs
 
@@ -26,14 +27,10 @@ def unroll(model, length):
 
 
 def _unrolled(layer, input_shape):
+    if not isinstance(layer, layers.Bidirectional):
+        return built_like(layer, input_shape, unroll=True)
     config = layer.get_config()
-    config["unroll"] = True
-    for part in ("layer", "backward_layer"):  # of a Bidirectional
-        if config.get(part):
-            config[part]["config"]["unroll"] = True
-    if isinstance(layer, layers.Bidirectional):
-        config.pop("unroll")
-    unrolled = type(layer).from_config(config)
-    unrolled.build(input_shape)
-    unrolled.set_weights(layer.get_weights())
-    return unrolled
+    sides = {side: config[side] for side in ("layer", "backward_layer") if config.get(side)}
+    for side in sides.values():
+        side["config"]["unroll"] = True
+    return built_like(layer, input_shape, **sides)

@@ -29,10 +29,8 @@ def write(model, folder, settings, calibration):
     source = masking.bound_masks(model) if masked else model
     frozen = freeze(source, settings.batch_size, settings.length, unroll=True)
     check_fits_a_file(frozen, "LiteRT")
-    rows = None
-    if settings.precision == "int8":
-        rows = lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1)  # noqa: E731
-    content = converted(frozen.concrete, settings.precision, rows)
+    content = converted(frozen.concrete, settings.precision,
+                        lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1))  # fmt: skip
     (folder / FILE).write_bytes(content)
     notes = dict(frozen.changes)
     if settings.precision != "float32":
@@ -42,7 +40,7 @@ def write(model, folder, settings, calibration):
 
 
 def converted(concrete, precision, calibration=None):
-    """The bytes of a traced function as a LiteRT program; `calibration()` gives the lists of arrays for int8."""
+    """The bytes of a traced function as a LiteRT program; for int8, `calibration()` gives lists of arrays."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])

@@ -178,13 +178,9 @@ class _LiteRTSteps(_Steps):
         if tokens.shape[1] > 1:
             outputs = self.read_prompt(*(ops.convert_to_tensor(array) for array in (*arrays, *caches)))
             return [ops.convert_to_numpy(output) for output in outputs]
-        texts = [[tokens[row], position, num_pads[row], *(cache[row] for cache in caches)] for row in _rows(tokens)]
+        rows = [slice(row, row + 1) for row in range(len(tokens))]
+        texts = [[tokens[row], position, num_pads[row], *(cache[row] for cache in caches)] for row in rows]
         return [np.concatenate(parts) for parts in zip(*map(self.run, texts), strict=True)]
-
-
-def _rows(tokens):
-    """A slice for each text of a batch."""
-    return [slice(row, row + 1) for row in range(len(tokens))]
 
 
 STEPS = {"openvino": _OpenVINOSteps, "litert": _LiteRTSteps}
