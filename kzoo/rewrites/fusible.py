@@ -18,6 +18,7 @@ def make_fusible(model, with_gelu=True):
     Args:
         with_gelu: GELU too; False writes it in Keras' way, which OpenVINO does not recognise. Its product of matrices
             with a GELU took 1.3 times as long as without, one after the other 1.03 times (1024 x 768 x 3072, AVX2).
+            With AVX-512 BERT-base (8 x 128 tokens) takes 399 ms with it and 411 without, in int8 137 and 150.
 
     Changed layers are new, under their old names, with copies of the weights; all others are shared.
     """
