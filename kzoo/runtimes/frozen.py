@@ -33,13 +33,13 @@ class Frozen:
         return self.function.get_concrete_function()
 
 
-def rewrite(model, length=None, unroll=False, bfloat16=False, flatten=False, fuse_gelu=True):
+def rewrite(model, length=None, unroll=False, one_product=False, bfloat16=False, flatten=False, fuse_gelu=True):
     """The model as it runs fastest, and what was done: batch norm folded, recurrence unrolled, precision changed."""
     changed = fusible.make_fusible(folding.fold_batch_norm(model), fuse_gelu)
     if flatten:
         changed = flattening.flatten_dense(changed)
     if unroll and unrolling.is_recurrent(changed):
-        changed = unrolling.unroll(changed, length)
+        changed = unrolling.unroll(changed, length, one_product)
     if bfloat16:
         changed = precision.in_bfloat16(changed)
     return changed, {
@@ -49,14 +49,15 @@ def rewrite(model, length=None, unroll=False, bfloat16=False, flatten=False, fus
     }
 
 
-def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xla=False, flatten=False,
-           fuse_gelu=True):  # fmt: skip
+def freeze(model, batch_size=None, length=None, unroll=False, one_product=False, bfloat16=False, xla=False,
+           flatten=False, fuse_gelu=True):  # fmt: skip
     """A `Frozen` of the model.
 
     Args:
         batch_size: fixed number of examples; None leaves it open.
         length: what unknown dimensions other than the batch become; None leaves them open.
         unroll: recurrent layers over `length`, which must then be known.
+        one_product: then multiply an LSTM's input and state at once, as int8 does not want it: they differ in range.
         bfloat16: compute in it.
         xla: compile with XLA.
         flatten: make Dense layers over sequences plain products of matrices, for a function that TensorFlow runs.
@@ -67,7 +68,7 @@ def freeze(model, batch_size=None, length=None, unroll=False, bfloat16=False, xl
     """
     import tensorflow as tf
 
-    changed, changes = rewrite(model, length, unroll, bfloat16, flatten, fuse_gelu)
+    changed, changes = rewrite(model, length, unroll, one_product, bfloat16, flatten, fuse_gelu)
     values = [(variable, variable.numpy()) for variable in changed.variables]
     names = [tensor.name for tensor in model.inputs]
     specs = [

@@ -27,7 +27,8 @@ def write(model, folder, settings, calibration):
     # The function, not the Keras model, whose variables the converter loses without a word.
     masked = settings.precision == "int8" and masking.attends(model)
     source = masking.bound_masks(model) if masked else model
-    frozen = freeze(source, settings.batch_size, settings.length, unroll=True)
+    one_product = settings.precision != "int8"
+    frozen = freeze(source, settings.batch_size, settings.length, unroll=True, one_product=one_product)
     check_fits_a_file(frozen, "LiteRT")
     content = converted(frozen.concrete, settings.precision,
                         lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1))  # fmt: skip

@@ -83,8 +83,9 @@ def _converted(model, folder, settings):
         frozen.changes.update(notes)
         return frozen, converted
     # A product in float32 is slower with a GELU in it where there is no AVX-512, see `fusible`; in int8 it is faster.
-    fuse_gelu = settings.precision == "int8"
-    frozen = freeze(model, settings.batch_size, settings.length, unroll=True, fuse_gelu=fuse_gelu)
+    is_int8 = settings.precision == "int8"
+    how = {"unroll": True, "one_product": not is_int8, "fuse_gelu": is_int8}
+    frozen = freeze(model, settings.batch_size, settings.length, **how)
     converted = openvino.convert_model(frozen.concrete)
     # Whatever nothing reads, such as the shapes of a layer's input, would be an output too.
     wanted = {tensor.name for tensor in frozen.concrete.outputs}

@@ -1,36 +1,33 @@
 """TensorFlow: constants in a tf.function, compiled by XLA only where that measures faster."""
 
-from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.rewrites.unrolling import is_recurrent, num_steps
 from kzoo.runtimes import samples
 from kzoo.runtimes.comparison import interleaved
 from kzoo.runtimes.frozen import freeze
+
+MAX_COMPILED_STEPS = 512  # XLA compiles 40 unrolled steps of an LSTM a second
 
 
 def build(model, settings, calibration):
     """`(run, notes)`: a function from a list of arrays to a list of arrays, and what the report says of it.
 
-    Candidates are plain, XLA and, for recurrent networks of a known length, unrolled; the fastest of one interleaved
-    measurement is kept.
+    Candidates are plain, XLA and, for recurrent networks of a known length, unrolled without and with XLA; the fastest
+    of one interleaved measurement is kept.
     """
     import numpy as np
 
     bfloat16 = settings.precision == "bfloat16"
     fixed = {"batch_size": settings.batch_size, "length": settings.length, "bfloat16": bfloat16}
-    choices = {"plain": {"flatten": True}, "xla": {"xla": True}}
-    if is_recurrent(model) and settings.length:
-        choices["unrolled"] = {"unroll": True}
-    if settings.xla is not None:
-        only = "xla" if settings.xla else "plain"
-        choices = {only: choices[only]}
+    choices, failed = _candidates(model, settings)
     arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
-    functions, failed = {}, {}
+    functions = {}
     for name, how in choices.items():
         frozen = freeze(model, **fixed, **how)
         function = _caller(frozen, np)
         try:
             function(arrays)
         except Exception as error:  # XLA refuses some operations; whatever else fails, fails plainly too
-            if len(choices) == 1 or name == "plain":
+            if len(choices) == 1 or not how.get("xla"):
                 raise
             failed[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             continue
@@ -44,6 +41,23 @@ def build(model, settings, calibration):
     notes = {**frozen.changes, "compiled": chosen, "measured_ms": times}
     notes["bytes"] = frozen.changes["constant_bytes"]
     return run, {**notes, "refused": failed} if failed else notes
+
+
+def _candidates(model, settings):
+    """`({name: arguments of freeze}, {name: why it is not tried})`."""
+    choices, failed = {"plain": {"flatten": True}, "xla": {"xla": True}}, {}
+    if is_recurrent(model) and settings.length:
+        choices["unrolled"] = {"unroll": True}
+        choices["unrolled_xla"] = {"unroll": True, "one_product": True, "xla": True}
+        steps = num_steps(model, settings.length)
+        if steps > MAX_COMPILED_STEPS:
+            choices.pop("unrolled_xla")
+            failed["unrolled_xla"] = (
+                f"{steps} unrolled steps; XLA would compile more than {MAX_COMPILED_STEPS} too long"
+            )
+    if settings.xla is not None:
+        choices = {name: how for name, how in choices.items() if how.get("xla", False) == settings.xla}
+    return choices, failed
 
 
 def _caller(frozen, np):
