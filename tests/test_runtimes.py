@@ -68,6 +68,18 @@ def test_weights_are_constants_and_later_changes_do_not_show():
     np.testing.assert_array_equal(quick(x), before)
 
 
+@pytest.mark.parametrize("xla", [False, True])
+def test_large_weights_are_held_as_they_are(xla, monkeypatch):
+    monkeypatch.setattr("kzoo.runtimes.tensorflow.MAX_CONSTANT_BYTES", {"plain": 0, "xla": 0})
+    model = build("bert_tiny")
+    quick = kzoo.fast(model, length=5, xla=xla, seconds=0.05)
+    x = in_structure(model, samples.random_inputs(model, 2, 5))
+    before = quick(x)["tokens"]
+    assert quick.report["max_difference"] <= 1e-5 * quick.report["scale"] and quick.report["bytes"] > 0
+    model.set_weights([value + 1 for value in model.get_weights()])
+    np.testing.assert_array_equal(quick(x)["tokens"], before)
+
+
 def test_xla_is_measured_and_the_faster_kept():
     model = kzoo.build("rnn", num_layers=1, cell="simple")
     report = kzoo.fast(model, batch_size=2, length=3, seconds=0.05).report

@@ -50,7 +50,7 @@ def rewrite(model, length=None, unroll=False, one_product=False, bfloat16=False,
 
 
 def freeze(model, batch_size=None, length=None, unroll=False, one_product=False, bfloat16=False, xla=False,
-           flatten=False, fuse_gelu=True):  # fmt: skip
+           flatten=False, fuse_gelu=True, as_constants=True):  # fmt: skip
     """A `Frozen` of the model.
 
     Args:
@@ -62,6 +62,8 @@ def freeze(model, batch_size=None, length=None, unroll=False, one_product=False,
         xla: compile with XLA.
         flatten: make Dense layers over sequences plain products of matrices, for a function that TensorFlow runs.
         fuse_gelu: write GELU so that runtimes recognise it.
+        as_constants: hold the weights as constants of the graph; False as tensors that the function captures, for
+            TensorFlow alone. It orders constants once, but keeps a dozen copies of them.
 
     A graph holds at most 2 GiB of constants where it is written to a file: `changes["constant_bytes"]` says how many
     there are.
@@ -69,7 +71,7 @@ def freeze(model, batch_size=None, length=None, unroll=False, one_product=False,
     import tensorflow as tf
 
     changed, changes = rewrite(model, length, unroll, one_product, bfloat16, flatten, fuse_gelu)
-    values = [(variable, variable.numpy()) for variable in changed.variables]
+    values = [(variable, variable.numpy() if as_constants else tf.identity(variable)) for variable in changed.variables]
     names = [tensor.name for tensor in model.inputs]
     specs = [
         tf.TensorSpec(
@@ -81,11 +83,12 @@ def freeze(model, batch_size=None, length=None, unroll=False, one_product=False,
     def run(*arrays):
         # Named placeholders of the model's own structure; weights are constants wherever a layer reads them.
         x = keras.tree.pack_sequence_as(changed.input, list(arrays))
-        with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in values]):
+        held = [(variable, tf.constant(value) if as_constants else value) for variable, value in values]
+        with keras.StatelessScope(state_mapping=held):
             return keras.tree.flatten(changed(x, training=False))
 
     function = tf.function(run, input_signature=specs, autograph=False, jit_compile=xla or None)
-    changes["constant_bytes"] = sum(value.nbytes for _, value in values)
+    changes["constant_bytes"] = sum(variable.numpy().nbytes for variable in changed.variables)
     return Frozen(changed, function, names, specs, changes)
 
 

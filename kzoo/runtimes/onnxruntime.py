@@ -1,7 +1,5 @@
 """ONNX, and ONNX Runtime to run it: the batch and all other open sizes stay open."""
 
-import functools
-import gc
 import os
 
 from kzoo.rewrites.fusible import has_layer_norm
@@ -12,7 +10,6 @@ from kzoo.runtimes.frozen import check_fits_a_file, freeze
 
 FILE = "model.onnx"
 OPSET = 17
-LARGE = 2**25  # bytes of weights from which copies of a graph cost more than the search for them
 
 
 def write(model, folder, settings, calibration):
@@ -54,15 +51,20 @@ def _convert(frozen):
         made = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs,
                                        tensors_to_rename=plain, custom_op_handlers={"Erfc": (_erfc, [])},
                                        continue_on_error=True)  # fmt: skip
-        optimizers = _optimizers(frozen.changes["constant_bytes"])
+        optimizers = _optimizers()
         if has_layer_norm(frozen.model):
             del optimizers["GlobalPool"]  # which makes its mean over the last axis one of an image
-        proto = tf2onnx.optimizer.optimize_graph(made, optimizers=optimizers).make_model(frozen.model.name)
+        # Between passes it would write every weight into its node's message anew, which frees none of the old ones, and
+        # to catch errors copy the whole graph.
+        made.update_proto = lambda external_tensor_storage=None: None
+        made = tf2onnx.optimizer.optimize_graph(made, catch_errors=False, optimizers=optimizers)
+        del made.update_proto
+        proto = made.make_model(frozen.model.name)
     onnx_tidying.tidy(proto)
     return proto
 
 
-def _optimizers(num_bytes):
+def _optimizers():
     """All of tf2onnx but the removal of pairs, for which there is `onnx_tidying`.
 
     It drops the first of two Reshapes though a 0 in the second stands for a size that the first one makes, as between
@@ -72,16 +74,7 @@ def _optimizers(num_bytes):
 
     names = ("Transpose", "Upsample", "ConstFold", "ConstDequantize", "Loop", "MergeDuplicatedNodes", "Reshape",
              "GlobalPool", "QDQ", "Identity", "Einsum")  # fmt: skip
-    made = {name: getattr(optimizer, f"{name}Optimizer") for name in names}
-    if num_bytes < LARGE:
-        return made
-    return {name: functools.partial(_collected, make) for name, make in made.items()}
-
-
-def _collected(make):
-    """One of tf2onnx's optimisers, after the graphs that others left in cycles, weights and all, are gone."""
-    gc.collect()
-    return make()
+    return {name: getattr(optimizer, f"{name}Optimizer") for name in names}
 
 
 def _erfc(context, node, name, arguments):
