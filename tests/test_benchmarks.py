@@ -118,6 +118,16 @@ def test_the_comparison_pairs_gpu_with_cpu_and_skips_failures():
     assert found == [{"model": "cnn", "mode": "infer", "batch_size": 8, "backend": "jax", "gpu_over_cpu": 4.0}]
 
 
+def test_a_model_without_a_task_is_trained_with_a_head(tmp_path):
+    done = run(
+        "throughput.py", "--models", "bert_tiny", "--devices", "cpu", "--mode", "train", "--batch-size", 2,
+        "--seconds", 0.1, "--output", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout.splitlines()[-1])["rows"]
+    assert row["samples_per_sec"] > 0
+
+
 def test_a_tiny_run_writes_csv_chart_and_json(tmp_path):
     done = run(
         "throughput.py", "--models", "mnist_cnn", "--devices", "cpu", "--mode", "infer", "--batch-size", 4,
