@@ -1,8 +1,10 @@
 """Walking flat functional graphs."""
 
 import dataclasses
+import math
 
 import keras
+import numpy as np
 
 from kzoo.suggest import did_you_mean
 
@@ -177,3 +179,12 @@ def strides(model):
             f"{model.inputs[0].shape}, outputs {[tensor.shape for tensor in outputs.values()]}"
         )
     return {name: (round(height / t.shape[1]), round(width / t.shape[2])) for name, t in outputs.items()}
+
+
+def num_bytes(variables):
+    """Bytes that Keras variables take, from their shapes and dtypes alone."""
+    sizes = {"bfloat16": 2}  # which NumPy does not know
+    return sum(
+        math.prod(variable.shape) * (sizes.get(variable.dtype) or np.dtype(variable.dtype).itemsize)
+        for variable in variables
+    )

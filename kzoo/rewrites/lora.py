@@ -6,7 +6,6 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.
 import math
 
 import keras
-import numpy as np
 
 from kzoo import catalog, graph
 from kzoo.layers import LowRankDense
@@ -109,7 +108,7 @@ def lora_report(model, optimizer="adam"):
         raise ValueError(did_you_mean("optimizer", optimizer, SLOTS))
     apart = {id(variable) for layer in model.layers for variable in _updates(layer) + _statistics(layer)}
     base = [variable for variable in model.weights if id(variable) not in apart]
-    trained, whole = _num_bytes(model.trainable_variables), _num_bytes(base)
+    trained, whole = graph.num_bytes(model.trainable_variables), graph.num_bytes(base)
     count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     total = model.count_params()
     return {
@@ -155,14 +154,6 @@ def _statistics(layer):
     """What a layer counts and no optimizer trains."""
     is_norm = isinstance(layer, keras.layers.BatchNormalization)
     return [layer.moving_mean, layer.moving_variance] if is_norm else []
-
-
-def _num_bytes(variables):
-    return sum(math.prod(variable.shape) * np.dtype(_host_dtype(variable)).itemsize for variable in variables)
-
-
-def _host_dtype(variable):
-    return "float16" if variable.dtype == "bfloat16" else variable.dtype
 
 
 def check_numbers(rank, alpha, dropout):

@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from kzoo import graph
 from kzoo.rewrites import flattening, folding, fusible, precision, unrolling
 
 MAX_GRAPH_BYTES = 2**31 - 2**26  # a protocol buffer holds 2 GiB; the rest is for the graph itself
@@ -88,7 +89,7 @@ def freeze(model, batch_size=None, length=None, unroll=False, one_product=False,
             return keras.tree.flatten(changed(x, training=False))
 
     function = tf.function(run, input_signature=specs, autograph=False, jit_compile=xla or None)
-    changes["constant_bytes"] = sum(variable.numpy().nbytes for variable in changed.variables)
+    changes["constant_bytes"] = graph.num_bytes(changed.variables)
     return Frozen(changed, function, names, specs, changes)
 
 

@@ -5,8 +5,7 @@ ResNet-50). With XLA an unrolled LSTM takes 0.4 times as long for them, and BERT
 where 1.8 GB will do.
 """
 
-import math
-
+from kzoo import graph
 from kzoo.rewrites.unrolling import is_recurrent, num_steps
 from kzoo.runtimes import samples
 from kzoo.runtimes.comparison import interleaved
@@ -53,21 +52,19 @@ def build(model, settings, calibration):
 
 def _candidates(model, settings):
     """`({name: arguments of freeze}, {name: why it is not tried})`."""
-    size = sum(math.prod(variable.shape) * 4 for variable in model.variables)
-    small = {kind: size <= most for kind, most in MAX_CONSTANT_BYTES.items()}
-    plain = {"as_constants": small["plain"]}
-    compiled = {"as_constants": small["xla"], "xla": True}
+    size = graph.num_bytes(model.variables)
+    plain = {"as_constants": size <= MAX_CONSTANT_BYTES["plain"]}
+    compiled = {"as_constants": size <= MAX_CONSTANT_BYTES["xla"], "xla": True}
     choices = {"plain": {"flatten": True, **plain}, "xla": compiled}
     failed = {}
     if is_recurrent(model) and settings.length:
         choices["unrolled"] = {"unroll": True, **plain}
-        choices["unrolled_xla"] = {"unroll": True, "one_product": True, **compiled}
         steps = num_steps(model, settings.length)
-        if steps > MAX_COMPILED_STEPS:
-            choices.pop("unrolled_xla")
-            failed["unrolled_xla"] = (
-                f"{steps} unrolled steps; XLA would compile more than {MAX_COMPILED_STEPS} too long"
-            )
+        if steps <= MAX_COMPILED_STEPS:
+            choices["unrolled_xla"] = {"unroll": True, "one_product": True, **compiled}
+        else:
+            why = f"{steps} unrolled steps; XLA would compile more than {MAX_COMPILED_STEPS} too long"
+            failed["unrolled_xla"] = why
     if settings.xla is not None:
         choices = {name: how for name, how in choices.items() if how.get("xla", False) == settings.xla}
     return choices, failed
