@@ -1,5 +1,6 @@
 """Training: checks what it is given, prepares the run folder and the model, and runs the loop."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -8,7 +9,7 @@ import shutil
 import keras
 
 from kzoo import atomic, checkpoint, graph, tasks
-from kzoo.training import backup, execution
+from kzoo.training import backup, batch_norm, execution
 from kzoo.training.loop import Loop
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
@@ -66,14 +67,18 @@ def fit(
     if data.tokenizer:
         model.tokenizer = data.tokenizer
     _freeze(model, recipe.train_from)
-    how = _compile(model, recipe, data)
-    with pruned(model, recipe, recipe.epochs * data.train.num_batches) as pruning:
+    chosen = _compile(model, recipe, data)
+    with contextlib.ExitStack() as stack:
+        pruning = stack.enter_context(pruned(model, recipe, recipe.epochs * data.train.num_batches))
+        if chosen.fuse_batch_norm:
+            stack.enter_context(batch_norm.fused(model))
         if folder and overwrite:  # only now that nothing speaks against the new run
             shutil.rmtree(folder)
-        facts = identity(model, recipe, data)
+        facts = identity(model, recipe, data, chosen.fuse_batch_norm)
         state = resume_run(model, folder, facts, force) if resume and folder else State()
         loop = Loop(model, data, recipe, folder, facts, state, pruning=pruning)
         message = _train(loop, callbacks, progress)
+    how = execution.describe(model, chosen)
     return Run(folder, state.history, loop.kept_epoch(), message, how, sparsity(model) if recipe.prune else None)
 
 
@@ -176,7 +181,7 @@ def _freeze(model, train_from):
 def _compile(model, recipe, data):
     """Compiles, and builds optimizer and metrics now, so that a backup can be restored before the first step.
 
-    Returns a line that says how the steps will run.
+    Returns the `Execution` of the steps.
     """
     num_batches = data.train.num_batches
     optimizer = make_optimizer(recipe, model, recipe.epochs * num_batches)
@@ -188,7 +193,7 @@ def _compile(model, recipe, data):
     model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight)
     model.compute_metrics(x, y, outputs, sample_weight=weight)
     model.reset_metrics()
-    return execution.describe(model, chosen)
+    return chosen
 
 
 def _describe_run(folder, model, data, facts):

@@ -1,0 +1,168 @@
+"""Batch norm in one operation: the numbers of Keras' composed one, only in training steps, and nothing left behind."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from runs import Stop, fail, make, run
+
+import kzoo
+from kzoo.training import batch_norm, execution
+from kzoo.training.recipe import make_recipe
+
+tf = pytest.importorskip("tensorflow")
+
+IMAGES = np.random.default_rng(0).normal(3.0, 2.0, (6, 5, 7, 4)).astype("float32")
+FUSED = "FusedBatchNormV3"
+
+
+def norm_model(dtype=None, input_shape=(5, 7, 4), **options):
+    image = keras.Input(input_shape)
+    return keras.Model(image, layers.BatchNormalization(dtype=dtype, **options)(image))
+
+
+def operations(model, training=True):
+    """The names of the operations of a freshly traced call."""
+    function = tf.function(lambda x: model(x, training=training))
+    spec = tf.TensorSpec((None, *model.input.shape[1:]), model.input.dtype)
+    return {operation.type for operation in function.get_concrete_function(spec).graph.get_operations()}
+
+
+def step(model, x, fuse):
+    """Outputs, gradients of inputs and weights, and moved statistics of one training step."""
+    x = tf.constant(x)
+    with batch_norm.fused(model) if fuse else contextlib.nullcontext(), tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = tf.cast(model(x, training=True), "float32")
+        loss = tf.reduce_sum(tf.sin(outputs))
+    gradients = tape.gradient(loss, [x, *(variable.value for variable in model.trainable_variables)])
+    return [keras.ops.convert_to_numpy(value) for value in (outputs, *gradients, *model.non_trainable_variables)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 6])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"scale": False}, {"center": False}, {"scale": False, "center": False}, {"momentum": 0.9, "epsilon": 0.1}],
+    ids=str,
+)
+def test_a_step_is_that_of_the_composed_layer(options, batch_size):
+    composed, fused = (step(norm_model(**options), IMAGES[:batch_size], fuse) for fuse in (False, True))
+    assert len(composed) == len(fused) >= 4
+    for mine, theirs in zip(fused, composed, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_normalised_in_float32():
+    composed, fused = (step(norm_model("mixed_bfloat16"), IMAGES, fuse) for fuse in (False, True))
+    for mine, theirs in zip(fused, composed, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(fused[-1], composed[-1], rtol=1e-5)  # statistics have no half precision
+
+
+def test_one_value_a_channel_has_no_variance():
+    model = norm_model(input_shape=(1, 1, 4))
+    outputs, *rest = step(model, np.ones((1, 1, 1, 4), "float32"), fuse=True)
+    assert (outputs == 0).all() and all(np.isfinite(value).all() for value in rest)
+
+
+def test_only_training_steps_traced_inside_are_fused():
+    model = kzoo.build("resnet18", input_shape=(32, 32, 3), num_classes=3)
+    assert len(batch_norm.fusible(model)) == 20
+    with batch_norm.fused(model):
+        assert FUSED in operations(model)
+        assert FUSED not in operations(model, training=False)
+        model.trainable = False  # Keras then normalises by the statistics that it has
+        assert FUSED not in operations(model)
+        model.trainable = True
+    assert FUSED not in operations(model)
+    assert not [layer.name for layer in model.layers if "call" in vars(layer)]
+
+
+def test_a_model_saved_inside_is_a_plain_one(tmp_path):
+    model = norm_model()
+    with batch_norm.fused(model):
+        step(model, IMAGES, fuse=False)
+        model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again.layers[1]) is layers.BatchNormalization
+    np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+
+
+class Own(layers.BatchNormalization):
+    pass
+
+
+def test_what_the_operation_cannot_do_stays_composed():
+    image, row = keras.Input((5, 7, 4)), keras.Input((4,))
+    others = {
+        "another axis": layers.BatchNormalization(axis=1)(image),
+        "renorm": layers.BatchNormalization(renorm=True)(image),
+        "synchronized": layers.BatchNormalization(synchronized=True)(image),
+        "a layer of the user's own": Own()(image),
+        "float64": layers.BatchNormalization(dtype="float64")(image),
+        "rows": layers.BatchNormalization()(row),
+    }
+    for why, output in others.items():
+        model = keras.Model(row if why == "rows" else image, output)
+        assert not batch_norm.fusible(model), why
+        with batch_norm.fused(model):
+            assert FUSED not in operations(model), why
+
+
+def test_it_is_chosen_where_it_was_measured(monkeypatch):
+    vision, plain = kzoo.build("resnet18", input_shape=(32, 32, 3), num_classes=3), kzoo.build("mlp", hidden_dims=(8,))
+
+    def chosen(model=vision, **choices):
+        return execution.choose(make_recipe({}, choices), model, num_batches=50).fuse_batch_norm
+
+    assert chosen() and not chosen(fuse_batch_norm=False)
+    assert not chosen(plain) and not chosen(plain, fuse_batch_norm=True)
+    assert not chosen(jit_compile=True, deterministic=False)
+    assert chosen(jit_compile=True, deterministic=False, fuse_batch_norm=True)
+    monkeypatch.setattr(execution, "_gpus", lambda: ["GPU:0"])
+    assert not chosen() and chosen(fuse_batch_norm=True)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert not chosen()
+    with pytest.raises(ValueError, match=r"fuse_batch_norm=True is for TensorFlow, and Keras runs on jax; leave it"):
+        chosen(fuse_batch_norm=True)
+
+
+@pytest.fixture(autouse=True)
+def determinism_ends_here():
+    yield
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()
+
+
+def make_vision(dtype=None):
+    return make("resnet20", dtype=dtype, batch_size=32, num_examples=96, depths=(1, 1, 1))
+
+
+CHOICES = {"epochs": 2, "batch_size": 32, "backup_steps": 1, "tensorboard": False}
+
+
+def test_runs_with_it_resume_bit_for_bit_and_not_without_it(tmp_path):
+    result = run(tmp_path / "whole", make_vision(), **CHOICES)
+    assert result.execution.endswith(", batch norm in one operation")
+    model, data = make_vision()
+    with pytest.raises(RuntimeError):
+        run(tmp_path / "run", (model, data), callbacks=[Stop(fail, 2, 2)], **CHOICES)
+    assert not [layer.name for layer in model.layers if "call" in vars(layer)]
+    with pytest.raises(ValueError, match="fuse_batch_norm was True, now False; pass force=True"):
+        run(tmp_path / "run", make_vision(), resume=True, fuse_batch_norm=False, **CHOICES)
+    run(tmp_path / "run", make_vision(), resume=True, **CHOICES)
+    whole, resumed = (tmp_path / name / "weights.safetensors" for name in ("whole", "run"))
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+@pytest.mark.parametrize("choices", [{}, {"jit_compile": True, "deterministic": False}], ids=["plain", "xla"])
+def test_a_run_with_it_learns_what_one_without_it_learns(choices):
+    first, second = (
+        run(None, make_vision(), fuse_batch_norm=fuse, **{**CHOICES, **choices, "backup_steps": None})
+        for fuse in (True, False)
+    )
+    for mine, theirs in zip(first.history, second.history, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
