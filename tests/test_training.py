@@ -368,7 +368,7 @@ def test_mixed_float16_scales_the_loss_and_skips_steps_that_overflow(tmp_path):
     assert result.history[-1]["loss"] < result.history[0]["loss"]
 
 
-def test_an_exception_in_the_data_is_the_users_own(tmp_path):
+def test_an_exception_in_the_data_is_the_users_own(tmp_path, monkeypatch):
     import tensorflow as tf
 
     model, data = make()
@@ -381,7 +381,7 @@ def test_an_exception_in_the_data_is_the_users_own(tmp_path):
 
         return epoch(number, skip_batches).map(check)
 
-    data.train.epoch = broken
+    monkeypatch.setattr(data.train, "epoch", broken)
     with pytest.raises(Exception, match="row 17 is broken"):
         run(tmp_path / "run", (model, data))
     assert backup.read_state(tmp_path / "run")[1]["epoch"] == 1
