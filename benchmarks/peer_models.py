@@ -4,6 +4,7 @@ A side is a function of a work and the folder of its weights. It returns a `Peer
 where it cannot take part. Only the libraries of the side that runs are imported.
 """
 
+import contextlib
 import functools
 import json
 import pathlib
@@ -119,8 +120,11 @@ def bert_config(model):
     }  # fmt: skip
 
 
-def keras_peer(model, output=None, rename=None, **facts):
-    """A Keras model by `predict_on_batch` and `train_on_batch`; `output` names the main one of several."""
+def keras_peer(model, output=None, rename=None, tracing=contextlib.nullcontext, **facts):
+    """A Keras model by `predict_on_batch` and `train_on_batch`; `output` names the main one of several.
+
+    The training step is traced within the context that `tracing()` gives.
+    """
     import keras
 
     outputs = model.output[output] if output else model.outputs[0]
@@ -136,7 +140,8 @@ def keras_peer(model, output=None, rename=None, **facts):
             trained[0].compile(keras.optimizers.Adam(1e-5), "mse")
         shape = [size or given for size, given in zip(outputs.shape, first_shape(inputs), strict=False)]
         zeros = np.zeros((*shape, *outputs.shape[len(shape) :]), "float32")
-        return trained[0].train_on_batch(rename(inputs) if rename else inputs, zeros)
+        with contextlib.nullcontext() if trained[0].train_function else tracing():
+            return trained[0].train_on_batch(rename(inputs) if rename else inputs, zeros)
 
     return Peer(infer, train, **facts)
 
@@ -146,7 +151,13 @@ def first_shape(inputs):
 
 
 def kzoo_side(work, folder):
-    return keras_peer(build_kzoo(work, pathlib.Path(folder) / WEIGHTS), WORKS[work].get("output"))
+    """Trained as `kzoo.fit` does it, where it has batch norm in one operation."""
+    model = build_kzoo(work, pathlib.Path(folder) / WEIGHTS)
+    try:
+        from kzoo.training import batch_norm
+    except ImportError:  # an earlier kzoo
+        return keras_peer(model, WORKS[work].get("output"))
+    return keras_peer(model, WORKS[work].get("output"), tracing=lambda: batch_norm.fused(model))
 
 
 def kzoo_fast_side(work, folder, precision="float32", runtime="tensorflow"):

@@ -27,7 +27,7 @@ GROUPS = {
         "optimiser": ("adam/",),
         "convolution, kernel gradients": ("BackpropFilter",),
         "convolution, input gradients": ("BackpropInput",),
-        "batch norm": ("batchnorm", "moments", "bn", "downsample.1", ".norm", "AddN"),
+        "batch norm": ("batchnorm", "BatchNorm", "moments", "bn", "downsample.1", ".norm", "AddN"),
         "convolution": ("Conv2D",),
         "matrix products": ("MatMul",),
         "ReLU, pooling, padding, additions": ("Relu", "Pool", "Pad", "Slice", "Add"),

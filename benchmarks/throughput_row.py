@@ -3,6 +3,7 @@
 The last line on stdout is the row as JSON. TensorFlow is imported only when it is the backend.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -107,7 +108,7 @@ def inference_step(model, x):
     return lambda: call(weights, others, x), f"{path} of model.stateless_call"
 
 
-def training_step(model, x, y, weight):
+def training_step(model, x, y, weight, fused):
     """A call without arguments that trains one step and returns a weight, and how it does so in words."""
     smallest = min(model.trainable_variables, key=lambda variable: math.prod(variable.shape))
 
@@ -115,7 +116,8 @@ def training_step(model, x, y, weight):
         model.train_on_batch(x, y, sample_weight=weight)
         return smallest.value
 
-    return step, f"model.train_on_batch, Adam, the task's loss and metrics, jit_compile={bool(model.jit_compile)}"
+    how = f"jit_compile={bool(model.jit_compile)}" + ", batch norm in one operation" * fused
+    return step, f"model.train_on_batch, Adam, the task's loss and metrics, {how}"
 
 
 def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
@@ -124,6 +126,8 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
 
     from kzoo import catalog, measure, tasks
     from kzoo.data.synthetic import synthetic_batch
+    from kzoo.training import batch_norm, execution
+    from kzoo.training.recipe import make_recipe
 
     start = time.perf_counter()
     network = catalog.build(model)
@@ -131,14 +135,17 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
         start = time.perf_counter()
         network = catalog.build(model, head="classification")
     build_seconds = time.perf_counter() - start
-    tasks.compile_model(network, optimizer="adam")
+    chosen = execution.choose(make_recipe({}, {"steps_per_execution": 1, "deterministic": False}), network, 1)
+    tasks.compile_model(network, optimizer="adam", **chosen.options)
+    fused = chosen.fuse_batch_norm
     batch = synthetic_batch(network, batch_size, sequence_length=sequence_length)
     x, y, weight = (
         None if part is None else keras.tree.map_structure(keras.ops.convert_to_tensor, part) for part in batch
     )
-    step, path = inference_step(network, x) if mode == "infer" else training_step(network, x, y, weight)
+    step, path = inference_step(network, x) if mode == "infer" else training_step(network, x, y, weight, fused)
     start = time.perf_counter()
-    wait(step())
+    with batch_norm.fused(network) if fused else contextlib.nullcontext():  # as kzoo.fit runs it
+        wait(step())
     first_call_seconds = time.perf_counter() - start
     samples, steps_per_round = timing.time_rounds(step, wait, seconds)
     memory = {"peak_memory_bytes": timing.peak_memory_bytes(), "gpu_peak_bytes": None}
