@@ -15,6 +15,11 @@ IMAGES = {"sizes": (224, 224, 3), "train_batch": 8}
 # work -> catalogue name and overrides, shape of an example, batch of a training step, batches of inference, and the
 # side to which speeds are related
 WORKS = {
+    # what the machine can do: four products of 2048 x 2048
+    "matrix_product": {
+        "name": "mlp", "build": {"input_shape": (2048,), "hidden_dims": (2048,) * 3, "num_classes": 2048},
+        "sizes": (2048,), "train_batch": 2048, "batch_sizes": (2048,), "reference": "kzoo",
+    },
     "resnet50": {"build": {}, **IMAGES, "reference": "keras_applications"},
     "vgg16": {"build": {}, **IMAGES, "reference": "keras_applications"},
     "densenet121": {"build": {}, **IMAGES, "reference": "keras_applications"},
@@ -310,6 +315,9 @@ def torch_module(work, folder):
                 return self.fc(self.rnn(x)[0][:, -1])
 
         network = Recurrent()
+    elif work == "matrix_product":
+        parts = [torch.nn.Linear(2048, 2048) if index % 2 == 0 else torch.nn.ReLU() for index in range(7)]
+        network = torch.nn.Sequential(*parts)
     else:
         import sys
         import types
@@ -457,7 +465,7 @@ SIDES = {
     "keras_applications": (keras_applications_side, (), {"resnet50", "vgg16", "densenet121"}),
     "keras_hub": (keras_hub_side, ("keras-hub",), {*BERTS, "resnet50", "densenet121", "vit_b_16"}),
     "zeromodels": (zeromodels_side, ("zeromodels",), {*BERTS, "resnet50", "vgg16", "densenet121", "vit_b_16"}),
-    "torch": (torch_side, TORCH, CLASSIFIERS | RECURRENT),
+    "torch": (torch_side, TORCH, CLASSIFIERS | RECURRENT | {"matrix_product"}),
     "torch_channels_last": (functools.partial(torch_side, channels_last=True), TORCH, CLASSIFIERS),
     "torch_compiled": (functools.partial(torch_side, compiled=True), TORCH, CLASSIFIERS | RECURRENT),
     "transformers": (transformers_side, ("torch", "transformers"), BERTS),

@@ -16,15 +16,19 @@ TURN_SECONDS = 0.3  # a turn of a quick model has many calls, of a slow one a si
 
 
 def prepare(request):
-    """Weights, and kzoo's own outputs, which the others must give."""
+    """Weights, kzoo's own outputs, which the others must give, and its multiply-accumulates an example."""
     import numpy as np
     import peer_models
+
+    from kzoo import measure
 
     peer_models.write_weights(request["work"], request["folder"])
     peer = peer_models.kzoo_side(request["work"], request["folder"])
     outputs = peer.infer(peer_models.make_inputs(request["work"], request["batch_size"]))
     np.save(pathlib.Path(request["folder"]) / "outputs.npy", outputs)
-    return {"shape": list(outputs.shape)}
+    work = request["work"]
+    counts = measure.measure(peer_models.build_kzoo(work), peer_models.sequence_length(work))
+    return {"shape": list(outputs.shape), "macs": counts["macs"]}
 
 
 def compare(peer, request):

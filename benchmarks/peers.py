@@ -23,6 +23,7 @@ from kzoo import atomic
 
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("peer_side.py")
 MODES = ("infer", "train")
+MACS_PER_FORWARD_MAC = {"infer": 1, "train": 3}  # a step has the gradients of inputs and of weights beside the product
 SETTLE_SECONDS = 0.25  # threads of the side before may spin so long after their last call
 PACKAGES = ("torch", "torchvision", "transformers", "keras-hub", "zeromodels", "onnxruntime", "openvino", "nncf")
 NOTES = {
@@ -33,6 +34,10 @@ NOTES = {
     "train": "Adam on the mean square of the main output, dropout and batch statistics on",
     "onednn": "TensorFlow's oneDNN kernels: on in kzoo's sides, since kzoo turns them on, and in those named _onednn; "
     "elsewhere as TensorFlow chooses, which is off on a processor without AVX-512",
+    "macs_per_second": "multiply-accumulates of kzoo's model, three times as many for a training step, by the smallest "
+    "time; a peer's model may do with a few more or less",
+    "share_of_matmul": "macs_per_second over the best side's in matrix_product, int8 over int8: no float32 side can be "
+    "faster than 1 allows",
     "peak_memory_bytes": "largest resident memory of the side's process",
     "torch_compiled": "torch.compile with its defaults, of the network in channels-first order",
 }
@@ -85,6 +90,7 @@ def measure(options, say):
         document["interrupted"] = True
         say("interrupted; writing what was finished")
     relate(document["rows"])
+    relate_to_matmul(document["rows"])
     return document
 
 
@@ -100,7 +106,7 @@ def measure_work(document, options, work, folder, say):
         return say(f"{work}: {prepared['error']}")
     for mode in dict.fromkeys(options.modes):
         sizes = batch_sizes if mode == "infer" else [options.train_batch_size or facts["train_batch"]]
-        measure_mode(document, options, {**request, "mode": mode, "batch_sizes": sizes}, say)
+        measure_mode(document, options, {**request, "mode": mode, "batch_sizes": sizes}, prepared["macs"], say)
     return None
 
 
@@ -110,8 +116,8 @@ def leave_out(document, request, side, reason, say):
     say(f"{request['work']} {request['mode']}: {side} is absent: {reason}")
 
 
-def measure_mode(document, options, request, say):
-    """Starts every side, one after another, then lets them take turns."""
+def measure_mode(document, options, request, macs, say):
+    """Starts every side, one after another, then lets them take turns; `macs` are those of one example."""
     running = {}
     try:
         for side in dict.fromkeys(options.sides):
@@ -133,18 +139,18 @@ def measure_mode(document, options, request, say):
                 process.close()
                 running.pop(side)
             if "error" in process.first:
-                add_rows(document, request, side, process, process.first, say)
+                add_rows(document, request, side, process, process.first, macs, say)
             elif "absent" not in process.first:
                 difference = process.first["max_difference"]
                 agrees = process.first["note"] if difference is None else f"outputs within {difference:.1e} of kzoo's"
                 say(f"{request['work']} {request['mode']}: {side} is ready: {agrees}")
-        take_turns(document, options, request, running, say)
+        take_turns(document, options, request, running, macs, say)
     finally:
         for process in running.values():
             process.close()
 
 
-def take_turns(document, options, request, running, say):
+def take_turns(document, options, request, running, macs, say):
     """Rounds of turns; who begins changes, so that a machine that slows down hurts all alike."""
     order, failed = list(running), {}
     for round_ in range(options.rounds):
@@ -161,10 +167,10 @@ def take_turns(document, options, request, running, say):
                 running[side].seconds[batch_size] += answer["seconds"]
                 running[side].peak = answer["peak_memory_bytes"]
     for side in order:
-        add_rows(document, request, side, running[side], failed.get(side, {}), say)
+        add_rows(document, request, side, running[side], failed.get(side, {}), macs, say)
 
 
-def add_rows(document, request, side, process, failure, say):
+def add_rows(document, request, side, process, failure, macs, say):
     """One row for every batch size of a side."""
     for batch_size in request["batch_sizes"]:
         row = {"work": request["work"], "mode": request["mode"], "batch_size": batch_size, "side": side}
@@ -177,6 +183,7 @@ def add_rows(document, request, side, process, failure, say):
             "step_time_ms": {key: 1000 * times[key] for key in ("min", "median", "spread")},
             "num_calls": times["num_samples"],
             "samples_per_sec": batch_size / times["min"],
+            "macs_per_second": MACS_PER_FORWARD_MAC[request["mode"]] * macs * batch_size / times["min"],
             "max_difference": process.first["max_difference"],
             "first_call_seconds": process.first["first_call_seconds"],
             "peak_memory_bytes": process.peak,
@@ -202,9 +209,23 @@ def relate(rows):
             row |= {"reference": reference, "ratio": best[*key, reference] / row["step_time_ms"]["min"]}
 
 
+def relate_to_matmul(rows):
+    """Adds to every measured row the share of the machine's rate of matrix products, where the run measured that."""
+    best = {}
+    for row in rows:
+        if row["work"] == "matrix_product" and "error" not in row:
+            kind = row["side"].endswith("int8")
+            best[kind] = max(best.get(kind, 0.0), row["macs_per_second"])
+    for row in rows:
+        rate = best.get(row["side"].endswith("int8"))
+        if rate and "error" not in row:
+            row["share_of_matmul"] = row["macs_per_second"] / rate
+
+
 def write_csv(path, rows):
     columns = ["work", "mode", "batch_size", "side", "min_ms", "median_ms", "spread_ms", "samples_per_sec", "ratio",
-               "reference", "max_difference", "first_call_seconds", "peak_memory_bytes", "note", "error"]  # fmt: skip
+               "reference", "macs_per_second", "share_of_matmul", "max_difference", "first_call_seconds",
+               "peak_memory_bytes", "note", "error"]  # fmt: skip
     with atomic.file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, extrasaction="ignore")
         writer.writeheader()
@@ -249,7 +270,8 @@ def print_table(document, console):
     table = Table(title="Peers, minimum over all turns", box=box.SIMPLE_HEAD)
     for heading in ("work", "mode", "batch", "side"):
         table.add_column(heading)
-    for heading in ("ms", "median", "examples/s", "ratio", "difference", "first call s", "peak MB"):
+    numbers = ("ms", "median", "examples/s", "ratio", "GMAC/s", "of matmul", "difference", "first call s", "peak MB")
+    for heading in numbers:
         table.add_column(heading, justify="right")
     table.add_column("note")
     for row in document["rows"]:
@@ -261,6 +283,7 @@ def print_table(document, console):
         table.add_row(
             *head, f"{row['step_time_ms']['min']:.2f}", f"{row['step_time_ms']['median']:.2f}",
             f"{row['samples_per_sec']:.1f}", f"{row['ratio']:.2f}" if "ratio" in row else "",
+            f"{row['macs_per_second'] / 1e9:,.0f}", f"{row['share_of_matmul']:.0%}" if "share_of_matmul" in row else "",
             "" if difference is None else f"{difference:.1e}", f"{row['first_call_seconds']:.1f}",
             f"{row['peak_memory_bytes'] / 1e6:,.0f}", row["note"],
         )  # fmt: skip

@@ -137,6 +137,10 @@ def _shares(rows):
     return "".join(parts)
 
 
+def _of_matmul(row):
+    return f" · {row['share_of_matmul']:.0%} of the machine's matrix rate" if "share_of_matmul" in row else ""
+
+
 def show_peers(document):
     groups, parts = {}, []
     for row in document["rows"]:
@@ -146,7 +150,7 @@ def show_peers(document):
         reference = f": speed over {measured[0]['reference']}" if measured else ""
         parts.append(f"<h3>{text(work)}, {text(mode)}, batch {text(batch_size)}{text(reference)}</h3>")
         parts.append(bars([
-            (row["side"], row["ratio"], f"{row['ratio']:.2f} × · {row['step_time_ms']['min']:.2f} ms",
+            (row["side"], row["ratio"], f"{row['ratio']:.2f} × · {row['step_time_ms']['min']:.2f} ms" + _of_matmul(row),
              row["side"].startswith("kzoo"))
             for row in measured
         ]))  # fmt: skip

@@ -80,6 +80,9 @@ def test_a_tiny_comparison_names_absent_sides_and_compares_first(tmp_path):
         assert row["ratio"] == rows["keras"]["step_time_ms"]["min"] / row["step_time_ms"]["min"]
         assert 0 < row["step_time_ms"]["min"] < 1000 * row["first_call_seconds"]
         assert row["peak_memory_bytes"] > 100e6 and row["num_calls"] >= 2
+        macs = 12 * 4 * 8 * (10 + 8 + 8 + 8) + 8 * 2  # two layers of four gates over twelve steps, then a Dense layer
+        assert row["macs_per_second"] == pytest.approx(2 * macs / row["step_time_ms"]["min"] * 1000)
+        assert "share_of_matmul" not in row  # the rate of products was not asked for
     assert json.loads((tmp_path / "peers.json").read_text()) == document
     lines = list(csv.DictReader((tmp_path / "peers.csv").read_text().splitlines()))
     assert {line["side"]: float(line["ratio"]) for line in lines} == {k: row["ratio"] for k, row in rows.items()}
@@ -118,7 +121,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     ready = {"max_difference": 0.0, "note": "", "first_call_seconds": 1.0}
     differs = {"error": "ValueError: outputs differ from kzoo's by 0.3 of their largest; not timed"}
     answers = {
-        "prepare": {"shape": [2]},
+        "prepare": {"shape": [2], "macs": 1000},
         "kzoo": ready,
         "keras": ready,
         "torch": differs,
@@ -134,7 +137,25 @@ def test_one_failure_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     rows = {row["side"]: row for row in document["rows"]}
     assert rows["torch"]["error"] == differs["error"] and rows["keras"]["error"] == "died"
     assert (rows["kzoo"]["reference"], rows["kzoo"]["ratio"], rows["kzoo"]["num_calls"]) == ("kzoo", 1.0, 3)
+    assert rows["kzoo"]["macs_per_second"] == 3 * 1000 * 4 / 0.5  # four examples in half a second, and their gradients
     assert [away["side"] for away in document["absent"]] == ["kzoo_fast"]
+
+
+def test_shares_are_of_the_best_product_in_the_same_precision():
+    def row(work, side, rate, **rest):
+        return {"work": work, "side": side, "mode": "infer", "macs_per_second": rate, **rest}
+
+    rows = [
+        row("matrix_product", "kzoo_fast", 200.0),
+        row("matrix_product", "torch", 250.0),
+        {"work": "matrix_product", "side": "kzoo", "error": "died"},
+        row("matrix_product", "kzoo_fast_openvino_int8", 1000.0),
+        row("resnet50", "kzoo_fast", 125.0),
+        row("resnet50", "kzoo_fast_openvino_int8", 900.0),
+        {"work": "resnet50", "side": "keras", "error": "died"},
+    ]
+    peers.relate_to_matmul(rows)
+    assert [each.get("share_of_matmul") for each in rows] == [0.8, 1.0, None, 1.0, 0.5, 0.9, None]
 
 
 def test_a_side_with_other_outputs_is_refused(tmp_path):
@@ -195,7 +216,9 @@ def test_the_page_shows_every_result_and_fetches_nothing(tmp_path):
     assert done.returncode == 0 and "7 results" in done.stdout
     page = (tmp_path / "report.html").read_text()
     assert 'name="viewport"' in page and not any(word in page for word in ("http:", "https:", "src=", "<link", "<b>&"))
-    assert "2.00 × · 5.00 ms" in page and "keras_hub: not installed: keras-hub" in page
+    assert (
+        "2.00 × · 5.00 ms · 50% of the machine's matrix rate" in page and "keras_hub: not installed: keras-hub" in page
+    )
     assert "AMD EPYC" in page and "GPU columns are empty: none found on this machine" in page
     assert "exports.json cannot be shown" in page and "there is no generation.json" in page
     assert 'id="fast.avx512">The fast path, avx512<' in page
@@ -225,6 +248,7 @@ PEERS = {
     "rows": [
         {
             "work": "bert_base", "mode": "infer", "batch_size": 1, "side": "kzoo", "reference": "torch", "ratio": 2.0,
+            "share_of_matmul": 0.5,
             "step_time_ms": {"min": 5.0, "median": 6.0, "spread": 1.0}, "max_difference": 1e-6, "note": "",
             "first_call_seconds": 2.0, "peak_memory_bytes": 10**9,
         },

@@ -421,3 +421,57 @@ def test_pads_merge_only_where_they_change_nothing(before, value, widths, merged
     kinds = [node.op_type for node in proto.graph.node]
     assert kinds == [before, *(() if merged else ["Pad"]), "MaxPool", "Transpose", "Transpose", "Neg"]
     assert len(proto.graph.initializer) == (0 if merged else 2)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "rank", "read_twice", "named"),
+    [([(1, 3, 1, 1), (1, 3, 1, 1)], 4, False, True), ([(1, 3, 1, 1), (1, 3, 1, 1)], 4, True, False),
+     ([(1, 3, 1, 1), (1, 1, 1, 1)], 4, False, False), ([(1, 3, 1, 1), (1, 1, 1, 4)], 4, False, False),
+     ([(3, 1, 1), (3, 1, 1)], 4, False, False), ([(1, 3, 1, 1), (1, 3, 1, 1)], 5, False, False)],
+)  # fmt: skip
+def test_what_is_named_batch_norm_is_batch_norm(shapes, rank, read_twice, named):
+    needs("onnxruntime")
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    from kzoo.runtimes import onnx_tidying
+
+    nodes = [helper.make_node("Mul", ["scale", "x"], ["a"]),
+             helper.make_node("Add", ["a", "offset"], ["b"], name="add"),
+             helper.make_node("Add" if read_twice else "Relu", ["b", "a"][: 1 + read_twice], ["y"])]  # fmt: skip
+    random = np.random.default_rng(0)
+    constants = [
+        numpy_helper.from_array(random.normal(size=shape).astype("float32"), name)
+        for name, shape in zip(("scale", "offset"), shapes, strict=True)
+    ]
+    sizes = (2, 5, 3, 3, 4)[5 - rank :] if rank == 5 else (2, 3, 5, 4)
+    tensors = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, *sizes[1:]]),
+               helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * rank)]  # fmt: skip
+    proto = helper.make_model(helper.make_graph(nodes, "test", tensors[:1], tensors[1:], constants),
+                              opset_imports=[helper.make_opsetid("", 17)], ir_version=9)  # fmt: skip
+
+    def run():
+        onnx.checker.check_model(proto)
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, {"x": np.random.default_rng(1).normal(size=sizes).astype("float32")})[0]
+
+    wanted = run()
+    onnx_tidying.name_batch_norms(proto)
+    np.testing.assert_allclose(run(), wanted, atol=1e-6)
+    kinds = [node.op_type for node in proto.graph.node]
+    assert kinds == (["BatchNormalization", "Relu"] if named else ["Mul", "Add", "Add" if read_twice else "Relu"])
+
+
+def test_batch_norm_before_a_convolution_is_one_operation_of_onnx(tmp_path):
+    needs("onnxruntime")
+    import onnx
+
+    model = kzoo.build("densenet121", depths=(1, 1), growth_rate=8, filters=8, input_shape=(32, 32, 3), num_classes=3)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(keras.random.normal(layer.moving_mean.shape))  # a mean of zero would be left out
+    kzoo.export(model, tmp_path / "model", format="onnx")
+    (path,) = (tmp_path / "model").rglob("*.onnx")
+    kinds = [node.op_type for node in onnx.load(path).graph.node]
+    assert kinds.count("BatchNormalization") == 4 and not {"Mul", "Add"} & set(kinds)

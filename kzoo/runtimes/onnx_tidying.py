@@ -1,8 +1,10 @@
 """What a converted ONNX graph does for nothing, taken out: transposes that undo each other, pads before a pooling.
 
-And GELU as ONNX Runtime fuses it with the bias before it: by a division.
+And what ONNX Runtime knows in another form: GELU, which it fuses with the bias before it, by a division; a factor and
+an offset for each channel of an image as batch norm.
 """
 
+import collections
 import math
 
 
@@ -71,6 +73,67 @@ def _divide_in_gelu(graph):
         product.op_type, product.input[:] = "Div", [x, f"{product.name}_root_of_two"]
         root = onnx.helper.make_tensor(product.input[1], onnx.TensorProto.FLOAT, [], [2**0.5])
         graph.initializer.append(root)
+
+
+def name_batch_norms(proto):
+    """Makes a product and then a sum with constants (1, channels, 1, 1) one BatchNormalization, in place.
+
+    ONNX Runtime computes it in its own layout between convolutions: DenseNet-121 takes 0.80 (batch 8) to 0.85 times
+    (batch 1) as long. Not for int8, in which it would stay in float32.
+    """
+    import numpy as np
+    import onnx
+
+    constants = {
+        tensor.name: onnx.numpy_helper.to_array(tensor).reshape(-1)
+        for tensor in proto.graph.initializer
+        if len(tensor.dims) == 4 and tensor.dims[1] == math.prod(tensor.dims) > 1
+    }
+    found = _scaled_and_moved(proto.graph, constants)
+    images = _rank_4(proto) if found else set()
+    for add, x, scale, offset in found:
+        if x in images and len(constants[scale]) == len(constants[offset]):
+            rows = [constants[scale], constants[offset]]
+            rows += [np.zeros_like(rows[0]), np.ones_like(rows[0])]  # mean and variance
+            names = [f"{add.name}_norm_{index}" for index in range(4)]
+            proto.graph.initializer.extend(map(onnx.numpy_helper.from_array, rows, names))
+            add.op_type, add.input[:] = "BatchNormalization", [x, *names]
+            add.attribute.append(onnx.helper.make_attribute("epsilon", 0.0))
+    _drop_unread(proto.graph)
+
+
+def _scaled_and_moved(graph, constants):
+    """Sums with a constant of products with a constant that nobody else reads: (node of the sum, x, scale, offset)."""
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = collections.Counter(name for node in graph.node for name in node.input)
+    readers.update(tensor.name for tensor in graph.output)
+    found = []
+    for add in [node for node in graph.node if node.op_type == "Add"]:
+        product, offset = _split(add, constants)
+        multiply = makers.get(product)
+        if multiply is not None and multiply.op_type == "Mul" and readers[product] == 1:
+            x, scale = _split(multiply, constants)
+            if x is not None:
+                found.append((add, x, scale, offset))
+    return found
+
+
+def _rank_4(proto):
+    """The names of the tensors that have four axes, as far as can be told."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    tensors = [*graph.input, *graph.value_info, *graph.output]
+    return {tensor.name for tensor in tensors if len(tensor.type.tensor_type.shape.dim) == 4}
+
+
+def _split(node, constants):
+    """The two inputs of a node as (computed, constant); None, None if both or none are constants."""
+    known = [name for name in node.input if name in constants]
+    if len(known) != 1:
+        return None, None
+    (x,) = (name for name in node.input if name not in constants)
+    return x, known[0]
 
 
 def _zeros_around(pad, constants):

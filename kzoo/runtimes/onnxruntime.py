@@ -25,6 +25,7 @@ def write(model, folder, settings, calibration):
     check_fits_a_file(frozen, "an ONNX file")
     proto, notes = _convert(frozen), {**frozen.changes, "opset": OPSET}
     if not is_int8:
+        onnx_tidying.name_batch_norms(proto)
         (folder / FILE).write_bytes(proto.SerializeToString())
         return notes
     size = settings.batch_size or 1
