@@ -138,7 +138,7 @@ def _shares(rows):
 
 
 def _of_matmul(row):
-    return f" · {row['share_of_matmul']:.0%} of the machine's matrix rate" if "share_of_matmul" in row else ""
+    return f" · {row['share_of_matmul']:.0%} of the matrix rate" if "share_of_matmul" in row else ""
 
 
 def show_peers(document):
