@@ -125,10 +125,10 @@ def bert_config(model):
     }  # fmt: skip
 
 
-def keras_peer(model, output=None, rename=None, tracing=contextlib.nullcontext, **facts):
+def keras_peer(model, output=None, rename=None, tracing=None, **facts):
     """A Keras model by `predict_on_batch` and `train_on_batch`; `output` names the main one of several.
 
-    The training step is traced within the context that `tracing()` gives.
+    The training step is traced within the context that `tracing(compiled model)` gives.
     """
     import keras
 
@@ -145,7 +145,8 @@ def keras_peer(model, output=None, rename=None, tracing=contextlib.nullcontext, 
             trained[0].compile(keras.optimizers.Adam(1e-5), "mse")
         shape = [size or given for size, given in zip(outputs.shape, first_shape(inputs), strict=False)]
         zeros = np.zeros((*shape, *outputs.shape[len(shape) :]), "float32")
-        with contextlib.nullcontext() if trained[0].train_function else tracing():
+        is_traced = trained[0].train_function or not tracing
+        with contextlib.nullcontext() if is_traced else tracing(trained[0]):
             return trained[0].train_on_batch(rename(inputs) if rename else inputs, zeros)
 
     return Peer(infer, train, **facts)
@@ -156,13 +157,13 @@ def first_shape(inputs):
 
 
 def kzoo_side(work, folder):
-    """Trained as `kzoo.fit` does it, where it has batch norm in one operation."""
+    """Trained as `kzoo.fit` does it, with fused operations where it has them."""
     model = build_kzoo(work, pathlib.Path(folder) / WEIGHTS)
     try:
-        from kzoo.training import batch_norm
+        from kzoo.training.fused import fused_steps
     except ImportError:  # an earlier kzoo
         return keras_peer(model, WORKS[work].get("output"))
-    return keras_peer(model, WORKS[work].get("output"), tracing=lambda: batch_norm.fused(model))
+    return keras_peer(model, WORKS[work].get("output"), tracing=fused_steps)
 
 
 def kzoo_fast_side(work, folder, precision="float32", runtime="tensorflow"):

@@ -108,7 +108,7 @@ def inference_step(model, x):
     return lambda: call(weights, others, x), f"{path} of model.stateless_call"
 
 
-def training_step(model, x, y, weight, fused):
+def training_step(model, x, y, weight, fuse):
     """A call without arguments that trains one step and returns a weight, and how it does so in words."""
     smallest = min(model.trainable_variables, key=lambda variable: math.prod(variable.shape))
 
@@ -116,7 +116,7 @@ def training_step(model, x, y, weight, fused):
         model.train_on_batch(x, y, sample_weight=weight)
         return smallest.value
 
-    how = f"jit_compile={bool(model.jit_compile)}" + ", batch norm in one operation" * fused
+    how = f"jit_compile={bool(model.jit_compile)}" + ", fused" * fuse
     return step, f"model.train_on_batch, Adam, the task's loss and metrics, {how}"
 
 
@@ -126,7 +126,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
 
     from kzoo import catalog, measure, tasks
     from kzoo.data.synthetic import synthetic_batch
-    from kzoo.training import batch_norm, execution
+    from kzoo.training import execution, fused
     from kzoo.training.recipe import make_recipe
 
     start = time.perf_counter()
@@ -135,16 +135,17 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
         start = time.perf_counter()
         network = catalog.build(model, head="classification")
     build_seconds = time.perf_counter() - start
-    chosen = execution.choose(make_recipe({}, {"steps_per_execution": 1, "deterministic": False}), network, 1)
-    tasks.compile_model(network, optimizer="adam", **chosen.options)
-    fused = chosen.fuse_batch_norm
+    optimizer = keras.optimizers.Adam()
+    recipe = make_recipe({}, {"steps_per_execution": 1, "deterministic": False})
+    chosen = execution.choose(recipe, network, optimizer, 1)
+    tasks.compile_model(network, optimizer, **chosen.options)
     batch = synthetic_batch(network, batch_size, sequence_length=sequence_length)
     x, y, weight = (
         None if part is None else keras.tree.map_structure(keras.ops.convert_to_tensor, part) for part in batch
     )
-    step, path = inference_step(network, x) if mode == "infer" else training_step(network, x, y, weight, fused)
+    step, path = inference_step(network, x) if mode == "infer" else training_step(network, x, y, weight, chosen.fuse)
     start = time.perf_counter()
-    with batch_norm.fused(network) if fused else contextlib.nullcontext():  # as kzoo.fit runs it
+    with fused.fused_steps(network) if chosen.fuse else contextlib.nullcontext():  # as kzoo.fit runs it
         wait(step())
     first_call_seconds = time.perf_counter() - start
     samples, steps_per_round = timing.time_rounds(step, wait, seconds)

@@ -250,7 +250,7 @@ recipe_options = _options(
     click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
     click.option("--jit-compile/--no-jit-compile", default=None, help="Compile steps with XLA or not."),
-    click.option("--fuse-batch-norm/--no-fuse-batch-norm", default=None, help="Batch norm in one operation or not."),
+    click.option("--fuse/--no-fuse", default=None, help="Batch norm and Adam in one operation each or not."),
     click.option("--deterministic/--no-deterministic", default=None, help="Only operations that repeat bit for bit."),
     click.option("--tensorboard/--no-tensorboard", default=None, help="Write TensorBoard events."),
 )

@@ -216,9 +216,7 @@ def test_the_page_shows_every_result_and_fetches_nothing(tmp_path):
     assert done.returncode == 0 and "7 results" in done.stdout
     page = (tmp_path / "report.html").read_text()
     assert 'name="viewport"' in page and not any(word in page for word in ("http:", "https:", "src=", "<link", "<b>&"))
-    assert (
-        "2.00 × · 5.00 ms · 50% of the matrix rate" in page and "keras_hub: not installed: keras-hub" in page
-    )
+    assert "2.00 × · 5.00 ms · 50% of the matrix rate" in page and "keras_hub: not installed: keras-hub" in page
     assert "AMD EPYC" in page and "GPU columns are empty: none found on this machine" in page
     assert "exports.json cannot be shown" in page and "there is no generation.json" in page
     assert 'id="fast.avx512">The fast path, avx512<' in page

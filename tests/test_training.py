@@ -391,7 +391,7 @@ def test_what_is_open_is_chosen_for_the_device(monkeypatch):
     small, large = kzoo.build("mlp", hidden_dims=(8,)), kzoo.build("mlp", hidden_dims=(3000, 1000))
 
     def chosen(model=small, **choices):
-        return execution.choose(make_recipe({}, choices), model, num_batches=50)
+        return execution.choose(make_recipe({}, choices), model, keras.optimizers.Adam(), num_batches=50)
 
     assert chosen().options == {"steps_per_execution": 20, "jit_compile": False}
     assert chosen(large).options["steps_per_execution"] == 1

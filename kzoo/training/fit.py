@@ -9,7 +9,7 @@ import shutil
 import keras
 
 from kzoo import atomic, checkpoint, graph, tasks
-from kzoo.training import backup, batch_norm, execution
+from kzoo.training import backup, execution, fused
 from kzoo.training.loop import Loop
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
@@ -70,11 +70,11 @@ def fit(
     chosen = _compile(model, recipe, data)
     with contextlib.ExitStack() as stack:
         pruning = stack.enter_context(pruned(model, recipe, recipe.epochs * data.train.num_batches))
-        if chosen.fuse_batch_norm:
-            stack.enter_context(batch_norm.fused(model))
+        if chosen.fuse:
+            stack.enter_context(fused.fused_steps(model))
         if folder and overwrite:  # only now that nothing speaks against the new run
             shutil.rmtree(folder)
-        facts = identity(model, recipe, data, chosen.fuse_batch_norm)
+        facts = identity(model, recipe, data, chosen.fuse)
         state = resume_run(model, folder, facts, force) if resume and folder else State()
         loop = Loop(model, data, recipe, folder, facts, state, pruning=pruning)
         message = _train(loop, callbacks, progress)
@@ -185,7 +185,7 @@ def _compile(model, recipe, data):
     """
     num_batches = data.train.num_batches
     optimizer = make_optimizer(recipe, model, recipe.epochs * num_batches)
-    chosen = execution.choose(recipe, model, num_batches)
+    chosen = execution.choose(recipe, model, optimizer, num_batches)
     tasks.compile_model(model, optimizer, recipe.label_smoothing, **chosen.options)
     model.optimizer.build(model.trainable_variables)
     x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(data.train.epoch(0))))

@@ -54,7 +54,7 @@ class Recipe:
     backup_steps: also save the full state every so many steps; it is always saved after every epoch.
     steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
     jit_compile: compile the step with XLA; None chooses what measures faster, see `kzoo.training.execution`.
-    fuse_batch_norm: train batch norms in one operation of TensorFlow; None chooses what measures faster.
+    fuse: train batch norm and Adam in one operation of TensorFlow each; None chooses what measures faster.
     deterministic: let TensorFlow use only operations that give the same bits twice (for the whole process).
     tensorboard: write event files into the run folder.
     """
@@ -83,7 +83,7 @@ class Recipe:
     backup_steps: int | None = None
     steps_per_execution: int | None = None
     jit_compile: bool | None = None
-    fuse_batch_norm: bool | None = None
+    fuse: bool | None = None
     deterministic: bool = True
     tensorboard: bool = True
 

@@ -10,15 +10,15 @@ from kzoo.training import backup
 from kzoo.training.recipe import Recipe
 
 # Differences between a backup and the run that resumes it: these change no number (of what a recipe leaves open counts
-# what was chosen, `jit_compile` and `fuse_batch_norm`), ...
+# what was chosen, `jit_compile` and `fuse`), ...
 HARMLESS = {
     "recipe.tensorboard", "recipe.backup_steps", "recipe.steps_per_execution", "recipe.jit_compile",
-    "recipe.fuse_batch_norm",
+    "recipe.fuse",
 }  # fmt: skip
 # ... these change what follows, which the user may want (force=True); any other difference is another run.
 FORCIBLE = {
     "recipe.epochs", "recipe.early_stopping", "recipe.learning_rate", "recipe.deterministic", "keras", "backend",
-    "jit_compile", "fuse_batch_norm",
+    "jit_compile", "fuse",
 }  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class State:
     finished: bool = False
 
 
-def identity(model, recipe, data, fuse_batch_norm):
+def identity(model, recipe, data, fuse):
     """What a resumed run must share with the run that was interrupted, JSON-able; the model is compiled."""
     facts = {
         "model": {
@@ -46,7 +46,7 @@ def identity(model, recipe, data, fuse_batch_norm):
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
         "jit_compile": bool(model.jit_compile),
-        "fuse_batch_norm": fuse_batch_norm,
+        "fuse": fuse,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
@@ -71,7 +71,7 @@ def resume(model, folder, facts, force):
     for field in dataclasses.fields(Recipe):  # what an earlier release could not choose was as it is by default now
         then.setdefault(f"recipe.{field.name}", field.default)
     then.setdefault("jit_compile", now["jit_compile"])  # runs of earlier releases did not record it
-    then.setdefault("fuse_batch_norm", False)  # nor could they
+    then.setdefault("fuse", False)  # nor could they
     state = State(**saved)
     differing = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)} - HARMLESS
     longer = now["recipe.epochs"] >= then["recipe.epochs"]

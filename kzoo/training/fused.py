@@ -1,0 +1,118 @@
+"""Batch norm and Adam in one operation of TensorFlow each, where Keras composes them of many.
+
+Every term of a composed form is a pass through memory, and so is its gradient. The numbers are the same but for the
+order of sums, and but for embeddings: of a token that comes twice in a batch, Keras on TensorFlow adds the squares of
+both gradients to Adam's second moment. Here it is the square of their sum, as in the paper, in torch and in Keras on
+JAX.
+"""
+
+import contextlib
+
+import keras
+from keras import layers, ops
+
+
+@contextlib.contextmanager
+def fused_steps(model):
+    """While entered, training steps of a compiled Keras model on TensorFlow fuse its batch norms and its Adam.
+
+    A step that was traced inside stays fused. Layers, optimizer, variables and what a saved model holds are as before.
+    """
+    with contextlib.ExitStack() as stack:
+        for layer in fusible_norms(model):
+            layer.call = _fused_call(layer)
+            stack.callback(delattr, layer, "call")  # the class's own shows again
+        if is_fusible(model.optimizer):
+            optimizer = _inner(model.optimizer)
+            optimizer.update_step = _fused_update(optimizer)
+            stack.callback(delattr, optimizer, "update_step")
+        yield
+
+
+def fusible_norms(model):
+    """The batch norms of a model that can train in one operation: over the last axis of images, in float32 inside."""
+    return [
+        layer
+        for layer in model.layers
+        if type(layer) is layers.BatchNormalization
+        and layer.built
+        and layer.input_spec.ndim == 4
+        and layer.axis in (-1, 3)
+        and layer.variable_dtype == "float32"
+        and layer.compute_dtype in ("float32", "bfloat16", "float16")
+        and not (layer.renorm or layer.synchronized)
+    ]
+
+
+def is_fusible(optimizer):
+    """Whether an optimizer moves a weight by what TensorFlow has as one operation."""
+    optimizer = _inner(optimizer)
+    return type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad
+
+
+def _inner(optimizer):
+    """The optimizer itself where float16 wraps it in one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _fused_call(layer):
+    """What `layer.call` does, with one operation for a training step and by itself for everything else."""
+    composed = layer.call
+
+    def call(inputs, training=None, mask=None):
+        if not training or not layer.trainable or mask is not None:
+            return composed(inputs, training=training, mask=mask)
+        return _normalize(layer, inputs)
+
+    return call
+
+
+def _normalize(layer, inputs):
+    """Normalises a batch (batch, height, width, channels) by its own statistics and moves the layer's towards them.
+
+    Ioffe, Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1.
+    """
+    import tensorflow as tf
+
+    x = ops.cast(inputs, "float32")  # as Keras does, since half precision overflows
+    num_channels = layer.moving_mean.shape[0]
+    scale = ops.convert_to_tensor(layer.gamma) if layer.scale else tf.ones(num_channels)
+    offset = ops.convert_to_tensor(layer.beta) if layer.center else tf.zeros(num_channels)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=scale, offset=offset, mean=[], variance=[], epsilon=layer.epsilon, is_training=True
+    )
+    # The operation gives the variance of a sample, with n - 1; Keras keeps that of the batch.
+    num_values = tf.size(x, out_type=tf.int64) // num_channels
+    variance *= tf.cast(num_values - 1, "float32") / tf.cast(num_values, "float32")
+    for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + now * (1.0 - layer.momentum))
+    return ops.cast(outputs, layer.compute_dtype)
+
+
+def _fused_update(optimizer):
+    """What `optimizer.update_step` does, Kingma, Ba 2015, https://arxiv.org/abs/1412.6980, end of section 2."""
+    import tensorflow as tf
+
+    composed = optimizer.update_step
+
+    def update_step(gradient, variable, learning_rate):
+        if tf.distribute.has_strategy():  # whose variables are several
+            return composed(gradient, variable, learning_rate)
+        index, dtype = optimizer._get_variable_index(variable), variable.dtype
+        step = tf.cast(optimizer.iterations + 1, dtype)
+        beta_1, beta_2 = (tf.cast(beta, dtype) for beta in (optimizer.beta_1, optimizer.beta_2))
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=optimizer._momentums[index].value.handle,
+            v=optimizer._velocities[index].value.handle,
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(optimizer.epsilon, dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+        )
+        return None
+
+    return update_step
