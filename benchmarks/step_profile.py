@@ -24,7 +24,7 @@ TIMEOUT = 1200.0
 # The first group one of whose words is in a name takes it, scopes and all; what no group takes is "other".
 GROUPS = {
     "kzoo": {
-        "optimiser": ("adam/",),
+        "optimiser": ("adam/", "ApplyAdam"),
         "convolution, kernel gradients": ("BackpropFilter",),
         "convolution, input gradients": ("BackpropInput",),
         "batch norm": ("batchnorm", "BatchNorm", "moments", "bn", "downsample.1", ".norm", "AddN"),
