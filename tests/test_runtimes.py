@@ -463,6 +463,17 @@ def test_what_is_named_batch_norm_is_batch_norm(shapes, rank, read_twice, named)
     assert kinds == (["BatchNormalization", "Relu"] if named else ["Mul", "Add", "Add" if read_twice else "Relu"])
 
 
+def test_a_conversion_to_litert_gives_no_advice(recwarn, caplog):
+    needs("litert")
+    from kzoo.runtimes.frozen import freeze
+    from kzoo.runtimes.litert import converted
+
+    rows = [[np.random.default_rng(0).random((1, 28, 28, 1)).astype("float32")] for _ in range(4)]
+    assert converted(freeze(kzoo.build("mnist_cnn"), 1).concrete, "int8", lambda: rows)
+    assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
+    assert not [record for record in caplog.records if record.name == "absl"]
+
+
 def test_batch_norm_before_a_convolution_is_one_operation_of_onnx(tmp_path):
     needs("onnxruntime")
     import onnx

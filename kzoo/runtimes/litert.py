@@ -1,8 +1,11 @@
 """LiteRT, formerly TensorFlow Lite: one file, float32, int8 throughout, or int8 weights alone."""
 
+import contextlib
+import logging
 import math
 import os
 import threading
+import warnings
 
 from kzoo.rewrites import masking
 from kzoo.rewrites.unrolling import is_recurrent
@@ -44,13 +47,29 @@ def converted(concrete, precision, calibration=None):
     """The bytes of a traced function as a LiteRT program; for int8, `calibration()` gives lists of arrays."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    with _quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "int8":
         converter.representative_dataset = calibration
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    return converter.convert()
+    with _quiet():
+        return converter.convert()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the converter's advice: to save a whole module instead of a function, and to give statistics for int8."""
+    log = logging.getLogger("absl")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def load(folder, model, settings):
