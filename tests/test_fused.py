@@ -148,23 +148,6 @@ def test_a_step_of_adam_is_that_of_keras(name):
         np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (mine, other)), rtol=1e-4, atol=1e-5)
 
 
-def test_adam_squares_the_sum_of_a_tokens_gradients():
-    """Token 1 comes twice: against Kingma and Ba's algorithm 1 in NumPy, with the epsilon of the end of section 2."""
-    ids = keras.Input((3,), dtype="int32")
-    model = compiled(keras.Model(ids, layers.Embedding(5, 2)(ids)), keras.optimizers.Adam(0.1))
-    x, zeros, weights = np.array([[1, 1, 2]]), np.zeros((1, 3, 2), "float32"), model.get_weights()[0].astype("float64")
-    m, v = np.zeros_like(weights), np.zeros_like(weights)
-    for step in (1, 2, 3):
-        gradient = np.zeros_like(weights)
-        np.add.at(gradient, x[0], 2 * weights[x[0]] / 6)
-        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
-        weights -= 0.1 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-7)
-    with fused.fused_steps(model):
-        for _ in range(3):
-            model.train_on_batch(x, zeros)
-    np.testing.assert_allclose(model.get_weights()[0], weights, atol=1e-5)
-
-
 def test_what_is_not_adam_stays_composed():
     others = [keras.optimizers.SGD(), keras.optimizers.Adam(amsgrad=True), keras.optimizers.Adamax(), None]
     assert not any(map(fused.is_fusible, others))

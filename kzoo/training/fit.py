@@ -9,7 +9,7 @@ import shutil
 import keras
 
 from kzoo import atomic, checkpoint, graph, tasks
-from kzoo.training import backup, execution, fused
+from kzoo.training import backup, execution, fused, gradients
 from kzoo.training.loop import Loop
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
@@ -70,6 +70,8 @@ def fit(
     chosen = _compile(model, recipe, data)
     with contextlib.ExitStack() as stack:
         pruning = stack.enter_context(pruned(model, recipe, recipe.epochs * data.train.num_batches))
+        if keras.backend.backend() == "tensorflow":
+            stack.enter_context(gradients.summed(model.optimizer))
         if chosen.fuse:
             stack.enter_context(fused.fused_steps(model))
         if folder and overwrite:  # only now that nothing speaks against the new run

@@ -1,9 +1,7 @@
 """Batch norm and Adam in one operation of TensorFlow each, where Keras composes them of many.
 
 Every term of a composed form is a pass through memory, and so is its gradient. The numbers are the same but for the
-order of sums, and but for embeddings: of a token that comes twice in a batch, Keras on TensorFlow adds the squares of
-both gradients to Adam's second moment. Here it is the square of their sum, as in the paper, in torch and in Keras on
-JAX.
+order of sums.
 """
 
 import contextlib
@@ -96,7 +94,8 @@ def _fused_update(optimizer):
     composed = optimizer.update_step
 
     def update_step(gradient, variable, learning_rate):
-        if tf.distribute.has_strategy():  # whose variables are several
+        # The variables of a strategy are several, and rows of a gradient are no tensor.
+        if tf.distribute.has_strategy() or isinstance(gradient, tf.IndexedSlices):
             return composed(gradient, variable, learning_rate)
         index, dtype = optimizer._get_variable_index(variable), variable.dtype
         step = tf.cast(optimizer.iterations + 1, dtype)
@@ -111,7 +110,7 @@ def _fused_update(optimizer):
             beta1=beta_1,
             beta2=beta_2,
             epsilon=tf.cast(optimizer.epsilon, dtype),
-            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+            grad=tf.cast(gradient, dtype),
         )
         return None
 
