@@ -86,6 +86,15 @@ def build_kzoo(work, weights=None):
     return kzoo.build(WORKS[work].get("name", work), weights, **WORKS[work]["build"])
 
 
+def count_macs(work):
+    """Multiply-accumulates of kzoo's model for one example, counted without its weights."""
+    import kzoo
+
+    length = sequence_length(work)
+    options = {"length": length} if length else {}
+    return kzoo.info(WORKS[work].get("name", work), **options, **WORKS[work]["build"])["macs"]
+
+
 def stir(model):
     """Gives biases and batch norms random values: zeros and ones would be folded away, and nobody's weights are so."""
     random = np.random.default_rng(0)
@@ -160,10 +169,10 @@ def kzoo_side(work, folder):
     """Trained as `kzoo.fit` does it, with fused operations where it has them."""
     model = build_kzoo(work, pathlib.Path(folder) / WEIGHTS)
     try:
-        from kzoo.training.fused import fused_steps
+        from kzoo.training.execution import in_effect
     except ImportError:  # an earlier kzoo
         return keras_peer(model, WORKS[work].get("output"))
-    return keras_peer(model, WORKS[work].get("output"), tracing=fused_steps)
+    return keras_peer(model, WORKS[work].get("output"), tracing=functools.partial(in_effect, fuse=True))
 
 
 def kzoo_fast_side(work, folder, precision="float32", runtime="tensorflow"):

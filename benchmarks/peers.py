@@ -23,7 +23,6 @@ from kzoo import atomic
 
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("peer_side.py")
 MODES = ("infer", "train")
-MACS_PER_FORWARD_MAC = {"infer": 1, "train": 3}  # a step has the gradients of inputs and of weights beside the product
 SETTLE_SECONDS = 0.25  # threads of the side before may spin so long after their last call
 PACKAGES = ("torch", "torchvision", "transformers", "keras-hub", "zeromodels", "onnxruntime", "openvino", "nncf")
 NOTES = {
@@ -106,7 +105,8 @@ def measure_work(document, options, work, folder, say):
         return say(f"{work}: {prepared['error']}")
     for mode in dict.fromkeys(options.modes):
         sizes = batch_sizes if mode == "infer" else [options.train_batch_size or facts["train_batch"]]
-        measure_mode(document, options, {**request, "mode": mode, "batch_sizes": sizes}, prepared["macs"], say)
+        job = {**request, "macs": prepared["macs"], "mode": mode, "batch_sizes": sizes}
+        measure_mode(document, options, job, say)
     return None
 
 
@@ -116,8 +116,8 @@ def leave_out(document, request, side, reason, say):
     say(f"{request['work']} {request['mode']}: {side} is absent: {reason}")
 
 
-def measure_mode(document, options, request, macs, say):
-    """Starts every side, one after another, then lets them take turns; `macs` are those of one example."""
+def measure_mode(document, options, request, say):
+    """Starts every side, one after another, then lets them take turns."""
     running = {}
     try:
         for side in dict.fromkeys(options.sides):
@@ -139,18 +139,18 @@ def measure_mode(document, options, request, macs, say):
                 process.close()
                 running.pop(side)
             if "error" in process.first:
-                add_rows(document, request, side, process, process.first, macs, say)
+                add_rows(document, request, side, process, process.first, say)
             elif "absent" not in process.first:
                 difference = process.first["max_difference"]
                 agrees = process.first["note"] if difference is None else f"outputs within {difference:.1e} of kzoo's"
                 say(f"{request['work']} {request['mode']}: {side} is ready: {agrees}")
-        take_turns(document, options, request, running, macs, say)
+        take_turns(document, options, request, running, say)
     finally:
         for process in running.values():
             process.close()
 
 
-def take_turns(document, options, request, running, macs, say):
+def take_turns(document, options, request, running, say):
     """Rounds of turns; who begins changes, so that a machine that slows down hurts all alike."""
     order, failed = list(running), {}
     for round_ in range(options.rounds):
@@ -167,10 +167,10 @@ def take_turns(document, options, request, running, macs, say):
                 running[side].seconds[batch_size] += answer["seconds"]
                 running[side].peak = answer["peak_memory_bytes"]
     for side in order:
-        add_rows(document, request, side, running[side], failed.get(side, {}), macs, say)
+        add_rows(document, request, side, running[side], failed.get(side, {}), say)
 
 
-def add_rows(document, request, side, process, failure, macs, say):
+def add_rows(document, request, side, process, failure, say):
     """One row for every batch size of a side."""
     for batch_size in request["batch_sizes"]:
         row = {"work": request["work"], "mode": request["mode"], "batch_size": batch_size, "side": side}
@@ -179,11 +179,12 @@ def add_rows(document, request, side, process, failure, macs, say):
             say(f"{request['work']} {request['mode']} {batch_size}: {side}: {failure['error']}")
             continue
         times = timing.summarize(process.seconds[batch_size])
+        macs = timing.MACS_PER_FORWARD_MAC[request["mode"]] * request["macs"] * batch_size
         document["rows"].append(row | {
             "step_time_ms": {key: 1000 * times[key] for key in ("min", "median", "spread")},
             "num_calls": times["num_samples"],
             "samples_per_sec": batch_size / times["min"],
-            "macs_per_second": MACS_PER_FORWARD_MAC[request["mode"]] * macs * batch_size / times["min"],
+            "macs_per_second": macs / times["min"],
             "max_difference": process.first["max_difference"],
             "first_call_seconds": process.first["first_call_seconds"],
             "peak_memory_bytes": process.peak,

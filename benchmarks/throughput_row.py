@@ -3,7 +3,6 @@
 The last line on stdout is the row as JSON. TensorFlow is imported only when it is the backend.
 """
 
-import contextlib
 import json
 import math
 import os
@@ -15,8 +14,6 @@ import timing
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 MATMUL_SIZES = {"cpu": 2048, "gpu": 8192}
-# a training step does the forward product, the gradient of its input and the gradient of its weights
-MACS_PER_FORWARD_MAC = {"infer": 1, "train": 3}
 
 
 def gpu_names():
@@ -126,7 +123,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
 
     from kzoo import catalog, measure, tasks
     from kzoo.data.synthetic import synthetic_batch
-    from kzoo.training import execution, fused
+    from kzoo.training import execution
     from kzoo.training.recipe import make_recipe
 
     start = time.perf_counter()
@@ -145,7 +142,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
     )
     step, path = inference_step(network, x) if mode == "infer" else training_step(network, x, y, weight, chosen.fuse)
     start = time.perf_counter()
-    with fused.fused_steps(network) if chosen.fuse else contextlib.nullcontext():  # as kzoo.fit runs it
+    with execution.in_effect(network, chosen.fuse):
         wait(step())
     first_call_seconds = time.perf_counter() - start
     samples, steps_per_round = timing.time_rounds(step, wait, seconds)
@@ -168,7 +165,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
         **memory,
         "param_count": counts["parameters"],
         "macs_per_example": counts["macs"],
-        "macs_per_second": MACS_PER_FORWARD_MAC[mode] * counts["macs"] * batch_size / summary["median"],
+        "macs_per_second": timing.MACS_PER_FORWARD_MAC[mode] * counts["macs"] * batch_size / summary["median"],
     }
 
 

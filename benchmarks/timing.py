@@ -8,6 +8,8 @@ import time
 
 MIN_ROUNDS = 3
 ROUNDS_PER_BUDGET = 20
+# a training step does the forward product, the gradient of its input and the gradient of its weights
+MACS_PER_FORWARD_MAC = {"infer": 1, "train": 3}
 
 
 def summarize(samples):

@@ -36,6 +36,16 @@ def same_threads():
 
 
 @pytest.fixture
+def without_determinism():
+    """TensorFlow may use every operation and XLA, before the test and after it, whatever runs turn on."""
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()
+    yield
+    config.disable_op_determinism()
+
+
+@pytest.fixture
 def run_kzoo():
     """Runs the command line in a process of its own: `run_kzoo("list", "--json")` gives the completed process."""
     import subprocess

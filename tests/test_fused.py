@@ -13,6 +13,7 @@ from kzoo.training import execution, fused
 from kzoo.training.recipe import make_recipe
 
 tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("without_determinism")
 
 IMAGES = np.random.default_rng(0).normal(3.0, 2.0, (6, 5, 7, 4)).astype("float32")
 FUSED = "FusedBatchNormV3"
@@ -175,14 +176,6 @@ def test_it_is_chosen_where_it_was_measured(monkeypatch):
     assert not chosen()
     with pytest.raises(ValueError, match=r"fuse=True is for TensorFlow, and Keras runs on jax; leave it out"):
         chosen(fuse=True)
-
-
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 def make_vision(dtype=None):

@@ -1,6 +1,5 @@
 """Training: checks what it is given, prepares the run folder and the model, and runs the loop."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
@@ -9,7 +8,7 @@ import shutil
 import keras
 
 from kzoo import atomic, checkpoint, graph, tasks
-from kzoo.training import backup, execution, fused, gradients
+from kzoo.training import backup, execution
 from kzoo.training.loop import Loop
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
@@ -68,12 +67,8 @@ def fit(
         model.tokenizer = data.tokenizer
     _freeze(model, recipe.train_from)
     chosen = _compile(model, recipe, data)
-    with contextlib.ExitStack() as stack:
-        pruning = stack.enter_context(pruned(model, recipe, recipe.epochs * data.train.num_batches))
-        if keras.backend.backend() == "tensorflow":
-            stack.enter_context(gradients.summed(model.optimizer))
-        if chosen.fuse:
-            stack.enter_context(fused.fused_steps(model))
+    num_steps = recipe.epochs * data.train.num_batches
+    with pruned(model, recipe, num_steps) as pruning, execution.in_effect(model, chosen.fuse):
         if folder and overwrite:  # only now that nothing speaks against the new run
             shutil.rmtree(folder)
         facts = identity(model, recipe, data, chosen.fuse)

@@ -14,6 +14,7 @@ from keras import layers, ops
 def fused_steps(model):
     """While entered, training steps of a compiled Keras model on TensorFlow fuse its batch norms and its Adam.
 
+    Gradients must be dense, as within `gradients.summed`.
     A step that was traced inside stays fused. Layers, optimizer, variables and what a saved model holds are as before.
     """
     with contextlib.ExitStack() as stack:
@@ -21,7 +22,7 @@ def fused_steps(model):
             layer.call = _fused_call(layer)
             stack.callback(delattr, layer, "call")  # the class's own shows again
         if is_fusible(model.optimizer):
-            optimizer = _inner(model.optimizer)
+            optimizer = inner(model.optimizer)
             optimizer.update_step = _fused_update(optimizer)
             stack.callback(delattr, optimizer, "update_step")
         yield
@@ -44,11 +45,11 @@ def fusible_norms(model):
 
 def is_fusible(optimizer):
     """Whether an optimizer moves a weight by what TensorFlow has as one operation."""
-    optimizer = _inner(optimizer)
+    optimizer = inner(optimizer)
     return type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad
 
 
-def _inner(optimizer):
+def inner(optimizer):
     """The optimizer itself where float16 wraps it in one that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
@@ -94,9 +95,9 @@ def _fused_update(optimizer):
     composed = optimizer.update_step
 
     def update_step(gradient, variable, learning_rate):
-        # The variables of a strategy are several, and rows of a gradient are no tensor.
-        if tf.distribute.has_strategy() or isinstance(gradient, tf.IndexedSlices):
-            return composed(gradient, variable, learning_rate)
+        if tf.distribute.has_strategy():  # whose variables are several
+            composed(gradient, variable, learning_rate)
+            return
         index, dtype = optimizer._get_variable_index(variable), variable.dtype
         step = tf.cast(optimizer.iterations + 1, dtype)
         beta_1, beta_2 = (tf.cast(beta, dtype) for beta in (optimizer.beta_1, optimizer.beta_2))
@@ -112,6 +113,5 @@ def _fused_update(optimizer):
             epsilon=tf.cast(optimizer.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
         )
-        return None
 
     return update_step

@@ -15,6 +15,8 @@ import re
 import keras
 from keras import layers, ops
 
+from kzoo.training.fused import inner
+
 # layer classes -> path of a kernel in the layer and the axis of its inputs; None: it depends on the layer
 RECURRENT = (("cell.kernel", 0), ("cell.recurrent_kernel", 0))
 PRUNABLE = (
@@ -172,8 +174,7 @@ class Pruning:
                 "merge them first (kzoo.merge_lora) or leave prune out"
             )
         self.schedule = Schedule(recipe, num_steps)
-        # float16 wraps the optimizer in one that scales the loss; constraints run in the inner one
-        self.optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        self.optimizer = inner(model.optimizer)  # in which constraints run
         self.masked = []
         for _, _, axis, variable in self._chosen(model, recipe):
             mask = self.optimizer.add_variable(variable.shape, "ones", "bool", name="pruning_mask")
