@@ -177,7 +177,7 @@ def key(row):
 
 def store(document, output):
     """Writes `exports.json` and `exports.md`, the architectures in the order of SMALL."""
-    from kzoo import atomic
+    from kzoo.support import atomic
 
     order = list(SMALL)
     document["rows"].sort(key=lambda row: order.index(row["model"]))

@@ -33,10 +33,10 @@ WAYS = {
 
 def images(name, split, new):
     """Images of the classes 0 to 4, or, `new`, of 5 to 9, labelled 0 to 4."""
-    from kzoo.data import sources
+    from kzoo.data.sources import prepared
 
-    builder = sources.find(name)
-    x, y = sources.read_arrays(builder, split, sources.sizes(builder)[split])
+    builder = prepared.find(name)
+    x, y = prepared.read_arrays(builder, split, prepared.sizes(builder)[split])
     chosen = (y >= 5) == new
     return x[chosen], y[chosen] % 5
 
@@ -120,7 +120,7 @@ def main():
         "pretraining_test_accuracy_percent": known, "mean_test_accuracy_percent": means, "seeds": rows,
     }  # fmt: skip
     if arguments.output:
-        from kzoo import atomic
+        from kzoo.support import atomic
 
         with atomic.file(arguments.output) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ def prepare(folder, images, **_):
         )
         source = "MNIST's training images"
     else:
-        from kzoo.data.digits import read_digits
+        from kzoo.data.sources.digits import read_digits
 
         x, y = read_digits()
         order = np.random.default_rng(0).permutation(len(x))  # the table is sorted by class

@@ -17,7 +17,7 @@ import tempfile
 import harness
 import timing
 
-from kzoo import atomic
+from kzoo.support import atomic
 
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("fit_side.py")
 SIDES = ("document", "kzoo")

@@ -52,7 +52,7 @@ def positive(kind):
 
 def check_choices(kind, given, choices):
     """ValueError that names the nearest one for a value that is none of the choices."""
-    from kzoo.suggest import did_you_mean
+    from kzoo.support.suggest import did_you_mean
 
     for value in given:
         if value not in choices:
@@ -224,7 +224,7 @@ def versions(more=()):
 
 def store(document, path):
     """Writes a benchmark's JSON document; returns it as one line."""
-    from kzoo import atomic
+    from kzoo.support import atomic
 
     line = json.dumps(document)
     with atomic.file(path) as temporary:

@@ -15,7 +15,7 @@ import tempfile
 
 import harness
 
-from kzoo import atomic
+from kzoo.support import atomic
 
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("input_pipeline_side.py")
 FILES, TRAINING, FED = "kzoo from files", "training alone", "training fed from files"

@@ -35,7 +35,8 @@ TIMEOUT = 300.0
 
 def parse(arguments=None):
     """The command line as a namespace; anything that cannot be run exits 2 with one line."""
-    from kzoo import atomic, catalog
+    from kzoo import catalog
+    from kzoo.support import atomic
 
     parser = harness.OneLineParser(prog="loading.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(PEERS), metavar="NAME", help="default: resnet50 bert_base")

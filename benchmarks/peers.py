@@ -19,7 +19,7 @@ import harness
 import peer_models
 import timing
 
-from kzoo import atomic
+from kzoo.support import atomic
 
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("peer_side.py")
 MODES = ("infer", "train")

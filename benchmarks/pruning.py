@@ -117,7 +117,7 @@ def draw(path, rows):
     """Accuracy over the share of multiply-accumulates, filters and single weights as two curves."""
     from matplotlib.figure import Figure
 
-    from kzoo import atomic
+    from kzoo.support import atomic
 
     whole = next((row["macs"] for row in rows if row["point"] == "unpruned"), max(row["macs"] for row in rows))
     figure = Figure(figsize=(7, 4.5), layout="constrained")

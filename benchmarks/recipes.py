@@ -60,14 +60,14 @@ def bits_per_character(model, data):
 def precision(model, data):
     """Mean average precision on validation and test, in percent; draws four test images with what was found in them."""
     import kzoo
-    from kzoo import detections
+    from kzoo.tasks.detection import findings
 
     numbers = {}
     for split in ("validation", "test"):
         found = kzoo.evaluate(model, data, split)
         numbers.update({f"{split}_{key}_percent": 100 * found[key] for key in found if "precision" in key})
     picture = pathlib.Path(__file__).with_name("results") / f"{data.name}.png"
-    detections.draw(picture, detections.pictures(data, "test", 4), detections.for_data(model, data, "test", 4))
+    findings.draw(picture, findings.pictures(data, "test", 4), findings.for_data(model, data, "test", 4))
     return numbers
 
 
@@ -173,7 +173,7 @@ def main():
 
 def store(path, results):
     """Adds results to a JSON file of results by recipe, replacing earlier ones of the same recipe."""
-    from kzoo import atomic
+    from kzoo.support import atomic
 
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     kept.update({result["recipe"]: result for result in results})

@@ -14,7 +14,7 @@ import sys
 
 import harness
 
-from kzoo import atomic
+from kzoo.support import atomic
 
 RESULTS = pathlib.Path(__file__).with_name("results")
 STYLE = """

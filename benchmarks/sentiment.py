@@ -37,10 +37,11 @@ def build(**choices):
 
 def make_tokenizer():
     """Word pieces of the training texts of both data sets."""
-    from kzoo.data import Tokenizer, corpora, sources
+    from kzoo.data import Tokenizer
+    from kzoo.data.sources import corpora, prepared
 
-    plays = corpora.read_texts(sources.find("shakespeare"), ["train"])["train"]
-    (reviews,) = corpora.read_labelled(sources.find("movie_sentiment"), ["train"])[0]["train"][0]
+    plays = corpora.read_texts(prepared.find("shakespeare"), ["train"])["train"]
+    (reviews,) = corpora.read_labelled(prepared.find("movie_sentiment"), ["train"])[0]["train"][0]
     return Tokenizer.train("wordpieces", [*plays, *reviews], SIZES["vocabulary_size"])
 
 
@@ -83,9 +84,9 @@ def tfidf():
         from sklearn.linear_model import LogisticRegression
     except ImportError:
         return None
-    from kzoo.data import corpora, sources
+    from kzoo.data.sources import corpora, prepared
 
-    parts, _ = corpora.read_labelled(sources.find("movie_sentiment"), ["train", "test"])
+    parts, _ = corpora.read_labelled(prepared.find("movie_sentiment"), ["train", "test"])
     vectorizer = TfidfVectorizer(ngram_range=(1, 2))
     regression = LogisticRegression(C=10, max_iter=1000)
     regression.fit(vectorizer.fit_transform(parts["train"][0][0]), parts["train"][1])

@@ -16,7 +16,8 @@ import time
 
 import harness
 
-from kzoo import atomic, catalog, suggest
+from kzoo import catalog
+from kzoo.support import atomic, suggest
 
 ROW_SCRIPT = pathlib.Path(__file__).with_name("throughput_row.py")
 MODES = ("infer", "train")

@@ -121,16 +121,16 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
     """Builds a catalogue model, times its steps on one synthetic batch that lies on the device, counts its work."""
     import keras
 
-    from kzoo import catalog, measure, tasks
+    from kzoo import measure, tasks
     from kzoo.data.synthetic import synthetic_batch
     from kzoo.training import execution
     from kzoo.training.recipe import make_recipe
 
     start = time.perf_counter()
-    network = catalog.build(model)
+    network = kzoo.build(model)
     if network.kzoo.task == "feature_extraction":  # which has no loss to train with
         start = time.perf_counter()
-        network = catalog.build(model, head="classification")
+        network = kzoo.build(model, head="classification")
     build_seconds = time.perf_counter() - start
     optimizer = keras.optimizers.Adam()
     recipe = make_recipe({}, {"steps_per_execution": 1, "deterministic": False})

@@ -76,10 +76,10 @@ def train(name, minutes, tokenizer=None, num_examples=None):
 
 def test_pairs(limit):
     """English and Spanish texts of the test split."""
-    from kzoo.data import sources
+    from kzoo.data.sources import prepared
 
-    builder = sources.find(DATA)
-    english, spanish = sources.read_columns(builder, "test", sources.pair(builder))
+    builder = prepared.find(DATA)
+    english, spanish = prepared.read_columns(builder, "test", prepared.pair(builder))
     return list(english)[:limit], list(spanish)[:limit]
 
 

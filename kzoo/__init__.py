@@ -5,37 +5,37 @@ Names resolve on first use, so that importing kzoo imports neither Keras nor Ten
 
 import importlib
 
-from kzoo import onednn
+from kzoo.support import onednn
 from kzoo.version import __version__
 
 onednn.turn_on()
 
 ROOMS = {
-    "build": "catalog",
+    "build": "building",
     "list_models": "catalog",
-    "info": "measure",
-    "load_weights": "checkpoint",
-    "save_weights": "checkpoint",
-    "save": "checkpoint",
-    "load": "checkpoint",
+    "info": "building",
+    "load_weights": "weights",
+    "save_weights": "weights",
+    "save": "building",
+    "load": "building",
     "fit": "training",
     "sparsity": "training.pruning",
-    "evaluate": "inference",
-    "predict": "inference",
+    "evaluate": "tasks",
+    "predict": "tasks",
     "generate": "generation",
     "export": "exporting",
     "fast": "runtimes",
     "fast_writer": "runtimes.writers",
     "features": "graph",
-    "lora": "rewrites.lora",
-    "merge_lora": "rewrites.lora",
-    "lora_report": "rewrites.lora",
+    "lora": "rewrites.low_rank_updates",
+    "merge_lora": "rewrites.low_rank_updates",
+    "lora_report": "rewrites.low_rank_updates",
     "save_lora": "rewrites.adapters",
     "load_lora": "rewrites.adapters",
     "prune_filters": "rewrites.filters",
     "prune_report": "rewrites.filters",
-    "attention_maps": "heatmaps",
-    "Preprocessing": "preprocessing",
+    "attention_maps": "explaining",
+    "Preprocessing": "catalog",
 }
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]

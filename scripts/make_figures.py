@@ -5,7 +5,8 @@ Run it after adding or changing a model: python scripts/make_figures.py
 
 import json
 
-from kzoo import atomic, catalog, measure
+from kzoo import catalog, measure
+from kzoo.support import atomic
 
 
 def count_all():

@@ -45,7 +45,7 @@ def digest(shapes):
 
 def reference_shapes(model):
     """Names and shapes of a kzoo model's tensors as in the reference's checkpoints."""
-    from kzoo.layouts import find_slots
+    from kzoo.weights.layouts import find_slots
 
     return {
         name: tuple(shape) for slot in find_slots(model) for name, shape in zip(slot.names, slot.shapes, strict=True)

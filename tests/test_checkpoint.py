@@ -10,8 +10,9 @@ import pytest
 import safetensors.numpy
 
 import kzoo
-from kzoo import checkpoint, tensors
+from kzoo.building import saving
 from kzoo.version import __version__
+from kzoo.weights import files
 
 
 @pytest.fixture
@@ -180,8 +181,8 @@ def test_other_float_widths_load(dtype, model, weights):
     ids=["transposed", "strided", "broadcast", "big-endian", "fortran", "bfloat16", "scalar"],
 )
 def test_any_array_is_written_as_its_values(array, tmp_path):
-    tensors.write(tmp_path / "a.safetensors", {"a": array}, {})
-    got = tensors.File(tmp_path / "a.safetensors").read()["a"]
+    files.write(tmp_path / "a.safetensors", {"a": array}, {})
+    got = files.File(tmp_path / "a.safetensors").read()["a"]
     assert got.shape == np.shape(array)
     np.testing.assert_array_equal(got, array)
 
@@ -217,7 +218,7 @@ def test_full_disk_keeps_what_was_there(weights):
 
 def test_folder_needs_a_newer_kzoo(model, tmp_path):
     kzoo.save(model, tmp_path / "saved")
-    path = tmp_path / "saved" / checkpoint.MODEL_FILE
+    path = tmp_path / "saved" / saving.MODEL_FILE
     description = json.loads(path.read_text())
     assert description["kzoo"] == __version__ and description["overrides"] == {"units": 3, "num_features": 2}
     path.write_text(json.dumps({**description, "kzoo": "99.1.0"}))
@@ -228,7 +229,7 @@ def test_folder_needs_a_newer_kzoo(model, tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": "rnn"}', '{"name": "nothing", "kzoo": "0.1.0"}', "\0"])
 def test_damaged_description(text, model, tmp_path):
     kzoo.save(model, tmp_path / "saved")
-    (tmp_path / "saved" / checkpoint.MODEL_FILE).write_text(text)
+    (tmp_path / "saved" / saving.MODEL_FILE).write_text(text)
     with pytest.raises(ValueError, match=r"model\.json is damaged"):
         kzoo.load(tmp_path / "saved")
 

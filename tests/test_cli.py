@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kzoo.cli import cli
+from kzoo.cli.entry import cli
 
 BAD = [
     (["info", "mnist_cn"], "did you mean mnist_cnn"),
@@ -26,7 +26,7 @@ BAD = [
 @pytest.fixture
 def run_here(capfd):
     """Runs the command line in this process: (status, standard output, standard error)."""
-    import kzoo.cli
+    import kzoo.cli.entry
 
     def run(*arguments):
         saved, sys.argv = sys.argv, ["kzoo", *map(str, arguments)]

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import kzoo
-from kzoo import cli_text
+from kzoo.catalog import update_card
+from kzoo.cli import text_commands as cli_text
 from kzoo.data import Tokenizer
 from kzoo.runtimes import choices
 
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
     model.compile(keras.optimizers.Adam(0.03), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for _ in range(60):
         model.train_on_batch(x, ids[:, 1:])
-    model.tokenizer = tokenizer
+    update_card(model, tokenizer=tokenizer)
     kzoo.save(model, folder)
     return str(folder)
 

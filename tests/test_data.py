@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-import types
 
 import keras
 import numpy as np
@@ -17,8 +16,10 @@ import tensorflow as tf
 
 import kzoo.data
 from kzoo import tasks
-from kzoo.data import images, pictures, sources, splits
+from kzoo.catalog import Card
+from kzoo.data import images, pictures, splits
 from kzoo.data.augmentation import Augmentation, move
+from kzoo.data.sources import prepared
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 
@@ -32,7 +33,7 @@ def make_model(shape=(28, 28, 1), outputs=10, task="image_classification"):
     image = keras.Input(shape, name="image")
     pooled = keras.ops.mean(image, axis=tuple(range(1, len(shape)))) if len(shape) > 1 else image
     model = keras.Model(image, keras.layers.Dense(outputs)(pooled), name="small")
-    model.kzoo = types.SimpleNamespace(name="small", task=task, overrides={})
+    model.kzoo = Card("small", task=task)
     return model
 
 
@@ -217,7 +218,7 @@ def test_carved_validation_is_the_same_for_every_model(arrays):
 def test_digits_prepare_offline_and_do_not_leak(data_dir):
     data = kzoo.data.load("digits", MODEL, data_dir=data_dir)
     assert data.class_names == list("0123456789")
-    parts = {name: getattr(data, name) for name in sources.SPLITS}
+    parts = {name: getattr(data, name) for name in prepared.SPLITS}
     assert {name: part.num_examples for name, part in parts.items()} == {"train": 3500, "validation": 500, "test": 1000}
     seen = {name: hashes(part) for name, part in parts.items()}
     for name, part in parts.items():
@@ -251,12 +252,12 @@ def test_digits_prepare_in_the_cache_if_the_data_folder_is_read_only(tmp_path, m
     for _ in range(2):
         assert kzoo.data.load("digits/zero_one", MODEL).train.num_examples == 700
     assert not list(read_only.iterdir())
-    assert "digits/zero_one" in sources.prepared_names()
+    assert "digits/zero_one" in prepared.prepared_names()
     assert not list(tmp_path.rglob("*incomplete*"))
 
 
 def test_interrupted_preparation_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
-    from kzoo.data import digits
+    from kzoo.data.sources import digits
 
     def stop(*_):
         raise OSError(28, "No space left on device")
@@ -590,7 +591,7 @@ def test_large_images_stream_to_the_same_examples(data_dir, monkeypatch):
     stream = kzoo.data.load("digits/zero_one", model, data_dir=data_dir)
     assert isinstance(stream.train, splits.StreamedSplit)
     assert stream.train.block_size == 300
-    for name in sources.SPLITS:
+    for name in prepared.SPLITS:
         a, b = getattr(memory, name), getattr(stream, name)
         (xa, ya), (xb, yb) = (
             tuple(part[np.argsort(split.example_ids(1))] for part in collect(split.epoch(1))) for split in (a, b)

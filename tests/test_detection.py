@@ -16,9 +16,9 @@ from keras import ops
 from seeded_weights import digest, draw_detector_outputs, draw_images, load_drawn_weights, reference_shapes
 
 import kzoo
-from kzoo.detection import boxes, evaluation, losses
-from kzoo.detection.anchors import anchors_of
 from kzoo.layers import NearestResize
+from kzoo.tasks.detection import coco, focal_losses, matching
+from kzoo.tasks.detection.anchors import anchors_of
 
 FILE = pathlib.Path(__file__).with_name("golden") / "torchvision_retinanet.safetensors"
 GOLDEN = safetensors.numpy.load_file(FILE)
@@ -172,40 +172,42 @@ def test_matching_is_the_references(anchors):
     """Objects that want the same anchor and an image without any are in the golden file."""
     wanted = GOLDEN["matched"]
     assert {-1, -2, 0, 4} <= set(wanted[0]) and set(wanted[1]) == {-1}
-    np.testing.assert_array_equal(boxes.match(GOLDEN["target_boxes"], anchors.boxes), wanted[0])
-    np.testing.assert_array_equal(boxes.match(np.zeros((0, 4), "float32"), anchors.boxes), wanted[1])
+    np.testing.assert_array_equal(matching.match(GOLDEN["target_boxes"], anchors.boxes), wanted[0])
+    np.testing.assert_array_equal(matching.match(np.zeros((0, 4), "float32"), anchors.boxes), wanted[1])
 
 
 def test_box_that_no_anchor_overlaps_takes_none(anchors):
-    matched = boxes.match(np.array([[900, 900, 950, 950]], "float32"), anchors.boxes)
+    matched = matching.match(np.array([[900, 900, 950, 950]], "float32"), anchors.boxes)
     assert set(matched.numpy()) == {-1}
 
 
 def test_offsets_are_the_references_and_go_back(anchors):
     chosen = anchors.boxes[40:46]
-    assert_close(boxes.encode(GOLDEN["target_boxes"], chosen), GOLDEN["encoded"])
-    assert_close(boxes.decode(GOLDEN["encoded"], chosen), GOLDEN["target_boxes"])
-    assert np.isfinite(boxes.decode(np.full((6, 4), 1e4, "float32"), chosen)).all()
+    assert_close(matching.encode(GOLDEN["target_boxes"], chosen), GOLDEN["encoded"])
+    assert_close(matching.decode(GOLDEN["encoded"], chosen), GOLDEN["target_boxes"])
+    assert np.isfinite(matching.decode(np.full((6, 4), 1e4, "float32"), chosen)).all()
 
 
 def test_focal_loss_of_single_logits():
     """Also where the exponential of a logit would overflow, and half precision goes up to float32."""
     logits = GOLDEN["focal_logits"]
     for wanted, target in ((GOLDEN["focal_of_one"], np.ones(33)), (GOLDEN["focal_of_zero"], np.zeros(33))):
-        assert_close(losses.focal(target, logits), wanted)
-    assert np.isfinite(ops.convert_to_numpy(losses.focal(np.zeros(2), np.array([-500.0, 500.0], "float32")))).all()
-    assert losses.focal(np.zeros(33), ops.cast(logits, "float16")).dtype in ("float32", np.float32)
+        assert_close(focal_losses.focal(target, logits), wanted)
+    assert np.isfinite(
+        ops.convert_to_numpy(focal_losses.focal(np.zeros(2), np.array([-500.0, 500.0], "float32")))
+    ).all()
+    assert focal_losses.focal(np.zeros(33), ops.cast(logits, "float16")).dtype in ("float32", np.float32)
 
 
 def test_losses_are_the_references(anchors):
     objects = [(GOLDEN["target_boxes"], GOLDEN["target_labels"]), (np.zeros((0, 4), "f4"), np.zeros(0, "i4"))]
-    classes, offsets = map(np.stack, zip(*(boxes.targets(*one, anchors.boxes) for one in objects), strict=True))
+    classes, offsets = map(np.stack, zip(*(matching.targets(*one, anchors.boxes) for one in objects), strict=True))
     drawn = draw_detector_outputs(len(anchors.boxes), 3)
-    assert_close(losses.FocalLoss()(classes, drawn["class_logits"]), GOLDEN["class_loss"][0])
-    assert_close(losses.BoxLoss()(offsets, drawn["box_regression"]), GOLDEN["box_loss"][0])
+    assert_close(focal_losses.FocalLoss()(classes, drawn["class_logits"]), GOLDEN["class_loss"][0])
+    assert_close(focal_losses.BoxLoss()(offsets, drawn["box_regression"]), GOLDEN["box_loss"][0])
     ignored = np.where(classes == -2, -1, classes)
-    assert float(losses.FocalLoss()(ignored, drawn["class_logits"])) > GOLDEN["class_loss"][0]
-    accuracy = losses.ObjectAccuracy()
+    assert float(focal_losses.FocalLoss()(ignored, drawn["class_logits"])) > GOLDEN["class_loss"][0]
+    accuracy = focal_losses.ObjectAccuracy()
     accuracy.update_state(classes, drawn["class_logits"])
     found = classes >= 0
     np.testing.assert_allclose(
@@ -215,7 +217,7 @@ def test_losses_are_the_references(anchors):
 
 def test_detections_are_the_references(anchors):
     """Of 594 anchors and three classes: more candidates than a level may have, and more boxes than are reported."""
-    found = boxes.detect(draw_detector_outputs(len(anchors.boxes), 3), anchors)
+    found = matching.detect(draw_detector_outputs(len(anchors.boxes), 3), anchors)
     for image in range(2):
         count = int(found["count"][image])
         assert count == len(GOLDEN[f"{image}.boxes"])
@@ -228,7 +230,7 @@ def test_rows_after_the_last_detection_are_empty(anchors):
     outputs = draw_detector_outputs(len(anchors.boxes), 3)
     outputs["class_logits"] -= 20
     outputs["class_logits"][1, 7, 2] = 3
-    found = boxes.detect(outputs, anchors, max_detections=4)
+    found = matching.detect(outputs, anchors, max_detections=4)
     assert found["count"].numpy().tolist() == [0, 1]
     assert found["labels"].numpy().tolist() == [[-1] * 4, [2, -1, -1, -1]]
     assert found["boxes"].shape == (2, 4, 4) and not found["boxes"][:, 1:].numpy().any()
@@ -254,7 +256,7 @@ def found(rows, scores):
     ],
 )
 def test_mean_average_precision_by_hand(rows, scores, mean, per_class):
-    numbers = evaluation.score([found(rows, scores)], [TRUTH], ["red", "white", "rare"])
+    numbers = coco.score([found(rows, scores)], [TRUTH], ["red", "white", "rare"])
     assert numbers["mean_average_precision"] == pytest.approx(mean, abs=1e-6)
     assert numbers["average_precision_50_red"] == pytest.approx(per_class[0], abs=1e-6)
     assert numbers["average_precision_50_white"] == pytest.approx(per_class[1], abs=1e-6)
@@ -265,11 +267,11 @@ def test_overlap_counts_for_the_mean():
     """Every box 0.8 as wide: an overlap of 0.8 passes seven of the ten thresholds."""
     narrow = TRUTH.copy()
     narrow[:, 2] = narrow[:, 0] + 0.81 * (narrow[:, 2] - narrow[:, 0])
-    numbers = evaluation.score([found(narrow, (0.9, 0.8, 0.7))], [TRUTH], ["red", "white"])
+    numbers = coco.score([found(narrow, (0.9, 0.8, 0.7))], [TRUTH], ["red", "white"])
     assert numbers["mean_average_precision_50"] == pytest.approx(1.0)
     assert numbers["mean_average_precision"] == pytest.approx(0.7)
 
 
 def test_mean_average_precision_needs_objects():
     with pytest.raises(ValueError, match="needs true objects"):
-        evaluation.score([found([], ())], [np.zeros((0, 5))], ["red"])
+        coco.score([found([], ())], [np.zeros((0, 5))], ["red"])

@@ -17,11 +17,9 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from kzoo import detections
-from kzoo.data import boxes as box_data
 from kzoo.data.augmentation import Augmentation
-from kzoo.detection import boxes
-from kzoo.detection.anchors import anchors_of
+from kzoo.tasks.detection import boxed_images, findings, matching
+from kzoo.tasks.detection.anchors import anchors_of
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 SIZE = (40, 48)
@@ -95,7 +93,7 @@ def test_batches(data, model):
     assert set(y) == set(model.output)
     rows = data.objects["test"][3].numpy()
     scale = np.array([SIZE[1], SIZE[0]] * 2, "float32")
-    classes, offsets = boxes.targets(rows[:, :4] * scale, rows[:, 4].astype("int32"), anchors)
+    classes, offsets = matching.targets(rows[:, :4] * scale, rows[:, 4].astype("int32"), anchors)
     np.testing.assert_array_equal(y["class_logits"][3], classes)
     np.testing.assert_allclose(y["box_regression"][3], offsets, atol=1e-5)
     for index, rows in enumerate(data.objects["test"]):  # every object has an anchor, and only objects have
@@ -137,7 +135,7 @@ def test_boxes_follow_the_picture():
     moved = np.asarray(augment.apply(tf.constant(pictures), {"transforms": transforms}, SIZE))[..., 0]
     seen = 0
     for picture, transform in zip(moved, transforms, strict=True):
-        ((box,), (keep,)) = map(np.asarray, box_data.move(tf.constant([[20.0, 12, 32, 26]]), transform, shape))
+        ((box,), (keep,)) = map(np.asarray, boxed_images.move(tf.constant([[20.0, 12, 32, 26]]), transform, shape))
         rows, columns = np.flatnonzero(picture.max(1) > 0.5), np.flatnonzero(picture.max(0) > 0.5)
         if keep and box.min() > 0 and box[2] < SIZE[1] and box[3] < SIZE[0]:
             seen += 1
@@ -148,13 +146,13 @@ def test_boxes_follow_the_picture():
 def test_an_object_that_hardly_shows_is_left_out():
     shift = tf.constant([1.0, 0, 14, 0, 1, 0, 0, 0])  # 14 pixels to the left
     edges = tf.constant([[10.0, 5, 20, 15], [4.0, 5, 14, 15], [30.0, 5, 40, 15]])
-    moved, keep = box_data.move(edges, shift, (*SIZE, 3))
+    moved, keep = boxed_images.move(edges, shift, (*SIZE, 3))
     assert keep.numpy().tolist() == [True, False, True]
     np.testing.assert_allclose(moved.numpy()[[0, 2]], [[0, 5, 6, 15], [16, 5, 26, 15]])
 
 
 def test_streamed_data_are_the_same(data, folder, model, monkeypatch):
-    monkeypatch.setattr(box_data, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(boxed_images, "MEMORY_LIMIT", 0)
     streamed = kzoo.data.load("squares", model, batch_size=8, augment="detection", data_dir=folder)
     assert type(streamed.train) is not type(data.train)
     for one, two in zip(data.test.dataset, streamed.test.dataset, strict=True):
@@ -170,7 +168,7 @@ def test_images_of_another_size_are_stretched(folder):
     assert x.shape == (8, 80, 48, 3)
     classes, offsets = (np.asarray(y[key][1]) for key in ("class_logits", "box_regression"))
     chosen = classes >= 0
-    back = boxes.decode(offsets[chosen][:, :4], anchors_of(twice).boxes[chosen]).numpy() / [48, 80, 48, 80]
+    back = matching.decode(offsets[chosen][:, :4], anchors_of(twice).boxes[chosen]).numpy() / [48, 80, 48, 80]
     for box in data.objects["test"][1].numpy()[:, :4]:
         assert np.abs(back - box).max(axis=1).min() < 1e-5
 
@@ -190,8 +188,8 @@ def test_images_of_another_size_are_stretched(folder):
 def test_bad_boxes(fractions, label, message):
     good = (0.0, 0.0, 1.0005, 1.0)
     with pytest.raises(ValueError, match=message):
-        box_data.check_objects("squares train: example 4", np.array([good, fractions]), [0, label], 2)
-    rows = box_data.check_objects("squares", np.array([good]), [1], 2)
+        boxed_images.check_objects("squares train: example 4", np.array([good, fractions]), [0, label], 2)
+    rows = boxed_images.check_objects("squares", np.array([good]), [1], 2)
     np.testing.assert_array_equal(rows, [[0, 0, 1, 1, 1]])
 
 
@@ -240,10 +238,10 @@ def test_trains_and_finds(run, data, model):
 
 
 def test_command_line(run, data, folder, tmp_path):
-    from kzoo.cli import cli
+    from kzoo.cli.entry import cli
 
     invoke = CliRunner().invoke
-    picture = detections.pictures(data, "test", 3)[1]
+    picture = findings.pictures(data, "test", 3)[1]
     wide = tf.image.resize(picture, (80, 144), "nearest")  # another size and shape than the input
     (tmp_path / "one.png").write_bytes(tf.io.encode_png(tf.cast(wide * 255, tf.uint8)).numpy())
     arguments = ["predict", str(run[0]), str(tmp_path / "one.png"), "--draw", str(tmp_path / "drawn.png")]
@@ -262,14 +260,14 @@ def test_command_line(run, data, folder, tmp_path):
     assert 0 <= json.loads(found.stdout)["mean_average_precision"] <= 1
     with pytest.raises(ValueError, match="is not an image"):
         (tmp_path / "bad.png").write_bytes(b"no image")
-        detections.read(tmp_path / "bad.png")
+        findings.read(tmp_path / "bad.png")
 
 
 def test_drawing_shows_boxes(tmp_path):
     row = {"file": "a/b.png", "size": [48, 40], "objects": [{"class": "red", "score": 0.9, "box": [5, 5, 30, 20]}]}
     image = np.full((*SIZE, 3), 255, np.uint8)
     for name, objects in (("with.png", row["objects"]), ("without.png", [])):
-        detections.draw(tmp_path / name, [image], [{**row, "objects": objects}])
+        findings.draw(tmp_path / name, [image], [{**row, "objects": objects}])
     drawn, empty = (tf.io.decode_png((tmp_path / name).read_bytes()).numpy() for name in ("with.png", "without.png"))
     assert drawn.shape == empty.shape and (drawn != empty).any()
     assert not list(tmp_path.glob(".*partial"))
@@ -279,7 +277,7 @@ def test_export(run, model, data, tmp_path):
     report = kzoo.export(model, tmp_path / "export")
     assert set(report["signatures"]["serve_images"]["outputs"]) == {"boxes", "scores", "labels", "count"}
     served = tf.saved_model.load(str(tmp_path / "export"))
-    pictures = np.stack(detections.pictures(data, "test", 3))
+    pictures = np.stack(findings.pictures(data, "test", 3))
     pixels = tf.cast(tf.round(pictures * 255), tf.uint8)
     found, larger = (served.serve_images(x) for x in (pixels, tf.image.resize(pixels, (80, 144), "nearest")))
     wanted = kzoo.predict(model, pixels.numpy())

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import exporting, tasks
+from kzoo import tasks
+from kzoo.catalog import update_card
+from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data.synthetic import synthetic_batch
-from kzoo.preprocessing import Preprocessing
+from kzoo.exporting import saved_model as exporting
 from kzoo.rewrites import pixels
 from kzoo.runtimes import choices
-from kzoo.runtimes.fast import Settings
+from kzoo.runtimes.fast_path import Settings
 
 SMALL = {
     "perceptron": {"num_features": 9},
@@ -317,7 +319,7 @@ def test_pixels_from_inputs_are_those_of_the_data(digits):
 def test_pixels_are_normalised_inside(format, tmp_path):
     needs(format)
     model = noisy(kzoo.build("resnet20", depths=(1, 1, 1)))
-    model.preprocessing = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+    update_card(model, preprocessing=Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3)))
     report = kzoo.export(model, tmp_path / "model", format=format, with_preprocessing=True)
     assert report["signatures"]["serve"] == {"inputs": {"images": "uint8 (None, 32, 32, 3)"},
                                              "outputs": {"probabilities": "float32 (None, 10)"}}  # fmt: skip

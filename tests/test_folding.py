@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 import kzoo
+from kzoo.catalog import update_card
 from kzoo.rewrites.folding import fold_batch_norm
 
 RANDOM = np.random.default_rng(0)
@@ -130,11 +131,13 @@ def test_an_open_size_merges_stride_1_only():
         assert count(fold_batch_norm(model), layers.ZeroPadding2D) == num_pads
 
 
-def test_preprocessing_goes_along_and_the_catalogue_mark_does_not():
+def test_preprocessing_goes_along_and_the_catalogue_mark_does_not(tmp_path):
     model = kzoo.build("resnet20")
-    model.preprocessing = kzoo.Preprocessing()
+    update_card(model, preprocessing=kzoo.Preprocessing(mean=0.5))
     folded = fold_batch_norm(model)
-    assert folded.preprocessing is model.preprocessing and not hasattr(folded, "kzoo")
+    assert folded.kzoo.preprocessing == model.kzoo.preprocessing
+    with pytest.raises(ValueError, match="not built by kzoo.build"):
+        kzoo.save(folded, tmp_path)
 
 
 def test_half_precision_keeps_its_policy():

@@ -11,7 +11,7 @@ import kzoo
 from kzoo.layers import gelu
 from kzoo.rewrites.fusible import has_layer_norm, make_fusible
 from kzoo.runtimes import choices
-from kzoo.runtimes.fast import Settings
+from kzoo.runtimes.fast_path import Settings
 from kzoo.runtimes.frozen import freeze
 
 if keras.backend.backend() != "tensorflow":

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 import kzoo
-from kzoo import hub
+from kzoo.weights import hub
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import types
 
 import keras
 import numpy as np
@@ -14,8 +13,10 @@ from PIL import Image, ImageEnhance, ImageOps
 
 import kzoo.data
 from kzoo import tasks
-from kzoo.data import RECIPES, Augmentation, effects, folders, pictures
+from kzoo.catalog import Card
+from kzoo.data import RECIPES, Augmentation, effects, pictures
 from kzoo.data.augmentation import OPERATIONS, _beta
+from kzoo.data.sources import folders
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 STILL = {"shift": 0, "rotation": 0, "zoom": 0}
@@ -24,7 +25,7 @@ STILL = {"shift": 0, "rotation": 0, "zoom": 0}
 def make_model(shape=(16, 16, 3), outputs=3, task="image_classification"):
     image = keras.Input(shape, name="image")
     model = keras.Model(image, keras.layers.Dense(outputs)(keras.ops.mean(image, axis=(1, 2))), name="small")
-    model.kzoo = types.SimpleNamespace(name="small", task=task, overrides={})
+    model.kzoo = Card("small", task=task)
     return model
 
 

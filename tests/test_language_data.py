@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import kzoo
-from kzoo import predictions
 from kzoo.data import Tokenizer, language
+from kzoo.tasks import predictions
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 ANIMALS, PLACES = ("cat", "dog", "fox", "cow", "hen", "pig"), ("mat", "log", "box", "bed", "tub")
@@ -366,7 +366,7 @@ def test_predictions_for_texts():
 
 
 def test_training_and_prediction_on_the_command_line(folder, tmp_path, monkeypatch, capfd):
-    from kzoo.cli import cli
+    from kzoo.cli.entry import cli
 
     def run(*arguments):
         cli.main([str(one) for one in arguments], standalone_mode=False, prog_name="kzoo")

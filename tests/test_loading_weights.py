@@ -161,7 +161,7 @@ def test_damage_that_only_the_digest_tells_builds_nothing(tmp_path):
 
 @pytest.mark.parametrize("shift", [0, 4, 64])
 def test_arrays_at_any_address_become_tensors(shift):
-    from kzoo import blank
+    from kzoo.weights import blank
 
     space = np.zeros(64 + 64 + 4 * 210, np.uint8)
     begin = -space.ctypes.data % 64 + shift

@@ -428,8 +428,8 @@ def test_bad_models():
 
 
 def test_command_line(tmp_path, monkeypatch, capfd):
-    import kzoo.cli_rewrites  # noqa: F401
-    import kzoo.cli_text
+    import kzoo.cli.rewriting_commands  # noqa: F401
+    import kzoo.cli.text_commands
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plays.txt").write_text("To be, or not to be, that is the question.\n" * 40)

@@ -342,7 +342,7 @@ def test_batch_of_four_equals_four_singles(architecture):
 
 @functools.cache
 def digits():
-    from kzoo.data.digits import read_digits
+    from kzoo.data.sources.digits import read_digits
 
     return read_digits()
 

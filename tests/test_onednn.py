@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from kzoo import onednn
+from kzoo.support import onednn
 
 TELL = "; import os; print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))"
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.preprocessing import read_beside
+from kzoo.catalog import update_card
+from kzoo.catalog.preprocessing import read_beside
 
 IMAGENET = kzoo.Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875, "bicubic")
 SMALL = {"input_shape": (12, 8, 3), "filters": (4, 5), "hidden_dim": 7}
@@ -14,7 +15,7 @@ SMALL = {"input_shape": (12, 8, 3), "filters": (4, 5), "hidden_dim": 7}
 def folder(tmp_path):
     """A saved model whose weights want ImageNet's normalisation."""
     model = kzoo.build("cnn", **SMALL)
-    model.preprocessing = IMAGENET
+    update_card(model, preprocessing=IMAGENET)
     kzoo.save(model, tmp_path / "saved")
     return tmp_path / "saved"
 
@@ -29,8 +30,8 @@ def by_hand(image):
 
 
 def test_it_travels_with_a_saved_folder(folder):
-    assert kzoo.load(folder).preprocessing == IMAGENET
-    assert kzoo.build("cnn", folder, **SMALL).preprocessing == IMAGENET
+    assert kzoo.load(folder).kzoo.preprocessing == IMAGENET
+    assert kzoo.build("cnn", folder, **SMALL).kzoo.preprocessing == IMAGENET
 
 
 def test_predict_normalises_pixels(folder):

@@ -2,13 +2,13 @@
 
 import os
 import pathlib
-import types
 
 import keras
 import numpy as np
 import pytest
 
 import kzoo.data
+from kzoo.catalog import Card
 from kzoo.data import text
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
@@ -22,7 +22,7 @@ def make_model(vocabulary_size=64):
     source = keras.ops.mean(embedding(ids["encoder_token_ids"]) * weights, axis=1, keepdims=True)
     logits = keras.layers.Dense(vocabulary_size)(embedding(ids["decoder_token_ids"]) + source)
     model = keras.Model({**ids, "encoder_padding_mask": mask}, logits, name="small_translator")
-    model.kzoo = types.SimpleNamespace(name="small_translator", task="translation", overrides={})
+    model.kzoo = Card("small_translator", task="translation")
     return model
 
 

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from kzoo.data.tokenizers import KINDS, SPECIAL, Tokenizer
+from kzoo.data.tokenizing.tokenizers import KINDS, SPECIAL, Tokenizer
 
 GOLDEN = pathlib.Path(__file__).with_name("golden") / "tokenizers"
 IDS = json.loads((GOLDEN / "ids.json").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from runs import Stop, make, make_translator, run
 import kzoo
 from kzoo import tasks
 from kzoo.data import from_arrays
-from kzoo.data.tokenizers import Tokenizer
+from kzoo.data.tokenizing.tokenizers import Tokenizer
 from kzoo.training import NonFiniteError, Recipe, TransformerSchedule, backup, execution
 from kzoo.training.recipe import make_optimizer, make_recipe
 
@@ -344,7 +344,7 @@ def test_a_validation_loss_that_is_not_finite_is_null_and_never_the_best(tmp_pat
 
 
 def test_nan_on_the_command_line_is_one_line_and_exit_1(tmp_path, capfd, monkeypatch):
-    import kzoo.cli
+    import kzoo.cli.entry
 
     arguments = ["--optimizer", "sgd", "--learning-rate", "1e30", "--quiet", "--no-tensorboard"]
     monkeypatch.setattr(sys, "argv", ["kzoo", "train", "mlp", "--run-folder", str(tmp_path / "run"), *arguments])

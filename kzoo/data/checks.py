@@ -4,14 +4,16 @@ device, wraps around on another and becomes NaN under XLA, so the check happens 
 
 import numpy as np
 
+from kzoo.catalog import card_of
+
 IMAGE_DTYPES = (np.uint8, np.uint16)  # divided by their largest value
 
 
 def task(model):
     """The model's task: what the catalogue says, else what its output looks like (one logit, or classes)."""
-    origin = getattr(model, "kzoo", None)
-    if origin is not None and getattr(origin, "task", None):
-        return origin.task
+    known = card_of(model).task
+    if known:
+        return known
     return "binary_classification" if model.outputs[0].shape[-1] == 1 else "image_classification"
 
 
@@ -23,7 +25,7 @@ def num_classes(model):
 
 def vocabulary_size(model):
     """Number of token ids the model knows: its keyword `vocabulary_size`, else its largest embedding; None if none."""
-    overrides = getattr(getattr(model, "kzoo", None), "overrides", {})
+    overrides = card_of(model).overrides
     if "vocabulary_size" in overrides:
         return overrides["vocabulary_size"]
     if task(model) == "translation":

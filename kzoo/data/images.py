@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from kzoo.preprocessing import Preprocessing
+from kzoo.catalog.preprocessing import Preprocessing
 
 DEFAULT = Preprocessing()
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import graph
-from kzoo.data import assembly, checks, text
+from kzoo.data import checks, dataset, text
 
 
 def from_parts(name, identity, parts, model, options, choices, class_names=None):
@@ -15,7 +15,7 @@ def from_parts(name, identity, parts, model, options, choices, class_names=None)
     text.refuse_augment(name, options)
     length = text.check_length(model, choices.max_length, minimum=4)
     rows = {split: _checked(f"{name} {split}", model, *part) for split, part in parts.items()}
-    notes = assembly.carve(name, rows, list(rows["train"][:-1]), options)
+    notes = dataset.carve(name, rows, list(rows["train"][:-1]), options)
     learn_from = [one for column in rows["train"][:-1] for one in column]
     limit = checks.vocabulary_size(model)
     tokenizer = text.make_tokenizer(
@@ -28,7 +28,7 @@ def from_parts(name, identity, parts, model, options, choices, class_names=None)
         notes += _empty(f"{name} {split}", columns)
         encoded[split] = (ids, first, labels)
     ids, *others = encoded["train"]
-    digest = assembly.digest_of([ids.values, ids.row_splits, *others])
+    digest = dataset.digest_of([ids.values, ids.row_splits, *others])
     lengths = ids.row_lengths().numpy() if choices.length_buckets else None
     build, longest = Inputs(model, tokenizer), graph.longest_sequence(model)
 
@@ -36,10 +36,10 @@ def from_parts(name, identity, parts, model, options, choices, class_names=None)
         ids, first, labels = rows
         return build(ids, first, longest), labels
 
-    splits = assembly.make_splits(encoded, finish, options, lengths=lengths)
+    splits = dataset.make_splits(encoded, finish, options, lengths=lengths)
     notes.append(_statistics(f"{name} train", encoded["train"][0], splits["train"]))
     identity |= choices.fingerprint(length, tokenizer, content=digest, class_names=class_names)
-    return assembly.make_data(
+    return dataset.make_data(
         name, identity, splits, options, class_names, tokenizer, [note for note in notes if note]
     )  # fmt: skip
 

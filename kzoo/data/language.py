@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import assembly, checks, text
+from kzoo.data import checks, dataset, text
 from kzoo.data.splits import Split
 
 MASKED_SHARE = 0.15  # Devlin et al. 2018, section 3.1 and A.1
@@ -65,9 +65,9 @@ def from_texts(name, identity, texts, model, options, choices):
         per_token[split] = sum(map(len, part)) / (len(stream) - 1)
         notes.append(_statistics(f"{name} {split}", len(part), stream, splits[split], length, tokenizer, 2 * masked))
         if split == "train":
-            identity["content"] = assembly.digest_of([stream])
+            identity["content"] = dataset.digest_of([stream])
     identity |= choices.fingerprint(length, tokenizer, whole_words=choices.whole_words)
-    data = assembly.make_data(name, identity, splits, options, None, tokenizer, notes)
+    data = dataset.make_data(name, identity, splits, options, None, tokenizer, notes)
     data.characters_per_token = None if masked else per_token
     return data
 
@@ -91,7 +91,7 @@ def carve(name, texts, options):
             notes.append(f"{name}: the last {len(whole) - cut:,} of {len(whole):,} characters are for validation")
         return full, notes
     rows = {split: (np.array(part, dtype=object),) for split, part in full.items()}
-    notes += assembly.carve(name, rows, [rows["train"][0]], options)
+    notes += dataset.carve(name, rows, [rows["train"][0]], options)
     return {split: list(part) for split, (part,) in rows.items()}, notes
 
 

@@ -6,21 +6,11 @@ import inspect
 
 import numpy as np
 
-from kzoo.data import (
-    boxes,
-    checks,
-    corpora,
-    folders,
-    labelled_texts,
-    language,
-    pictures,
-    sentence_pairs,
-    sources,
-    synthetic,
-    text,
-)
-from kzoo.data.assembly import Options
-from kzoo.preprocessing import Preprocessing
+from kzoo.catalog import card_of
+from kzoo.data import checks, labelled_texts, language, pictures, sentence_pairs, synthetic, text
+from kzoo.data.dataset import Options
+from kzoo.data.sources import corpora, folders, prepared
+from kzoo.tasks.detection import boxed_images
 
 LANGUAGE = {
     "language_modeling": language.from_texts,
@@ -96,8 +86,8 @@ def load(
     choices = text.Choices(tokenizer, max_length, whole_words, length_buckets)
     task = checks.task(model)
     translation = task == "translation"
-    if name == "synthetic" and task == boxes.TASK:
-        return boxes.synthetic(name, model, SYNTHETIC_SIZES, options)
+    if name == "synthetic" and task == boxed_images.TASK:
+        return boxed_images.synthetic(name, model, SYNTHETIC_SIZES, options)
     if name == "synthetic":
         batches = {
             split: synthetic.synthetic_batch(model, size, seed=index)
@@ -113,29 +103,29 @@ def load(
     if path is not None:
         return LANGUAGE[task](name, {"name": name}, corpora.read_files(path), model, options, choices)
     folder = folders.find(name)
-    if task == boxes.TASK and (folder is not None or name == "digits"):
+    if task == boxed_images.TASK and (folder is not None or name == "digits"):
         raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
     if folder is not None:
         return pictures.from_folder(name, folder, model, options, skip_bad)
     if skip_bad:
         raise ValueError(f"skip_bad (--skip-bad) is for folders of images, and {name!r} is none")
-    builder = sources.find(name, data_dir, manual_dir, download)
-    sizes, identity = sources.sizes(builder), {"name": name, "version": str(builder.info.version)}
-    boxes.check_task(name, builder, model)
-    if task == boxes.TASK:
-        return boxes.from_tfds(name, identity, builder, sizes, model, options)
+    builder = prepared.find(name, data_dir, manual_dir, download)
+    sizes, identity = prepared.sizes(builder), {"name": name, "version": str(builder.info.version)}
+    boxed_images.check_task(name, builder, model)
+    if task == boxed_images.TASK:
+        return boxed_images.from_tfds(name, identity, builder, sizes, model, options)
     if task in LANGUAGE:
         return LANGUAGE[task](name, identity, corpora.read_texts(builder, sizes), model, options, choices)
     if task == "text_classification":
         parts, class_names = corpora.read_labelled(builder, sizes)
         return labelled_texts.from_parts(name, identity, parts, model, options, choices, class_names)
-    pair = sources.pair(builder)
+    pair = prepared.pair(builder)
     is_text = [np.dtype(builder.info.features[key].np_dtype).kind in "OSU" for key in pair]
     if translation != all(is_text) or any(is_text) != all(is_text):
         what = ", ".join(f"{key} ({'text' if yes else 'no text'})" for key, yes in zip(pair, is_text, strict=True))
         raise ValueError(f"data set {name!r} is a pair of {what}; {model.name} is for {checks.task(model)}")
     if translation:
-        pairs = {split: sources.read_columns(builder, split, pair) for split in sizes}
+        pairs = {split: prepared.read_columns(builder, split, pair) for split in sizes}
         return text.from_pairs(name, identity, pairs, model, options, choices)
     return pictures.from_tfds(name, identity, builder, sizes, model, options)
 
@@ -157,7 +147,7 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"from_arrays: unknown keyword {', '.join(unknown)}; known: {', '.join(known)}")
-    if checks.task(model) == boxes.TASK:
+    if checks.task(model) == boxed_images.TASK:
         raise ValueError(
             f"from_arrays takes one label an image; {model.name} learns boxes: name a data set that has them"
         )
@@ -195,4 +185,4 @@ def from_texts(
 
 def _preprocessing(model, asked):
     """What the caller asks for, else what the model's weights were trained with, else the default."""
-    return asked or getattr(model, "preprocessing", None) or Preprocessing()
+    return asked or card_of(model).preprocessing

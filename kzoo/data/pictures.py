@@ -7,7 +7,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import assembly, checks, effects, folders, images, sources
+from kzoo.data import checks, dataset, effects, images
+from kzoo.data.sources import folders, prepared
 from kzoo.data.splits import Split, StreamedSplit
 
 MEMORY_LIMIT = 1 << 30  # bytes a split may take in memory before it is streamed
@@ -17,7 +18,7 @@ BLOCK_BYTES = 1 << 28  # bytes of a block within which a streamed split is shuff
 
 def from_tfds(name, identity, builder, sizes, model, options):
     """Images of TFDS, in memory if they are small enough there as they are or fitted, else streamed."""
-    image_key, label_key = sources.pair(builder)
+    image_key, label_key = prepared.pair(builder)
     feature, label = builder.info.features[image_key], builder.info.features[label_key]
     wanted = _only_input(name, model)
     if len(feature.shape) != 3:
@@ -36,24 +37,24 @@ def from_tfds(name, identity, builder, sizes, model, options):
     if None not in feature.shape:
         num_bytes = math.prod(feature.shape) * np.dtype(feature.np_dtype).itemsize
         if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-            parts = {split: (*sources.read_arrays(builder, split, size), None) for split, size in sizes.items()}
+            parts = {split: (*prepared.read_arrays(builder, split, size), None) for split, size in sizes.items()}
             return from_parts(name, identity, parts, model, options, class_names)
-    ranges = assembly.carve_ranges(sizes, options)
+    ranges = dataset.carve_ranges(sizes, options)
     num_bytes = 4 * math.prod(shape[:2]) * min(shape[2], feature.shape[2])
     if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-        parts = {split: (*sources.read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
+        parts = {split: (*prepared.read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
         return from_parts(name, identity, parts, model, options, class_names, fitted=True)
     splits = {}
     for split, (instruction, size) in ranges.items():
         train = split == "train"
         splits[split] = StreamedSplit(
-            functools.partial(sources.stream, builder, instruction, fit), size,
+            functools.partial(prepared.stream, builder, instruction, fit), size,
             max(BLOCK_BYTES // num_bytes, options.batch_size), _image_finish(model, wanted, None, options, shape[:2]),
             options.batch_size, options.seed, train, _draw(options, shape, shape) if train else None,
             train and options.drop_remainder,
         )  # fmt: skip
     _check_first_batch(splits["train"], checks.num_classes(model))
-    return assembly.make_data(name, identity, splits, options, class_names)
+    return dataset.make_data(name, identity, splits, options, class_names)
 
 
 def from_folder(name, root, model, options, skip_bad):
@@ -91,7 +92,7 @@ def from_folder(name, root, model, options, skip_bad):
         data = from_parts(name, identity, rows, model, options, class_names, fitted=True)
         data.notes[:0] = notes
         return data
-    notes += assembly.carve(name, parts, [parts["train"][0]], dataclasses.replace(options, validation_fraction=0))
+    notes += dataset.carve(name, parts, [parts["train"][0]], dataclasses.replace(options, validation_fraction=0))
     splits = {}
     for split, part in parts.items():
         train = split == "train"
@@ -100,7 +101,7 @@ def from_folder(name, root, model, options, skip_bad):
             part, folders.from_paths(fit(split), finish, larger if train else shape), options.batch_size,
             options.seed, train, _draw(options, shape, larger) if train else None, train and options.drop_remainder,
         )  # fmt: skip
-    return assembly.make_data(name, identity, splits, options, class_names, notes=notes)
+    return dataset.make_data(name, identity, splits, options, class_names, notes=notes)
 
 
 def _only_input(name, model):
@@ -121,16 +122,16 @@ def from_parts(name, identity, parts, model, options, class_names=None, fitted=F
     if options.augment and not _are_images(parts["train"][0]):
         raise ValueError(f"augment moves images; data set {name!r} has none")
     rows = {split: _checked(f"{name} {split}", model, *part) for split, part in parts.items()}
-    notes = assembly.carve(name, rows, tf.nest.flatten(rows["train"][0]), options)
+    notes = dataset.carve(name, rows, tf.nest.flatten(rows["train"][0]), options)
     finish = draw = None
     largest = max(len(tf.nest.flatten(x)[0]) for x, *_ in rows.values())
     for split, (x, *targets) in rows.items():
         x, finish, drawn = _fit_inputs(f"{name} {split}", model, x, options, fitted, largest)
         draw = drawn if split == "train" else draw
         rows[split] = (x, *targets)
-    identity.setdefault("content", assembly.digest_of(rows["train"]))
-    return assembly.make_data(
-        name, identity, assembly.make_splits(rows, finish, options, draw), options, class_names, notes=notes
+    identity.setdefault("content", dataset.digest_of(rows["train"]))
+    return dataset.make_data(
+        name, identity, dataset.make_splits(rows, finish, options, draw), options, class_names, notes=notes
     )
 
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import assembly, checks, language, text
+from kzoo.data import checks, dataset, language, text
 from kzoo.data.splits import Split
 
 TASK = "sentence_pair_pretraining"
@@ -72,9 +72,9 @@ def from_texts(name, identity, texts, model, options, choices):
             f"pairs of at most {length} tokens"
         )
         if split == "train":
-            identity["content"] = assembly.digest_of([chunks.stream, chunks.bounds])
+            identity["content"] = dataset.digest_of([chunks.stream, chunks.bounds])
     identity |= choices.fingerprint(length, tokenizer, whole_words=choices.whole_words)
-    return assembly.make_data(name, identity, splits, options, None, tokenizer, notes)
+    return dataset.make_data(name, identity, splits, options, None, tokenizer, notes)
 
 
 def _sentences(tokenizer, document):

@@ -5,8 +5,9 @@ import types
 import keras
 import numpy as np
 
-from kzoo import atomic
-from kzoo.data import checks, folders, sources
+from kzoo.data import checks
+from kzoo.data.sources import folders, prepared
+from kzoo.support import atomic
 
 CELL = 1.5  # inches an image
 DPI = 100
@@ -19,8 +20,8 @@ def canvas(name, data_dir=None, manual_dir=None, download=False):
     if root is not None:
         classes = len(folders.survey(root)[0])
     elif name not in ("synthetic", "reverse_digits"):
-        builder = sources.find(name, data_dir, manual_dir, download)
-        image, label = (builder.info.features[key] for key in sources.pair(builder))
+        builder = prepared.find(name, data_dir, manual_dir, download)
+        image, label = (builder.info.features[key] for key in prepared.pair(builder))
         shape, classes = tuple(image.shape), getattr(label, "num_classes", None) or 2
     if len(shape) != 3:
         raise ValueError(f"data set {name!r} holds no images that could be shown")

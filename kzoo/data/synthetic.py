@@ -51,7 +51,7 @@ def synthetic_batch(model, batch_size, seed=0, sequence_length=32):
 
 
 def _anchor_targets(model, shape, random):
-    from kzoo.detection.anchors import anchors_of  # needs Keras
+    from kzoo.tasks.detection.anchors import anchors_of  # needs Keras
 
     num_anchors = len(anchors_of(model, *shape[1:3]).boxes)
     lot = random.integers(-1, 29, (shape[0], num_anchors))

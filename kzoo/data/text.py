@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import graph
-from kzoo.data import assembly, checks
-from kzoo.data.tokenizers import KINDS, Tokenizer
+from kzoo.data import checks, dataset
+from kzoo.data.tokenizing.tokenizers import KINDS, Tokenizer
 
 LENGTH_STEP = 8  # batches are padded to a multiple of this
 DEFAULT_LENGTH = 128
@@ -142,7 +142,7 @@ def from_pairs(name, identity, pairs, model, options, choices):
     refuse_augment(name, options)
     max_length = check_length(model, choices.max_length)
     pairs = {split: tuple(np.array(side, dtype=object) for side in pair) for split, pair in pairs.items()}
-    notes = assembly.carve(name, pairs, [pairs["train"][0]], options)
+    notes = dataset.carve(name, pairs, [pairs["train"][0]], options)
     texts = [string for side in pairs["train"] for string in side]
     tokenizer = make_tokenizer(choices.tokenizer, texts, checks.vocabulary_size(model))
     rows = {}
@@ -151,12 +151,12 @@ def from_pairs(name, identity, pairs, model, options, choices):
         notes.append(report_cut(f"{name} {split}", cut, len(pair[0]), max_length))
     lengths = sum(side.row_lengths() for side in rows["train"]).numpy() if choices.length_buckets else None
     finish = teacher_forcing(tokenizer.pad_id or 0, graph.longest_sequence(model))
-    splits = assembly.make_splits(rows, finish, options, lengths=lengths)
+    splits = dataset.make_splits(rows, finish, options, lengths=lengths)
     identity |= choices.fingerprint(max_length, tokenizer)
-    identity["content"] = assembly.digest_of(
+    identity["content"] = dataset.digest_of(
         [array for side in rows["train"] for array in (side.values, side.row_splits)]
     )
-    return assembly.make_data(name, identity, splits, options, None, tokenizer, [note for note in notes if note])
+    return dataset.make_data(name, identity, splits, options, None, tokenizer, [note for note in notes if note])
 
 
 def refuse_augment(name, options):

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from kzoo import graph
+from kzoo.catalog import card_of
 from kzoo.layers import Bias, DotProductAttention, LearnedPositions, RotaryPositions, SinusoidalPositions
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
@@ -23,8 +24,7 @@ POSITIONS = (SinusoidalPositions, LearnedPositions, RotaryPositions)
 
 def writes_tokens(model):
     """Whether a model gives logits of next tokens, so that `Decoder` takes it."""
-    task = getattr(getattr(model, "kzoo", None), "task", None)
-    return task in TASKS and any(tensor.name in TOKENS for tensor in model.inputs)
+    return card_of(model).task in TASKS and any(tensor.name in TOKENS for tensor in model.inputs)
 
 
 class Decoder:
@@ -42,10 +42,9 @@ class Decoder:
         inputs = {tensor.name: tensor for tensor in keras.tree.flatten(inputs)}
         self.token_name = next((name for name in TOKENS if name in inputs), None)
         if not writes_tokens(model):
-            task = getattr(getattr(model, "kzoo", None), "task", None)
             raise ValueError(
-                f"{model.name} is for {task or 'an unknown task'} and writes no tokens one after another; "
-                "generate takes translation and language models"
+                f"{model.name} is for {card_of(model).task or 'an unknown task'} and writes no tokens one after "
+                "another; generate takes translation and language models"
             )
         self.inputs = inputs
         self.vocabulary_size = model.outputs[0].shape[-1]

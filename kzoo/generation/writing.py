@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 
+from kzoo.catalog import card_of
 from kzoo.data import Tokenizer
 from kzoo.data.checks import check_count, check_token_ids
 from kzoo.generation.loop import Plan
@@ -100,7 +101,7 @@ def generate(
 
 
 def _tokenizer(model, tokenizer, vocabulary_size):
-    tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
+    tokenizer = card_of(model).tokenizer if tokenizer is None else tokenizer
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         tokenizer = Tokenizer.load(tokenizer)
     if tokenizer is not None and tokenizer.vocabulary_size > vocabulary_size:

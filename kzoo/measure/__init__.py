@@ -13,6 +13,6 @@ Conventions, for one example (a batch of 1) in inference:
   for every token written, recurrent states, and what the encoder hands to the decoder for every token of the source.
 """
 
-from kzoo.measure.counting import DEFAULT_LENGTH, info, measure, without_weights
+from kzoo.measure.counting import DEFAULT_LENGTH, measure, without_weights
 
-__all__ = ["DEFAULT_LENGTH", "info", "measure", "without_weights"]
+__all__ = ["DEFAULT_LENGTH", "measure", "without_weights"]

@@ -5,7 +5,7 @@ import math
 
 import keras
 
-from kzoo import catalog, graph
+from kzoo import graph
 from kzoo.generation.decoder import Decoder, writes_tokens
 from kzoo.measure import memory, products
 
@@ -94,50 +94,6 @@ def _num_parameters(variables):
     return sum(math.prod(variable.shape) for variable in variables)
 
 
-def info(model, /, length=DEFAULT_LENGTH, layers=False, **overrides):
-    """What a model is and what it costs, from its real graph, with no weight allocated.
-
-    Args:
-        model: a variant or architecture of the catalogue, or a flat functional model of your own.
-        length: the sequence length to count at, where the model leaves it open.
-        layers: also give one row of costs for every layer and operation, as `layers`.
-        **overrides: as for `kzoo.build`.
-
-    Returns a dict: name, architecture, task, summary, paper (None where a model is not of the catalogue), inputs and
-    outputs {name: {shape, dtype}}, and the counts of `kzoo.measure.measure` per example. Raises what `kzoo.build`
-    raises.
-    """
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise ValueError(f"length must be an int of at least 1, got {length!r}")
-    if isinstance(model, keras.Model):
-        if overrides:
-            raise TypeError(f"a model that is built takes no overrides, got {', '.join(overrides)}; pass its name")
-        return _describe(model, measure(model, length, layers), length)
-    catalog.find(model)
-
-    def count():
-        built = catalog.build(model, **overrides)
-        return built, measure(built, length, layers)
-
-    return _describe(*without_weights(count), length)
-
-
-def _describe(model, counts, length):
-    origin = getattr(model, "kzoo", None)
-    entry = catalog.find(origin.name) if origin else None
-    return {
-        "name": entry.name if entry else model.name,
-        "architecture": entry.architecture if entry else None,
-        "task": origin.task if origin else None,
-        "summary": entry.summary if entry else None,
-        "paper": entry.paper if entry else None,
-        "inputs": _signature(model.inputs),
-        "outputs": _signature(model.outputs, getattr(model, "output_names", None)),
-        "length": length if any(None in tensor.shape[1:] for tensor in model.inputs) else None,
-        **counts,
-    }
-
-
 def without_weights(function):
     """What `function()` returns; variables that it makes have shapes and no values.
 
@@ -153,10 +109,3 @@ def without_weights(function):
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(run).result()
-
-
-def _signature(tensors, names=None):
-    names = names or [tensor.name for tensor in tensors]
-    return {
-        name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in zip(names, tensors, strict=True)
-    }

@@ -11,7 +11,7 @@ from keras import layers
 
 from kzoo.layers import Bias, DotProductAttention, FirstToken, LearnedPositions, MaskedAveragePooling1D, gelu
 from kzoo.layers.attention import check_heads
-from kzoo.suggest import did_you_mean
+from kzoo.support.suggest import did_you_mean
 
 # the task by head
 TASK = {

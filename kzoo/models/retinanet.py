@@ -17,7 +17,7 @@ from kzoo import graph
 from kzoo.layers.images import image_input, padded_conv
 from kzoo.layers.pyramids import NearestResize
 from kzoo.models import alexnet, densenet, googlenet, inception_v3, recurrent_cnn, resnet, vgg
-from kzoo.suggest import did_you_mean
+from kzoo.support.suggest import did_you_mean
 
 TASK = "object_detection"
 VARIANTS = {"retinanet_resnet50_fpn": {"backbone": "resnet50", "taps": ("layer2", "layer3", "layer4")}}

@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 
+from kzoo.catalog import card_of
+
 # what `model.kzoo.rewrites` calls a rewrite -> the module whose function `repeat(model, **settings)` does it again
 ROOMS = {"lora": "lora", "prune_filters": "filters"}
 
@@ -21,14 +23,10 @@ def repeat(model, rewrites):
 
 def rewrites_of(model):
     """The rewrites that made a model, in order; none for a model that is not of the catalogue."""
-    return tuple(getattr(getattr(model, "kzoo", None), "rewrites", ()))
+    return card_of(model).rewrites
 
 
 def carry(model, rewritten, rewrites):
-    """The rewritten model with what a catalogue model carries; its settings as they come back from JSON."""
-    for name in ("tokenizer", "preprocessing"):
-        if hasattr(model, name):
-            setattr(rewritten, name, getattr(model, name))
-    if getattr(model, "kzoo", None) is not None:
-        rewritten.kzoo = dataclasses.replace(model.kzoo, rewrites=tuple(json.loads(json.dumps(list(rewrites)))))
+    """The rewritten model with the card of the one it was made of; its settings as they come back from JSON."""
+    rewritten.kzoo = dataclasses.replace(card_of(model), rewrites=tuple(json.loads(json.dumps(list(rewrites)))))
     return rewritten

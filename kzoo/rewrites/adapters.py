@@ -7,10 +7,12 @@ import re
 import keras
 import numpy as np
 
-from kzoo import atomic, catalog, graph, tensors
+from kzoo import catalog, graph
 from kzoo.layers import LowRankDense
-from kzoo.layouts import CONV1D, find_slots, rows_of
-from kzoo.rewrites import lora as rewrite
+from kzoo.rewrites import low_rank_updates as rewrite
+from kzoo.support import atomic
+from kzoo.weights import files
+from kzoo.weights.layouts import CONV1D, find_slots, rows_of
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
@@ -38,7 +40,7 @@ def save_lora(model, path):
         arrays.update({PREFIX + name: part for name, part in zip(slot.names, slot.write(value), strict=True)})
     config = {
         "peft_type": "LORA",
-        "base_model_name_or_path": model.kzoo.name if hasattr(model, "kzoo") else model.name,
+        "base_model_name_or_path": catalog.card_of(model).name,
         "r": settings["rank"],
         "lora_alpha": settings["alpha"],
         "lora_dropout": settings["dropout"],
@@ -51,7 +53,7 @@ def save_lora(model, path):
     }
     path = pathlib.Path(path)
     atomic.require_writable(path)
-    tensors.write(path / WEIGHTS_FILE, arrays, {"format": "pt"})
+    files.write(path / WEIGHTS_FILE, arrays, {"format": "pt"})
     with atomic.file(path / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -70,7 +72,7 @@ def load_lora(model, path):
     graph.require_flat(model, "load_lora")
     path = pathlib.Path(path)
     config = _read_config(path / CONFIG_FILE)
-    file = tensors.File(path / WEIGHTS_FILE)
+    file = files.File(path / WEIGHTS_FILE)
     file.verify()
     specification = file.specification
     names = {_layer_name(model, name): name for name in specification}  # name here -> name there
@@ -135,8 +137,7 @@ def _read_config(path):
 def _layer_name(model, name):
     """A tensor's name without peft's prefix, and as the architecture calls it now."""
     name = name.removeprefix(PREFIX)
-    origin = getattr(model, "kzoo", None)
-    for pattern, replacement in catalog.literals(origin.architecture).get("ALIASES", ()) if origin else ():
+    for pattern, replacement in catalog.literals_of(model).get("ALIASES", ()):
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -174,4 +175,4 @@ def _compare(model, path, settings, shapes):
         ],
     }
     if any(problems.values()):
-        raise ValueError(f"{path} does not fit {model.name}, which is unchanged; {tensors.told(problems)}")
+        raise ValueError(f"{path} does not fit {model.name}, which is unchanged; {files.told(problems)}")

@@ -16,7 +16,7 @@ from kzoo.measure.counting import DEFAULT_LENGTH
 from kzoo.rewrites import carry, rewrites_of
 from kzoo.rewrites.channels import DEPTHWISE, MATRICES, TRANSPOSED, Channels
 from kzoo.rewrites.patterns import as_list, matching, text_of
-from kzoo.suggest import did_you_mean
+from kzoo.support.suggest import did_you_mean
 
 
 def prune_filters(model, fraction=None, *, macs=None, layers=None):

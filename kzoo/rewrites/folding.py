@@ -6,12 +6,14 @@ stays: a ReLU or zero padding lies between, through which no offset can be moved
 """
 
 import collections
+import dataclasses
 
 import keras
 import numpy as np
 from keras import layers
 
 from kzoo import graph
+from kzoo.catalog import card_of
 from kzoo.rewrites.copies import built_like
 
 # layer class -> what a factor of each output channel (channels,) looks like beside its last kernel
@@ -61,8 +63,7 @@ def fold_batch_norm(model):
     graph.replay(steps, values, call)
     results = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs)
     folded = keras.Model(inputs, results, name=model.name)
-    if hasattr(model, "preprocessing"):
-        folded.preprocessing = model.preprocessing
+    folded.kzoo = dataclasses.replace(card_of(model), architecture=None)
     return folded
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from kzoo import graph
-from kzoo.preprocessing import Preprocessing
+from kzoo.catalog import card_of
 
 
 def take_pixels(model, finish):
@@ -36,5 +36,5 @@ def to_pixels(model, x):
 
 def _constants(model):
     channels = model.inputs[0].shape[-1]
-    how = getattr(model, "preprocessing", Preprocessing())
+    how = card_of(model).preprocessing
     return tuple(np.broadcast_to(np.array(values, "float64"), (channels,)) for values in how.constants(channels))

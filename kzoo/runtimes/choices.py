@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import importlib.util
 
-from kzoo.suggest import did_you_mean
+from kzoo.support.suggest import did_you_mean
 
 PRECISIONS = ("float32", "bfloat16", "int8", "int8_weights")
 

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kzoo.catalog import card_of
 from kzoo.data.synthetic import synthetic_batch
 from kzoo.generation import loop
 from kzoo.generation.decoder import Decoder, attends_to_itself
 from kzoo.layers.attention import MASKED, join_heads, split_heads
 from kzoo.runtimes import choices, litert, openvino
-from kzoo.runtimes.fast import folder_bytes
+from kzoo.runtimes.fast_path import folder_bytes
 
 PRECISIONS = {"openvino": ("float32", "bfloat16", "int8_weights"), "litert": ("float32", "int8_weights")}
 
@@ -54,8 +55,7 @@ class FastWriter:
 
     def __init__(self, model, precision, runtime):
         self.name = model.name
-        self.kzoo = getattr(model, "kzoo", None)
-        self.tokenizer = getattr(model, "tokenizer", None)
+        self.kzoo = card_of(model)
         self.programs = _Programs(STEPS[runtime](model, precision))
         self.report = {
             "model": model.name, "runtime": runtime, "precision": precision, "bytes": self.programs.decoder.num_bytes,

@@ -1,7 +1,7 @@
 """Training: recipes, the loop, full-state backup and resume, and what a run leaves behind."""
 
 from kzoo.training.backup import NonFiniteError
-from kzoo.training.fit import Run, fit
+from kzoo.training.fitting import Run, fit
 from kzoo.training.recipe import Recipe, TransformerSchedule
 
 __all__ = ["NonFiniteError", "Recipe", "Run", "TransformerSchedule", "fit"]

@@ -10,7 +10,7 @@ import pathlib
 import keras
 import numpy as np
 
-from kzoo import tensors
+from kzoo.weights import files
 
 FILE = "backup.safetensors"
 PREVIOUS = "backup.previous.safetensors"
@@ -43,7 +43,7 @@ def write(folder, model, state):
     check_finite(model)
     arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(model).items()}
     # Complete before a generation moves: whenever this is killed, whichever file is damaged, an intact one is there.
-    tensors.write(folder / NEW, arrays, {"state": json.dumps(state)})
+    files.write(folder / NEW, arrays, {"state": json.dumps(state)})
     if (folder / FILE).exists():
         (folder / FILE).replace(folder / PREVIOUS)
     (folder / NEW).replace(folder / FILE)
@@ -66,7 +66,7 @@ def read_state(folder):
         if not path.exists():
             continue
         try:
-            file = tensors.File(path)
+            file = files.File(path)
             file.verify()
             if "state" not in file.metadata:
                 raise ValueError(f"{path} is not a backup of a training run")
@@ -83,7 +83,7 @@ def read_state(folder):
 
 def restore(path, model):
     """Assigns the full state of a backup to a compiled model with built optimizer and metrics, all or nothing."""
-    arrays = tensors.File(path).read()
+    arrays = files.File(path).read()
     variables = _variables(model)
     wrong = list(variables.keys() ^ arrays.keys()) + [
         name for name in variables.keys() & arrays.keys() if tuple(variables[name].shape) != arrays[name].shape

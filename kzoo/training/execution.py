@@ -11,7 +11,7 @@ import dataclasses
 
 import keras
 
-from kzoo import onednn
+from kzoo.support import onednn
 from kzoo.training import fused, gradients
 
 SMALL_MODEL = 5_000_000  # parameters; below, the way back to Python between steps costs more than it tells

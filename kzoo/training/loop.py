@@ -10,11 +10,13 @@ import time
 
 import keras
 
-from kzoo import checkpoint, tasks
+from kzoo import tasks
 from kzoo.training import backup, reports
 from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch
 from kzoo.training.recipe import Recipe
-from kzoo.training.resume import State
+from kzoo.training.resuming import State
+from kzoo.weights import checkpoint
+from kzoo.weights.hub import WEIGHTS_FILE
 
 
 @dataclasses.dataclass
@@ -100,7 +102,7 @@ class Loop:
                 self.best_weights = self.model.get_weights()
             return
         if improved:
-            checkpoint.save_weights(self.model, self.folder / checkpoint.WEIGHTS_FILE)
+            checkpoint.save_weights(self.model, self.folder / WEIGHTS_FILE)
         reports.write_history(self.folder, state.history)
         if events:
             events.write(row)

@@ -15,6 +15,7 @@ import re
 import keras
 from keras import layers, ops
 
+from kzoo.catalog import card_of
 from kzoo.training.fused import inner
 
 # layer classes -> path of a kernel in the layer and the axis of its inputs; None: it depends on the layer
@@ -167,8 +168,7 @@ class Pruning:
     """
 
     def __init__(self, model, recipe, num_steps):
-        rewrites = getattr(getattr(model, "kzoo", None), "rewrites", ())
-        if any(row["rewrite"] == "lora" for row in rewrites):
+        if any(row["rewrite"] == "lora" for row in card_of(model).rewrites):
             raise ValueError(
                 f"prune={recipe.prune!r}: {model.name} has low-rank updates, which would fill the zeros again; "
                 "merge them first (kzoo.merge_lora) or leave prune out"

@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from kzoo.suggest import did_you_mean
+from kzoo.support.suggest import did_you_mean
 from kzoo.training.pruning import parse_pattern
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}

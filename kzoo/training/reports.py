@@ -5,7 +5,7 @@ import json
 import math
 import pathlib
 
-from kzoo import atomic
+from kzoo.support import atomic
 
 
 def write_history(folder, history):

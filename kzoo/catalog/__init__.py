@@ -1,0 +1,21 @@
+"""The catalogue: what can be built, read from the text of the files in `models/`, and the card that a model carries."""
+
+from kzoo.catalog.card import Card, card_of, update_card
+from kzoo.catalog.entries import (
+    FIGURES,
+    MODELS,
+    Entry,
+    arguments,
+    entries,
+    figures,
+    find,
+    list_models,
+    literals,
+    literals_of,
+)
+from kzoo.catalog.preprocessing import Preprocessing
+
+__all__ = [
+    "FIGURES", "MODELS", "Card", "Entry", "Preprocessing", "arguments", "card_of", "entries", "figures", "find",
+    "list_models", "literals", "literals_of", "update_card",
+]  # fmt: skip

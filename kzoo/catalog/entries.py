@@ -1,0 +1,127 @@
+"""The catalogue: what can be built, read from the text of the files in `models/`.
+
+A model file is its own entry: the first line of its docstring, its `TASK` and its `VARIANTS`. Reading the text keeps
+listing fast, since nothing of Keras is imported until something is built.
+"""
+
+import ast
+import dataclasses
+import fnmatch
+import functools
+import importlib
+import inspect
+import json
+import math
+import pathlib
+import re
+
+from kzoo.catalog.card import card_of
+from kzoo.support.suggest import did_you_mean
+
+MODELS = pathlib.Path(__file__).parents[1] / "models"
+FIGURES = pathlib.Path(__file__).with_name("figures.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One variant of the catalogue: what `build` needs to know and what `list` shows.
+
+    `tasks` has the task of every value of the keyword `head`, or of "" where the architecture has one task only.
+    """
+
+    name: str
+    architecture: str
+    tasks: dict
+    summary: str
+    paper: str
+    arguments: dict
+
+    @property
+    def task(self):
+        """The task as built without overrides."""
+        return self.task_of({})
+
+    def task_of(self, overrides):
+        """The task of the model that these overrides build."""
+        head = {**self.arguments, **overrides}.get("head", "")
+        return self.tasks.get(head) or next(iter(self.tasks.values()))
+
+
+@functools.cache
+def literals(architecture):
+    """The module-level literals of a model file and its docstring (as `DOC`), without running the file."""
+    tree = ast.parse((MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
+    values = {"DOC": ast.get_docstring(tree) or ""}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            try:
+                values[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # a table of functions: not part of the catalogue
+    return values
+
+
+def literals_of(model):
+    """The literals of the file that a model was built from; none for a model that `kzoo.build` did not make."""
+    architecture = card_of(model).architecture
+    return literals(architecture) if architecture else {}
+
+
+@functools.cache
+def entries():
+    """All variants by name, and each architecture's name for its first variant."""
+    found = {}
+    for path in sorted(MODELS.glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        values = literals(path.stem)
+        summary = values["DOC"].partition("\n")[0].partition(": ")[2].rstrip(".")
+        paper = re.search(r"https?://[^\s,)]*\w", values["DOC"])
+        for name, arguments in values["VARIANTS"].items():
+            tasks = values["TASK"] if isinstance(values["TASK"], dict) else {"": values["TASK"]}
+            entry = Entry(name, path.stem, tasks, summary, paper.group() if paper else "", arguments)
+            found[name] = entry
+            found.setdefault(path.stem, entry)
+    return found
+
+
+def find(name):
+    """The entry of a variant or architecture; ValueError with the nearest names if there is none."""
+    if not isinstance(name, str) or name not in entries():
+        raise ValueError(did_you_mean("model", name, list_models()))
+    return entries()[name]
+
+
+def figures():
+    """Parameters and multiply-accumulates per variant, as the last run of `scripts/make_figures.py` computed them."""
+    return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+
+
+def list_models(pattern="*", task=None, max_params=None):
+    """Names of the variants that match a shell-style pattern, a task and a largest number of parameters.
+
+    A variant matches a task that one of its heads is for. Raises ValueError for a task that no model has.
+    """
+    known = entries()
+    tasks = sorted({task for entry in known.values() for task in entry.tasks.values()})
+    if task is not None and task not in tasks:
+        raise ValueError(did_you_mean("task", task, tasks))
+    sizes = figures() if max_params is not None else {}
+    return [
+        name
+        for name, entry in known.items()
+        if entry.name == name
+        and (fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(entry.architecture, pattern))
+        and task in (None, *entry.tasks.values())
+        and (max_params is None or sizes.get(name, {}).get("parameters", math.inf) <= max_params)
+    ]
+
+
+def arguments(model):
+    """Every keyword that a model of the catalogue was built with, defaults too; ValueError for any other model."""
+    card = card_of(model)
+    if card.architecture is None:
+        raise ValueError(f"{model.name} was not built by kzoo.build, so its keywords are not known")
+    function = importlib.import_module(f"kzoo.models.{card.architecture}").build
+    defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
+    return {**defaults, **find(card.name).arguments, **card.overrides}

@@ -1,0 +1,73 @@
+"""Commands that rewrite a model's graph."""
+
+import click
+
+from kzoo.cli.entry import _open, _print_json, cli, json_option, model_options
+
+
+@cli.command("merge-lora")
+@click.argument("source", metavar="RUN")
+@click.argument("path", metavar="OUT")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at OUT.")
+def merge_lora(source, path, overwrite):
+    """Add a run's low-rank updates to its weights.
+
+    RUN is a run folder or saved folder of a model with such updates; OUT becomes a saved folder of the plain model.
+    """
+    from kzoo.support import atomic
+
+    atomic.refuse_occupied(path, overwrite)
+    model = _open(source)
+    from kzoo.rewrites import low_rank_updates as lora
+
+    merged = lora.merge_lora(model)
+    _write(merged, path, overwrite)
+    click.echo(f"wrote {path}: {merged.kzoo.name} with {len(lora.find_settings(model)['layers'])} updates merged")
+
+
+@cli.command("prune-filters")
+@click.argument("source")
+@click.argument("path", metavar="OUT")
+@model_options
+@click.option("--fraction", type=float, help="Share of each group of filters to remove.")
+@click.option("--macs", metavar="SHARE|NUMBER", help="What is to remain of the multiply-accumulates, in its place.")
+@click.option("--layers", multiple=True, metavar="PATTERN", help="Layers that may lose filters; repeatable.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at OUT.")
+@json_option
+def prune_filters(source, path, overrides, weights, dtype, fraction, macs, layers, overwrite, as_json):
+    """Remove the least filters and units of a model: a smaller one.
+
+    SOURCE is a run folder, a saved folder or a catalogue name; OUT becomes a saved folder of the smaller model, which
+    kzoo train NAME --weights OUT trains on.
+    """
+    from kzoo.support import atomic
+
+    if (fraction is None) == (macs is None):
+        raise click.UsageError("give either --fraction or --macs, such as --macs 0.5")
+    atomic.refuse_occupied(path, overwrite)
+    if macs is not None:
+        try:
+            macs = int(macs) if macs.isdigit() else float(macs)
+        except ValueError as error:
+            raise click.UsageError(f"--macs takes a share such as 0.5 or a number, got {macs!r}") from error
+    model = _open(source, overrides, weights, dtype)
+    from kzoo.rewrites import filters
+
+    pruned = filters.prune_filters(model, fraction, macs=macs, layers=list(layers) or None)
+    report = filters.prune_report(model, pruned)
+    _write(pruned, path, overwrite)
+    if as_json:
+        return _print_json(report)
+    for row in report["layers"]:
+        click.echo(f"  {row['name']}: {row['pruned_filters']} of {row['filters']}")
+    click.echo(filters.report_line(report))
+    return click.echo(f"wrote {path}; next: kzoo train {model.kzoo.name} --weights {path} ...")
+
+
+def _write(model, path, overwrite):
+    """Saves a rewritten model as a folder."""
+    from kzoo import building
+    from kzoo.support import atomic
+
+    with atomic.folder(path, overwrite) as temporary:
+        building.save(model, temporary)

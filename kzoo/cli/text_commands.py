@@ -1,0 +1,128 @@
+"""Commands for models of text: writing, and looking at attention."""
+
+import json
+import pathlib
+import sys
+
+import click
+
+from kzoo.cli.entry import _keras, _open, cli, json_option, model_options
+
+tokenizer_option = click.option(
+    "--tokenizer", "tokenizer_path", metavar="PATH", help="A tokenizer's file or folder; else the run's own."
+)
+
+
+def _tokenizer(model, source, path):
+    """The tokenizer named, or where the model's own is; UsageError if there is neither."""
+    tokenizer = path or model.kzoo.tokenizer
+    if tokenizer is None:
+        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+    from kzoo.data import Tokenizer
+
+    return Tokenizer.load(tokenizer)
+
+
+def _read_prompts(prompts, file):
+    """The texts of --prompt, or the lines of a file, `-` for standard input."""
+    if bool(prompts) == bool(file):
+        raise click.UsageError("pass either --prompt (as often as wanted) or --file")
+    if prompts:
+        return list(prompts)
+    if file == "-":
+        content, where = sys.stdin.buffer.read(), "standard input"
+    else:
+        if not pathlib.Path(file).is_file():
+            raise click.UsageError(f"no file at {file}")
+        content, where = pathlib.Path(file).read_bytes(), file
+    try:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{where} is not UTF-8 text (byte {error.start})") from error
+    if not lines:
+        raise click.UsageError(f"{where} is empty; one prompt a line is wanted")
+    return lines
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue or translate.")
+@click.option("--file", metavar="FILE", help="One prompt a line; - for standard input.")
+@click.option("--max-new-tokens", type=int, default=64, show_default=True, help="How many tokens at most.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0: the likeliest; above: drawn.")
+@click.option("--top-k", type=int, help="Draw from the so many likeliest tokens.")
+@click.option("--top-p", type=float, help="Draw from the likeliest that together reach this probability.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat less.")
+@click.option("--beams", type=int, default=1, show_default=True, help="Width of beam search.")
+@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Of beam search.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
+@click.option("--stream", is_flag=True, help="Show the text while it is written.")
+@click.option("--runtime", default="tensorflow", show_default=True, help="tensorflow, openvino or litert (extras).")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    help="Also int8_weights (openvino, litert) and bfloat16 (openvino).",
+)
+@tokenizer_option
+@model_options
+@json_option
+def generate(
+    source, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides, weights, dtype, as_json,
+    **settings,
+):  # fmt: skip
+    """Continue texts, or translate them.
+
+    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer.
+    """
+    texts = _read_prompts(prompts, file)
+    if stream and (as_json or len(texts) > 1):
+        raise click.UsageError("--stream shows one text as it is written; it takes one prompt and no --json")
+    model = _open(source, overrides, weights, dtype)
+    tokenizer = _tokenizer(model, source, tokenizer_path)
+    from kzoo.generation import generate as write
+
+    continues = model.kzoo.task == "language_modeling"
+    if (runtime, precision) != ("tensorflow", "float32"):
+        from kzoo.runtimes.writers import fast_writer
+
+        model = fast_writer(model, precision, runtime)
+    settings |= {"tokenizer": tokenizer, "num_beams": beams, "stop": list(stop) or None}
+    if stream:
+        click.echo(texts[0] if continues else "", nl=False)
+        write(model, texts, stream=lambda piece: (click.echo(piece, nl=False), sys.stdout.flush()), **settings)
+        return click.echo()
+    written = write(model, texts, **settings)
+    if as_json:
+        rows = zip(texts, written, strict=True)
+        found = [
+            {"prompt": text, "text": one.text, "ids": one.ids, "stopped": one.stopped, "score": one.score}
+            for text, one in rows
+        ]
+        return click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    for text, one in zip(texts, written, strict=True):
+        click.echo((text if continues else "") + one.text)
+    return None
+
+
+@cli.command("show-attention")
+@click.argument("source")
+@click.argument("path", metavar="OUTPUT.png")
+@click.argument("text")
+@click.argument("second", required=False)
+@click.option("--layer", metavar="NAME", help="Which attention layer; the last by default, between texts if it can.")
+@tokenizer_option
+@model_options
+def show_attention(source, path, text, second, layer, tokenizer_path, overrides, weights, dtype):
+    """Draw what each head of an attention layer attends to, as a PNG.
+
+    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. TEXT and SECOND are a
+    sentence pair: source and target for translation (the model's own translation by default).
+    """
+    _keras()
+    model = _open(source, overrides, weights, dtype)
+    tokenizer = _tokenizer(model, source, tokenizer_path)
+    from kzoo.explaining import heatmaps
+
+    click.echo(f"wrote {heatmaps.draw_texts(path, model, tokenizer, text, second, layer)}")

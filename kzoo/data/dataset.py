@@ -1,0 +1,172 @@
+"""What every data set becomes: options checked, examples set aside, splits put together."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from kzoo.catalog.preprocessing import Preprocessing
+from kzoo.data import checks
+from kzoo.data.augmentation import RECIPES, Augmentation
+from kzoo.data.splits import Split
+from kzoo.data.tokenizing.tokenizers import Tokenizer
+from kzoo.support.suggest import did_you_mean
+
+
+@dataclasses.dataclass
+class Data:
+    """A data set fitted to a model.
+
+    Args:
+        name: as it was asked for.
+        train, validation, test: each a `Split`; None where there is none.
+        class_names: names of the labels, or None.
+        tokenizer: the `Tokenizer` of a text data set, or None.
+        fingerprint: JSON-able dict of all that batches depend on; equal fingerprints give equal batches.
+        notes: lines a user should read, such as how many texts were cut.
+        preprocessing: how images became the model's input.
+        augment: as it was asked for: False, True or a recipe's name; True for an `Augmentation`.
+        characters_per_token: of every split of a language model's texts, by its name; None for other data.
+        objects: of every split of a detector's images, by its name: ragged float32 (examples, None, 5) with left, top,
+            right, bottom as fractions of the image, and the class; None for other data.
+        id_limits: number of ids that each input of token ids may hold, by its name.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split | None
+    class_names: list | None
+    tokenizer: Tokenizer | None
+    fingerprint: dict
+    notes: list
+    preprocessing: Preprocessing = Preprocessing()
+    augment: bool | str = False
+    characters_per_token: dict | None = None
+    objects: dict | None = None
+    id_limits: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Options:
+    """How splits are made; see `load`."""
+
+    batch_size: int = 64
+    seed: int = 0
+    augment: bool | str | Augmentation = False
+    validation_fraction: float = 0.1
+    num_examples: int | None = None
+    preprocessing: Preprocessing = Preprocessing()
+    drop_remainder: bool = False
+
+    def __post_init__(self):
+        self.batch_size = checks.check_count("batch_size", self.batch_size)
+        self.seed = checks.check_count("seed", self.seed, minimum=0)
+        if self.num_examples is not None:
+            self.num_examples = checks.check_count("num_examples", self.num_examples)
+        if not isinstance(self.validation_fraction, int | float) or not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must be from 0 up to but not including 1, got {self.validation_fraction!r}"
+            )
+        self.asked = self.augment if isinstance(self.augment, str) else bool(self.augment)
+        if isinstance(self.augment, str):
+            if self.augment not in RECIPES:
+                hint = f"augment must be True, False, a kzoo.data.Augmentation or one of {', '.join(RECIPES)}"
+                raise ValueError(f"{did_you_mean('augmentation', self.augment, RECIPES)} {hint}")
+            self.augment = RECIPES[self.augment]
+        if self.augment is True:
+            self.augment = Augmentation()
+        if self.augment and not isinstance(self.augment, Augmentation):
+            raise ValueError(f"augment must be True, False, a recipe's name or an Augmentation, got {self.augment!r}")
+        if not isinstance(self.preprocessing, Preprocessing):
+            raise TypeError(f"preprocessing must be a kzoo.Preprocessing, got {self.preprocessing!r}")
+
+    def fingerprint(self):
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["augment"] = dataclasses.asdict(self.augment) if self.augment else False
+        fields["preprocessing"] = dataclasses.asdict(self.preprocessing)
+        return fields
+
+
+def carve(name, rows, keys, options):
+    """Sets validation examples aside where there are none, then keeps `num_examples` of train; changes `rows`.
+
+    Validation takes the examples whose content (`keys`: arrays) hashes lowest: the choice depends on neither seed,
+    order nor model, and equal examples never fall on both sides. Returns lines that say so.
+    """
+    notes = []
+    if "validation" not in rows and options.validation_fraction:
+        order = np.array([_hash(*example) for example in zip(*keys, strict=True)], np.uint64)
+        count = round(options.validation_fraction * len(order))
+        if 0 < count < len(order):
+            aside = order < np.partition(order, count)[count]
+            train = rows["train"]
+            if aside.any():
+                rows["validation"] = tf.nest.map_structure(lambda array: array[aside], train)
+                rows["train"] = tf.nest.map_structure(lambda array: array[~aside], train)
+                notes.append(f"{name}: {aside.sum():,} training examples were set aside for validation")
+    total = len(tf.nest.flatten(rows["train"])[0])
+    wanted = _limit(options, total)
+    if wanted < total:
+        chosen = np.sort(np.random.RandomState(0).permutation(total)[:wanted])
+        rows["train"] = tf.nest.map_structure(lambda array: array[chosen], rows["train"])
+    return notes
+
+
+def _hash(*values):
+    digest = hashlib.blake2b(digest_size=8)
+    for value in values:
+        digest.update(value.encode() if isinstance(value, str) else value.tobytes())
+    return int.from_bytes(digest.digest(), "big")
+
+
+def carve_ranges(sizes, options):
+    """The same for streamed splits, whose order on disk is random: `{split: (TFDS instruction, examples)}`."""
+    total = sizes["train"]
+    ranges = {split: (split, size) for split, size in sizes.items()}
+    aside = 0
+    if "validation" not in sizes and options.validation_fraction:
+        aside = round(options.validation_fraction * total)
+        if aside:
+            ranges["validation"] = (f"train[:{aside}]", aside)
+    wanted = _limit(options, total - aside)
+    ranges["train"] = (f"train[{aside}:{aside + wanted}]", wanted)
+    return ranges
+
+
+def _limit(options, total):
+    if options.num_examples is not None and options.num_examples > total:
+        raise ValueError(f"num_examples is {options.num_examples:,}, but there are {total:,} training examples")
+    return options.num_examples or total
+
+
+def make_splits(rows, finish, options, draw=None, lengths=None):
+    """`{split: Split}` of in-memory rows; only training is shuffled, by `lengths` if given, and changed at random."""
+    splits = {}
+    for split, arrays in rows.items():
+        train = split == "train"
+        splits[split] = Split(
+            arrays, finish, options.batch_size, options.seed, shuffle=train,
+            draw=draw if train else None,
+            drop_remainder=train and options.drop_remainder, lengths=lengths if train else None,
+        )  # fmt: skip
+    return splits
+
+
+def digest_of(arrays):
+    """A short hash of the bytes of arrays, in their order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for array in tf.nest.flatten(arrays):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def make_data(name, identity, splits, options, class_names, tokenizer=None, notes=()):
+    """The `Data` of finished splits, with its fingerprint and a note about every split that is missing."""
+    sizes = {split: part.num_examples for split, part in splits.items()}
+    notes = [*notes, *(f"{name} has no {split} split" for split in ("validation", "test") if split not in splits)]
+    return Data(
+        name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
+        {**identity, "sizes": sizes, **options.fingerprint()}, notes, options.preprocessing, options.asked,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where data come from: prepared data sets, folders and files."""

@@ -1,0 +1,194 @@
+"""A folder of class folders as a data set: `root/CLASS/*.png`, or `root/train/CLASS/*.png` beside validation and test.
+
+Every file is read and decoded once before training, so that a bad one is heard of then and not in mid-epoch.
+"""
+
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from kzoo.data import images
+from kzoo.data.sources import prepared
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
+
+def find(name):
+    """The folder that a data set's name stands for, or None if it is a name of tensorflow-datasets.
+
+    Raises ValueError for what can only be a path and is no folder of folders.
+    """
+    path = pathlib.Path(name).expanduser()
+    explicit = name.startswith((".", "~", os.sep)) or name.endswith(os.sep)
+    if not explicit and (name in prepared.GENERATED or not path.is_dir()):
+        return None
+    if not path.is_dir():
+        raise ValueError(f"no folder at {path}; wanted a folder with one folder of images a class")
+    if any(path.glob("*/dataset_info.json")) or any(path.glob("*/*/dataset_info.json")):  # prepared by TFDS
+        if not explicit:
+            return None
+        raise ValueError(f"{path} is prepared by tensorflow-datasets: name the data set, with data_dir={path.parent}")
+    if not any(_folders(path)):
+        if not explicit and os.sep not in name:
+            return None
+        raise ValueError(f"{path} holds no folders; wanted one folder of images a class, {path}/CLASS/*.png")
+    return path
+
+
+def survey(root):
+    """What lies in a folder: `(class names, {split: [(path, label)]})`; `{"all": ...}` where no split has its folder.
+
+    Whatever is in a class folder counts, hidden files excepted. Raises ValueError for a class without a file, and for
+    one that train does not have.
+    """
+    if any(_folders(root / "train")):
+        parts = {}
+        for folder in _folders(root):
+            split = SPLIT_FOLDERS.get(folder.name)
+            if split is None or split in parts:
+                raise ValueError(f"{folder} stands beside {root / 'train'}; wanted train, validation (or val), test")
+            parts[split] = folder
+    else:
+        parts = {"all": root}
+    names = [folder.name for folder in _folders(parts.get("train", root))]
+    files = {}
+    for split, folder in parts.items():
+        unknown = [one.name for one in _folders(folder) if one.name not in names]
+        if unknown:
+            raise ValueError(f"{folder} has classes that train lacks: {', '.join(unknown[:5])}")
+        files[split] = [(path, label) for label, name in enumerate(names) for path in _entries(folder / name)]
+        if split in ("all", "train") and len({label for _, label in files[split]}) < len(names):
+            empty = [name for name in names if not _entries(folder / name)]
+            raise ValueError(f"{folder}: class folders without an image: {', '.join(empty[:5])}")
+    return names, files
+
+
+def _entries(folder):
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+
+
+def _folders(folder):
+    return [path for path in _entries(folder) if path.is_dir()]
+
+
+def decode(contents, num_channels):
+    """The bytes of a PNG, JPEG, GIF (its first frame) or BMP as uint8 (height, width, num_channels), without alpha."""
+    pixels = tf.io.decode_image(contents, expand_animations=False)
+    depth = tf.shape(pixels)[2]
+    pixels = pixels[:, :, : depth - 1 + depth % 2]
+    if num_channels == 3:
+        pixels = tf.cond(depth < 3, lambda: tf.repeat(pixels[:, :, :1], 3, axis=2), lambda: pixels)
+    else:
+        pixels = tf.cond(depth < 3, lambda: pixels, lambda: tf.image.rgb_to_grayscale(pixels[:, :, :3]))
+    return tf.ensure_shape(pixels, (None, None, num_channels))
+
+
+def load(root, parts, fraction, fits, skip_bad):
+    """Reads all files of a survey, carving splits that lack a folder: `({split: (images, labels)}, digest, notes)`.
+
+    Args:
+        fraction: share of the files set aside for validation, and for test where no split has its folder.
+        fits: `fits(split)` gives a function of a file's bytes, whose float32 image is kept; if it gives None, images
+            are decoded once and let go, and paths are returned in their place.
+        skip_bad: leave out files that are no images instead of raising ValueError.
+    """
+    bad, count = {}, sum(map(len, parts.values()))
+    parts = {split: list(_examine(part, _hash, bad)) for split, part in parts.items()}
+    splits = ("test", "validation") if "all" in parts else () if "validation" in parts else ("validation",)
+    parts |= _carve(parts.pop("all", None) or parts["train"], fraction, splits)
+    digest = hashlib.blake2b(digest_size=8)
+    for path, label, value in sorted(file for part in parts.values() for file in part):
+        digest.update(repr((str(path.relative_to(root)), label, value)).encode())
+    loaded = {}
+    for split, part in parts.items():
+        keep, kept, labels, paths = fits(split), None, [], []
+        for path, label, image in _examine(part, keep or (lambda contents: decode(contents, 3)), bad):
+            if keep:
+                kept = np.empty((len(part), *image.shape), np.float32) if kept is None else kept
+                kept[len(labels)] = image
+            labels.append(label)
+            paths.append(str(path))
+        if labels:
+            loaded[split] = (kept[: len(labels)] if keep else np.array(paths)), np.array(labels, np.int32)
+    notes = []
+    if bad:
+        listed = ", ".join(f"{path.relative_to(root)} ({wrong})" for path, wrong in list(bad.items())[:5])
+        listed += f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        notes.append(f"{len(bad)} of {count} files in {root} are no images that can be read: {listed}")
+        if not skip_bad:
+            raise ValueError(f"{notes[0]}; repair or delete them, or leave them out with skip_bad=True (--skip-bad)")
+        notes[0] += "; left out"
+    if "train" not in loaded:
+        raise ValueError(f"no training examples in {root}")
+    known = {value for _, _, value in parts["train"]}
+    for split in parts.keys() - {"train"}:
+        shared = sum(value in known for _, _, value in parts[split])
+        notes += [f"{shared} of {len(parts[split])} files of {split} are also in train"] if shared else []
+    notes += [f"{len(parts[split])} of {count} files were set aside for {split}" for split in splits if split in loaded]
+    return loaded, digest.hexdigest(), notes
+
+
+def _hash(contents):
+    return int.from_bytes(hashlib.blake2b(contents, digest_size=8).digest(), "big")
+
+
+def _examine(files, work, bad):
+    """Yields (path, label, result of `work` on the bytes) for good files, in order; `bad` gets the others' faults."""
+
+    def one(path):
+        if path.suffix.lower() not in SUFFIXES:
+            return None, "a folder" if path.is_dir() else f"not one of {' '.join(SUFFIXES)}"
+        try:
+            contents = path.read_bytes()
+            if contents.startswith(b"\xff\xd8") and b"\xff\xd9" not in contents:  # libjpeg would print of it
+                return None, "a JPEG without an end"
+            with tf.device("CPU"):
+                return (work(contents), None) if contents else (None, "empty")
+        except OSError as error:
+            return None, error.strerror
+        except tf.errors.OpError:
+            return None, "damaged, or no image"
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        # In pieces: results that nobody has taken yet stay in memory.
+        for start in range(0, len(files), 256):
+            piece = files[start : start + 256]
+            for file, (result, wrong) in zip(piece, pool.map(one, [file[0] for file in piece]), strict=True):
+                if wrong:
+                    bad[file[0]] = wrong
+                else:
+                    yield file[0], file[1], result
+
+
+def _carve(files, fraction, splits):
+    """Sets the files aside whose contents hash lowest, `fraction` for each of `splits`; equal files stay together."""
+    order, parts, low = sorted(value for _, _, value in files), {}, 0
+    for place, split in enumerate(splits if order else (), start=1):
+        high = order[min(round(fraction * len(order)) * place, len(order) - 1)]
+        parts[split] = [file for file in files if low <= file[2] < high]
+        low = high
+    parts = {split: part for split, part in parts.items() if part}
+    return {"train": [file for file in files if file[2] >= low], **parts}
+
+
+def from_paths(fit, finish, shape):
+    """What `Split` calls to read a batch of files: `fit(contents)` for each, to `shape`, then `finish`."""
+
+    def read(rows, random):
+        paths, labels = rows
+        signature = tf.TensorSpec(shape, tf.float32)
+        decoded = tf.map_fn(lambda path: fit(tf.io.read_file(path)), paths, fn_output_signature=signature)
+        return finish((decoded, labels), random)
+
+    return read
+
+
+def fit(contents, shape, preprocessing):
+    """The image in the bytes of a file, fitted to `shape` (height, width, channels), float32 in [0, 1]."""
+    fitted = images.to_float(images.resize(decode(contents, shape[2]), shape, preprocessing))
+    return tf.ensure_shape(fitted, shape)

@@ -1,0 +1,280 @@
+"""Where data sets come from: folders that tensorflow-datasets (TFDS) prepared, and preparing them.
+
+Nothing is downloaded unless asked for, so a machine without a network hears at once what is missing.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import re
+import shutil
+import stat
+import sys
+import tempfile
+
+import numpy as np
+
+from kzoo.support.suggest import did_you_mean
+
+SPLITS = ("train", "validation", "test")
+GENERATED = ("digits", "digits/zero_one", "reverse_digits", "synthetic")
+
+
+def default_data_dir():
+    """`TFDS_DATA_DIR`, else the folder TFDS itself uses."""
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def cache_dir():
+    """Where data sets are prepared when the data folder is read-only."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kzoo" / "tensorflow_datasets"
+
+
+def search_dirs(data_dir=None):
+    """The folders that are looked in for prepared data, in this order."""
+    return [pathlib.Path(data_dir).expanduser() if data_dir else default_data_dir(), cache_dir()]
+
+
+def writable_dir(data_dir=None):
+    """The first folder that data can be prepared in: the data folder, the cache, else one in the temporary folder."""
+    folders = [*search_dirs(data_dir), pathlib.Path(tempfile.gettempdir()) / f"kzoo-{os.getuid()}"]
+    for folder in folders:
+        if _is_writable(folder):
+            return folder
+    raise ValueError(f"no folder to prepare data in is writable (tried {', '.join(map(str, folders))}); pass data_dir=")
+
+
+def _is_writable(folder):
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    # A folder whose mode denies writing is meant to be read-only, even for the superuser, to whom access() says yes.
+    if not existing.is_dir() or not existing.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".probe.", dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def prepared_names(data_dir=None):
+    """Names of the data sets that stand prepared in the folders that are searched."""
+    found = {path.parents[1].name for folder in search_dirs(data_dir) for path in folder.glob("*/*/dataset_info.json")}
+    found |= {
+        f"{path.parents[2].name}/{path.parents[1].name}"
+        for folder in search_dirs(data_dir)
+        for path in folder.glob("*/*/*/dataset_info.json")
+    }
+    return sorted(found)
+
+
+def find(name, data_dir=None, manual_dir=None, download=False):
+    """The TFDS builder of a prepared data set, preparing it first where that needs no network or is asked for.
+
+    Args:
+        name: `digits`, `digits/zero_one`, a name TFDS knows, or a prepared folder's name (`name/config:version` works).
+        data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
+        manual_dir: folder with the files as their authors publish them, checked against TFDS's sha256.
+        download: whether TFDS may download and prepare what is missing.
+
+    Raises ValueError in one line: the name, where was looked, what is there, the nearest name, what to do.
+    """
+    import tensorflow_datasets as tfds
+
+    if re.match(r"[^/:]+:[^/\d*]", name) and not download:
+        raise ValueError(f"data set {name!r} has a namespace, which is looked up over the network: pass download=True")
+    if re.split("[/:]", name)[0] == "digits":
+        import kzoo.data.sources.digits  # noqa: F401 registers the builder
+    known = False
+    for folder in search_dirs(data_dir):
+        builder = _builder(tfds, name, folder)
+        known |= builder is not None
+        if builder is not None and builder.info.splits:
+            return builder
+    if not known:
+        names = sorted({*GENERATED, *prepared_names(data_dir), *tfds.list_builders(with_community_datasets=False)})
+        raise ValueError(
+            f"{did_you_mean('data set', name, names)} Looked in {_places(data_dir)}; name the folder of your own data "
+            "with data_dir= (--data-dir) or TFDS_DATA_DIR"
+        )
+    if not (_is_local(builder) or manual_dir or download):
+        raise ValueError(_absent(name, data_dir))
+    folder = writable_dir(data_dir)
+    return _prepare(tfds, _builder(tfds, name, folder), folder, manual_dir, download)
+
+
+def _is_local(builder):
+    return type(builder).__module__ == "kzoo.data.digits"
+
+
+def _builder(tfds, name, folder):
+    """The builder of `name` in `folder`, None if TFDS has no such name; ValueError for an unknown config or version."""
+    try:
+        return tfds.builder(name, data_dir=folder, try_gcs=False)
+    except tfds.core.DatasetNotFoundError:
+        return None
+    except (ValueError, AssertionError, ImportError) as error:
+        raise ValueError(f"data set {name!r}: {_first_line(error)}") from error
+
+
+def _places(data_dir):
+    folders = ", ".join(map(str, search_dirs(data_dir)))
+    return f"{folders} (prepared there: {', '.join(prepared_names(data_dir)) or 'nothing'})"
+
+
+def _absent(name, data_dir):
+    return (
+        f"data set {name!r} is not prepared in {_places(data_dir)}; "
+        "name the folder that holds it with data_dir= (--data-dir) or TFDS_DATA_DIR, the upstream files with "
+        "manual_dir= (--manual-dir), or allow the download with download=True (--download)"
+    )
+
+
+def _prepare(tfds, builder, folder, manual_dir, download):
+    if manual_dir is not None and not pathlib.Path(manual_dir).expanduser().is_dir():
+        raise ValueError(f"manual_dir {manual_dir} is not a folder")
+    if manual_dir is not None and not download:
+        there = pathlib.Path(manual_dir).expanduser()
+        missing = sorted(
+            info.filename for info in (builder.url_infos or {}).values() if not (there / info.filename).exists()
+        )
+        if missing:
+            raise ValueError(
+                f"manual_dir {there} lacks {', '.join(missing[:5])} of data set {builder.name!r}; put the files there, "
+                "or allow their download with download=True (--download)"
+            )
+    config = tfds.download.DownloadConfig(
+        manual_dir=str(pathlib.Path(manual_dir).expanduser()) if manual_dir else None, try_download_gcs=False
+    )
+    # Data sets that share a download folder share extracted files by bare name: fashion_mnist would become mnist.
+    download_dir = folder / "downloads" / builder.name
+    try:
+        # Progress is no part of a command's output, and preparing the digits is over before anybody reads of it.
+        stream = io.StringIO() if _is_local(builder) else sys.stderr
+        with _no_retries(), contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+            builder.download_and_prepare(download_dir=str(download_dir), download_config=config)
+    except Exception as error:
+        if builder.is_prepared():  # another process was faster
+            return tfds.builder_from_directory(builder.data_dir)
+        for unfinished in [*download_dir.rglob("*.tmp.*")]:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        for empty in (download_dir / "extracted", download_dir / builder.name, pathlib.Path(builder.data_dir).parent):
+            with contextlib.suppress(OSError):
+                os.removedirs(empty)
+        what = "download and prepare" if download else "prepare"
+        raise ValueError(
+            f"could not {what} data set {builder.name!r} in {folder}: {type(error).__name__}: {_first_line(error)}"
+        ) from error
+    with contextlib.suppress(OSError):
+        os.removedirs(download_dir / "extracted")  # only if nothing was downloaded
+    return builder
+
+
+@contextlib.contextmanager
+def _no_retries():
+    """TFDS tries ten times with growing pauses: 205 s until it says that there is no network."""
+    from tensorflow_datasets.core.download import downloader
+
+    retries = downloader.MAX_RETRIES
+    downloader.MAX_RETRIES = 0
+    try:
+        yield
+    finally:
+        downloader.MAX_RETRIES = retries
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [""])[0][:300]
+
+
+def sizes(builder):
+    """Number of examples of the splits train, validation and test, as far as they exist; ValueError without train."""
+    there = {name: split.num_examples for name, split in builder.info.splits.items()}
+    if not there.get("train"):
+        raise ValueError(f"data set {builder.name!r} has no training examples; its splits are {there}")
+    return {name: there[name] for name in SPLITS if there.get(name)}
+
+
+def pair(builder):
+    """The (input, target) feature names of a data set; ValueError if it declares none."""
+    keys = builder.info.supervised_keys
+    if not isinstance(keys, tuple) or len(keys) != 2:
+        features = ", ".join(builder.info.features)
+        raise ValueError(f"data set {builder.name!r} declares no (input, target) pair; its features are {features}")
+    return keys
+
+
+def stream(builder, split, fit=None):
+    """A `tf.data.Dataset` of (input, target), always in the same order; `fit(input, target)` changes each."""
+    import tensorflow as tf
+
+    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=_read_config())
+    return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
+
+
+def records(builder, split, keys):
+    """A `tf.data.Dataset` of dicts of these features, always in the same order."""
+    import tensorflow_datasets as tfds
+
+    return builder.as_dataset(
+        split=split, shuffle_files=False, read_config=_read_config(),
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+    )  # fmt: skip
+
+
+def _read_config():
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    options = tf.data.Options()
+    options.autotune.enabled = False  # for the reason in `Split.epoch`
+    return tfds.ReadConfig(try_autocache=False, options=options)
+
+
+def read_arrays(builder, split, size, fit=None):
+    """All images and labels of a split as NumPy arrays, each changed by `fit`."""
+    x = y = None
+    start = 0
+    with damage_named(builder):
+        for images, labels in stream(builder, split, fit).batch(1024).prefetch(2).as_numpy_iterator():
+            if x is None:
+                x, y = np.empty((size, *images.shape[1:]), images.dtype), np.empty((size,), labels.dtype)
+            x[start : start + len(images)], y[start : start + len(images)] = images, labels
+            start += len(images)
+    if start != size:
+        raise ValueError(f"{builder.data_dir}: split {split!r} holds {start} examples and should hold {size}")
+    return x, y
+
+
+def read_columns(builder, split, keys):
+    """All values of these features of a split, a list for each, texts as strings; ValueError if they are none."""
+    with damage_named(builder):
+        batches = list(records(builder, split, keys).batch(4096).as_numpy_iterator())
+    columns = [[item for batch in batches for item in batch[key]] for key in keys]
+    for key, column in zip(keys, columns, strict=True):
+        for place, item in enumerate(column):
+            if isinstance(item, bytes):
+                column[place] = _decoded(item, f"data set {builder.name!r}: example {place} of {split}, {key!r}")
+    return columns
+
+
+def _decoded(item, label):
+    try:
+        return item.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{label} is not UTF-8: byte 0x{item[error.start]:02x} at offset {error.start}") from error
+
+
+@contextlib.contextmanager
+def damage_named(builder):
+    """While entered, an error of reading becomes a ValueError that names the data set's folder."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"the data set in {builder.data_dir} is damaged ({type(error).__name__}: {_first_line(error.message)}); "
+            "delete it and prepare it again"
+        ) from error

@@ -1,0 +1,1 @@
+"""Vocabularies: from a file or learned, to token ids and back."""

@@ -1,0 +1,175 @@
+"""The fast path: a model as a callable of the runtime and precision one asks for, and a report of what that did."""
+
+import dataclasses
+import gc
+import pathlib
+import tempfile
+import time
+
+import keras
+import numpy as np
+
+from kzoo.data import checks
+from kzoo.runtimes import choices, samples, verdicts
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a runtime is to build."""
+
+    batch_size: int | None = None
+    precision: str = "float32"
+    length: int | None = None
+    xla: bool | None = None
+    seconds: float = 1.0
+    ranges: str | None = None
+
+    def replace(self, **changes):
+        """The same settings but for some."""
+        return dataclasses.replace(self, **changes)
+
+
+def fast(
+    model,
+    batch_size=None,
+    precision="float32",
+    runtime="tensorflow",
+    calibration=None,
+    length=None,
+    xla=None,
+    seconds=1.0,
+    ranges=None,
+):
+    """The model as a callable that runs faster: batch norm folded, weights constant, in a runtime of choice.
+
+    Args:
+        model: a functional keras.Model; it is not changed, and later changes of its weights do not show.
+        batch_size: the one number of examples that the callable takes, which lets runtimes compile for it; None takes
+            any number and measures at 1.
+        precision: "float32"; "bfloat16" (tensorflow, openvino); "int8", weights and activations, after calibration
+            (all but tensorflow); "int8_weights", weights alone (litert, openvino), as language models want it.
+        runtime: "tensorflow", "litert", "onnxruntime" or "openvino"; all but the first are extras of kzoo.
+        calibration: real inputs for int8: a data set of kzoo, its name, a tf.data.Dataset of (x, ...), or arrays.
+        length: fix sequences to so many steps; recurrent networks are then unrolled where that is faster or needed.
+        xla: True or False settles it in TensorFlow; None measures both and keeps the faster.
+        seconds: for each of the measurements.
+        ranges: how int8 finds the ranges of activations: "min_max" (all), "mean_min_max" (openvino), "percentile"
+            (onnxruntime, openvino), "mse" (openvino); None is "mean_min_max" in openvino, else "min_max".
+
+    Returns a `Fast`: call it with the model's inputs, NumPy arrays or tensors in the model's structure, to get its
+    outputs as NumPy arrays in the model's structure. Its `report` is a dict: `changes` to the graph, `int8_coverage`
+    (share of multiply-accumulates), `max_difference` to the model's outputs and their `scale`, `bytes`, `latency_ms`
+    of `predict_on_batch` before and of the callable after, and the `speedup` between their minima.
+
+    Raises ValueError for an unknown runtime or precision, a pair that does not go together, int8 without calibration,
+    or a float32 result that differs from the model; ImportError that names the extra where a runtime is not installed.
+    """
+    choices.check(runtime, precision, calibration, ranges)
+    for name, value in (("batch_size", batch_size), ("length", length)):
+        if value is not None:
+            checks.check_count(name, value)
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"fast needs KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
+    begin = time.perf_counter()
+    settings = Settings(
+        batch_size, precision, length, xla, seconds, ranges or choices.default_ranges(runtime, precision)
+    )
+    real = None if calibration is None else samples.read(model, calibration, length=length)
+    module = choices.module_of(runtime)
+    if runtime == "tensorflow":
+        run, notes = module.build(model, settings, real)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            notes = module.write(model, folder, settings, real if precision == "int8" else None)
+            notes["bytes"] = folder_bytes(folder)
+            run = module.load(folder, model, settings)
+    gc.collect()  # conversions leave graphs in cycles, with every weight in them
+    report = {
+        "model": model.name,
+        "runtime": runtime,
+        "precision": precision,
+        "batch_size": batch_size,
+        "length": length,
+        "ranges": settings.ranges,
+        **notes,
+        **verdicts.moved(model, run, settings, real),
+        **verdicts.latency(model, run, settings),
+        "seconds": round(time.perf_counter() - begin, 2),
+    }
+    return Fast(model, run, settings, report)
+
+
+def folder_bytes(folder):
+    """Bytes of all files of a folder."""
+    return sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
+class Fast:
+    """A model on its fast path; calling it gives the model's outputs, `report` says what was done.
+
+    Call argument: the model's inputs, NumPy arrays or tensors, in its structure. Returns NumPy arrays in the structure
+    of its outputs. Raises ValueError for inputs of another structure, shape or kind, and for token ids outside the
+    vocabulary. Threads may share it.
+    """
+
+    def __init__(self, model, run, settings, report):
+        self.report = report
+        self.name = model.name
+        self.batch_size = settings.batch_size
+        self._run = run
+        self._inputs = [_Input(tensor, settings, _limit(model, tensor)) for tensor in model.inputs]
+        self._is_dict = isinstance(model.input, dict)
+        self._outputs = keras.tree.map_structure(lambda tensor: None, model.output)
+        self._is_single = not isinstance(model.output, dict | list | tuple)
+
+    def __call__(self, x):
+        names = [row.name for row in self._inputs]
+        if self._is_dict and (not isinstance(x, dict) or set(x) != set(names)):
+            got = f"a dict with {', '.join(map(str, x))}" if isinstance(x, dict) else type(x).__name__
+            raise ValueError(f"{self.name} takes a dict with {', '.join(names)}; got {got}")
+        values = [x[name] for name in names] if self._is_dict else [x] if len(names) == 1 else list(x)
+        arrays = [row.check(value, self.name) for row, value in zip(self._inputs, values, strict=True)]
+        if len({len(array) for array in arrays}) > 1:
+            raise ValueError(f"the inputs of {self.name} have different numbers of examples")
+        if self.batch_size is not None and len(arrays[0]) != self.batch_size:
+            raise ValueError(
+                f"{self.name} was made for batch_size={self.batch_size} and got {len(arrays[0])} examples; build it "
+                "with batch_size=None for any number"
+            )
+        outputs = self._run(arrays)
+        return outputs[0] if self._is_single else keras.tree.pack_sequence_as(self._outputs, outputs)
+
+    def __repr__(self):
+        return f"<Fast {self.name}: {self.report['runtime']}, {self.report['precision']}>"
+
+
+def _limit(model, tensor):
+    is_ids = "int" in tensor.dtype and "mask" not in tensor.name
+    return checks.id_limit(model, tensor.name) if is_ids else None
+
+
+class _Input:
+    """One input: its name, shape and dtype, and the ids that it may hold."""
+
+    def __init__(self, tensor, settings, limit):
+        self.name = tensor.name
+        self.shape = tuple(settings.length if size is None else size for size in tensor.shape[1:])
+        self.dtype = np.dtype(tensor.dtype)
+        self.limit = limit
+
+    def check(self, value, model):
+        """The value as a contiguous array of the input's dtype; ValueError where it does not fit."""
+        array = np.asarray(value)
+        fits = array.ndim == len(self.shape) + 1 and all(
+            want in (None, got) for want, got in zip(self.shape, array.shape[1:], strict=True)
+        )
+        if not fits or array.size == 0:
+            wanted = ", ".join("any" if size is None else str(size) for size in self.shape)
+            raise ValueError(f"input {self.name!r} of {model} has shape {array.shape}; wanted (batch, {wanted})")
+        if (array.dtype.kind == "f") != (self.dtype.kind == "f"):
+            fix = "scale uint8 images to floats as kzoo.predict does" if array.dtype == np.uint8 else "convert it"
+            raise ValueError(f"input {self.name!r} of {model} has dtype {array.dtype}; wanted {self.dtype}: {fix}")
+        if self.limit is not None and not (array.min() >= 0 and array.max() < self.limit):
+            checks.check_token_ids(f"input {self.name!r} of {model}", array, self.limit)
+        return np.ascontiguousarray(array, self.dtype)

@@ -1,0 +1,1 @@
+"""What every room may use: atomic files, suggestions, the switch for oneDNN."""

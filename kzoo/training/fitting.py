@@ -1,0 +1,210 @@
+"""Training: checks what it is given, prepares the run folder and the model, and runs the loop."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import keras
+
+from kzoo import graph, tasks
+from kzoo.building import saving
+from kzoo.catalog import update_card
+from kzoo.support import atomic
+from kzoo.training import backup, execution
+from kzoo.training.loop import Loop
+from kzoo.training.pruning import pruned, sparsity
+from kzoo.training.recipe import make_optimizer, make_recipe
+from kzoo.training.resuming import State, identity
+from kzoo.training.resuming import resume as resume_run
+from kzoo.weights import checkpoint
+
+RUN_FILE = "run.json"
+
+
+@dataclasses.dataclass
+class Run:
+    """What `fit` returns: where the files are and one row of numbers an epoch.
+
+    `kept_epoch` is the epoch (from 1) whose weights the model holds: the best with early stopping, else the last.
+    `execution` says how the steps ran: XLA or not and why, steps between two returns to Python, dtype policy.
+    `sparsity` is the `kzoo.sparsity` of a model that was pruned, None for others.
+    """
+
+    folder: pathlib.Path | None
+    history: list
+    kept_epoch: int
+    message: str
+    execution: str
+    sparsity: dict | None = None
+
+
+def fit(
+    model, data=None, run_folder=None, *, resume=False, overwrite=False, force=False, callbacks=(), progress=True,
+    **choices,
+):  # fmt: skip
+    """Trains a catalogue model by its task's recipe.
+
+    Args:
+        model: a model of `kzoo.build`; compiled here.
+        data: a `kzoo.data.Data`, the name of a data set, a pair of arrays (x, y), or None for the task's default.
+        run_folder: where weights, full-state backups, history, curves and events go; None writes nothing.
+        resume: continue the run in `run_folder` from its last backup; weights come out bit for bit as if it had never
+            stopped. In a folder that does not exist or is empty, start.
+        overwrite: start again in a `run_folder` that holds a run, deleting it.
+        force: resume although epochs, early stopping, learning rate or versions differ.
+        callbacks: more `keras.callbacks.Callback`s. What they keep in themselves is theirs to save.
+        progress: show a progress bar on standard error.
+        **choices: any field of `kzoo.training.Recipe`, such as `epochs=3, learning_rate=1e-4`.
+
+    Returns a `Run`. Raises ValueError or TypeError for bad input before the first step, and `NonFiniteError` if the
+    loss or a weight stops being finite: the last good state is kept in the run folder and restored into the model.
+    SIGINT and SIGTERM save the full state after the steps under way and raise KeyboardInterrupt or SystemExit(143).
+    """
+    task = tasks.of(model)
+    recipe = make_recipe(_defaults(task, data, choices), choices)
+    _seed(recipe)
+    data = _load_data(model, data, recipe, task)
+    folder = _check_folder(run_folder, resume, overwrite)
+    _learn_from_data(model, data)
+    _freeze(model, recipe.train_from)
+    chosen = _compile(model, recipe, data)
+    num_steps = recipe.epochs * data.train.num_batches
+    with pruned(model, recipe, num_steps) as pruning, execution.in_effect(model, chosen.fuse):
+        if folder and overwrite:  # only now that nothing speaks against the new run
+            shutil.rmtree(folder)
+        facts = identity(model, recipe, data, chosen.fuse)
+        state = resume_run(model, folder, facts, force) if resume and folder else State()
+        loop = Loop(model, data, recipe, folder, facts, state, pruning=pruning)
+        message = _train(loop, callbacks, progress)
+    how = execution.describe(model, chosen)
+    return Run(folder, state.history, loop.kept_epoch(), message, how, sparsity(model) if recipe.prune else None)
+
+
+def _learn_from_data(model, data):
+    """What the data say of the model's inputs and classes travels with its weights from here on."""
+    known = {"tokenizer": data.tokenizer, "class_names": data.class_names}
+    update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
+
+
+def _train(loop, callbacks, progress):
+    """Runs a loop to its end and puts the weights to keep into the model; a sentence that says what was done."""
+    state, folder = loop.state, loop.folder
+    if state.finished:
+        checkpoint.load_weights(loop.model, folder)
+        return f"already complete (epoch {state.epoch}/{loop.recipe.epochs}); nothing was trained"
+    if folder:
+        _describe_run(folder, loop.model, loop.data, loop.identity)
+    try:
+        loop.run(callbacks, progress)
+    except backup.NonFiniteError as error:
+        raise backup.NonFiniteError(f"{error}; {loop.return_to_last_backup()}") from error
+    loop.return_to_kept_epoch()
+    return f"trained {state.epoch} epochs, kept the weights of epoch {loop.kept_epoch()}"
+
+
+def _defaults(task, data, choices):
+    """The task's recipe with what loaded data has already settled; ValueError where a choice says otherwise."""
+    if data is None or isinstance(data, str | tuple):
+        return task.recipe
+    if data.train is None:
+        raise ValueError(f"no training examples: data set {data.name} has no training split")
+    settled = {"batch_size": data.train.batch_size, "augment": data.augment}
+    for key, value in settled.items():
+        if choices.get(key, value) != value:
+            raise ValueError(
+                f"data {data.name} was loaded with {key}={value} and fit is asked for {key}={choices[key]}; "
+                f"load the data with {key}={choices[key]}"
+            )
+    return {**task.recipe, **settled}
+
+
+def _seed(recipe):
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _load_data(model, data, recipe, task):
+    if data is None or isinstance(data, str | tuple):
+        from kzoo.data import from_arrays, load
+
+        options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
+        if isinstance(data, tuple):
+            if len(data) != 2:
+                raise ValueError(f"a pair (x, y) of arrays is wanted, got a tuple of {len(data)}")
+            data = from_arrays(*data, model, **options)
+        else:
+            data = load(data or task.default_data, model, **options)
+    from kzoo.data import check_data
+
+    check_data(model, data)
+    if recipe.early_stopping and data.validation is None:
+        raise ValueError(f"early_stopping needs validation data, and {data.name} has none")
+    return data
+
+
+def _check_folder(run_folder, resume, overwrite):
+    if resume and overwrite:
+        raise ValueError("resume=True continues a run and overwrite=True deletes it; pass one of them")
+    if run_folder is None:
+        if resume:
+            raise ValueError("resume=True needs the run_folder to resume")
+        return None
+    folder = pathlib.Path(run_folder)
+    # Partial files are what a run killed in its first moment leaves.
+    occupied = folder.is_dir() and any(path.suffix != ".partial" for path in folder.iterdir())
+    if occupied and not (resume or overwrite):
+        raise ValueError(
+            f"{folder} is not empty; resume the run in it (--resume), start again in it (--overwrite), "
+            "or name another folder"
+        )
+    if occupied and not (folder / RUN_FILE).exists():
+        raise ValueError(f"{folder} is not empty and holds no training run (no {RUN_FILE}); name another folder")
+    atomic.require_writable(folder)
+    return folder
+
+
+def _freeze(model, train_from):
+    """Makes what comes before `train_from` untrainable; Keras then also runs its batch norms in inference mode."""
+    if train_from is None:
+        return
+    if any(row["rewrite"] == "lora" for row in model.kzoo.rewrites):
+        raise ValueError(
+            f"train_from={train_from!r} would train the frozen layers of {model.name}, which has low-rank updates; "
+            "name more layers to train in kzoo.lora(..., train=) (--lora-train)"
+        )
+    frozen = graph.layers_before(model, train_from)
+    for layer in model.layers:
+        layer.trainable = layer not in frozen
+    if not model.trainable_variables:
+        raise ValueError(f"train_from={train_from!r} leaves nothing to train in {model.name}")
+
+
+def _compile(model, recipe, data):
+    """Compiles, and builds optimizer and metrics now, so that a backup can be restored before the first step.
+
+    Returns the `Execution` of the steps.
+    """
+    num_batches = data.train.num_batches
+    optimizer = make_optimizer(recipe, model, recipe.epochs * num_batches)
+    chosen = execution.choose(recipe, model, optimizer, num_batches)
+    tasks.compile_model(model, optimizer, recipe.label_smoothing, **chosen.options)
+    model.optimizer.build(model.trainable_variables)
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(data.train.epoch(0))))
+    outputs = model(x, training=False)
+    model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight)
+    model.compute_metrics(x, y, outputs, sample_weight=weight)
+    model.reset_metrics()
+    return chosen
+
+
+def _describe_run(folder, model, data, facts):
+    """Writes `run.json` and what is needed to use the weights without the run: `model.json` and the tokenizer."""
+    with atomic.file(folder / RUN_FILE) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    saving.write_description(model, folder)
+    if data.tokenizer:
+        data.tokenizer.save(folder / "tokenizer.json")

@@ -1,0 +1,209 @@
+"""Weights between a model and safetensors files in the reference implementation's names and layout.
+
+Loading is all-or-nothing: names, shapes and dtypes are compared from the headers, then every array is read and
+converted, and only then is the first variable assigned.
+"""
+
+import logging
+import math
+import re
+
+import keras
+import numpy as np
+
+from kzoo import catalog
+from kzoo.catalog.preprocessing import read_beside
+from kzoo.weights import files
+from kzoo.weights.hub import find_files
+from kzoo.weights.layouts import find_slots
+
+FLOATS = {"F64", "F32", "F16", "BF16"}
+
+
+def save_weights(model, path):
+    """Writes a model's weights as safetensors in the reference's names and layout, with its sha256 inside.
+
+    The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
+    """
+    arrays = {}
+    for slot in find_slots(model):
+        value = keras.ops.convert_to_numpy(slot.variable.value)
+        arrays.update(zip(slot.names, slot.write(value), strict=True))
+    # transformers loads a file only if its metadata names a framework's layout
+    files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name})
+
+
+def open_weights(weights):
+    """The files of `weights`, as `load_weights` takes them, with their headers read; ValueError if one is damaged."""
+    return [files.File(path) for path in find_files(weights)]
+
+
+def load_weights(model, weights, load_head=True, assign=None):
+    """Loads safetensors in the reference's names and layout into a model, all or nothing.
+
+    Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
+    of the images they were trained on goes onto the model's card. A first convolution over another number of
+    channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
+    size.
+
+    Args:
+        weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
+            `hf://owner/name[@revision]`; or what `open_weights` gave.
+        load_head: False leaves the classifier as it is, for another number of classes.
+        assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`. The files
+            are not verified then: what was made of them is to be given up if `verify` of one raises.
+
+    Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
+    the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
+    """
+    literals = catalog.literals_of(model)
+    if not load_head and "HEAD" not in literals:
+        raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
+    slots = find_slots(model)
+    checkpoint = _Checkpoint(model, weights, literals, slots)
+    head = () if load_head else checkpoint.head_to_leave()
+    loaded = [slot for slot in slots if slot.layer.name not in head]
+    left = [name for slot in slots if slot.layer.name in head for name in slot.names]
+    first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
+    adapted = first if first and checkpoint.has_other_channels(first) else None
+    checkpoint.compare(loaded, adapted, head)
+    arrays = checkpoint.read(verify=assign is None)
+    # TensorFlow copies an array that becomes a tensor; other backends may go on reading the file.
+    copies = keras.backend.backend() != "tensorflow"
+    values = []
+    for slot in loaded:
+        parts = [np.asarray(arrays[name]) for name in slot.names]
+        if slot is adapted:
+            parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
+        dtype = keras.backend.standardize_dtype(slot.variable.dtype)
+        values.append(slot.read(*parts).astype(dtype, copy=copies))
+    preprocessing = read_beside(checkpoint.files[0].path)
+    for slot, value in zip(loaded, values, strict=True):
+        if assign:
+            assign(slot.variable, value)
+        else:
+            slot.variable.assign(value)
+    if preprocessing:
+        catalog.update_card(model, preprocessing=preprocessing)
+    if left:
+        logging.getLogger("kzoo").warning("%s: not loaded, as they were: %s", model.name, ", ".join(left))
+    return left
+
+
+def _adapt_channels(kernel, num_channels):
+    """A first convolution (filters, channels, height, width) over another number of input channels."""
+    if num_channels == 1:
+        return kernel.astype("float32").sum(axis=1, keepdims=True)
+    repeated = np.tile(kernel.astype("float32"), (1, math.ceil(num_channels / kernel.shape[1]), 1, 1))
+    return repeated[:, :num_channels] * (kernel.shape[1] / num_channels)
+
+
+class _Checkpoint:
+    """The tensors of one or several files by the names this model gives them."""
+
+    def __init__(self, model, weights, literals, slots):
+        self.model, self.literals = model, literals
+        self.wanted = {
+            name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)
+        }
+        self.stored = {}  # name here -> (file, name there)
+        self.specification = {}  # name here -> (shape, dtype)
+        self.files = weights if isinstance(weights, list) else open_weights(weights)
+        self.weights = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
+        for file in self.files:
+            for name, facts in file.specification.items():
+                here = self._rename(name)
+                if here in self.stored:
+                    both = f"in {self.stored[here][0].path.name} and {file.path.name}"
+                    raise ValueError(f"{self.weights} holds {here} twice, {both}")
+                self.stored[here] = (file, name)
+                self.specification[here] = facts
+
+    def _rename(self, name):
+        """Names changed between releases of a reference; ALIASES of the model file lists (pattern, replacement)."""
+        for pattern, replacement in self.literals.get("ALIASES", ()):
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def has_other_channels(self, slot):
+        """Whether the file's first convolution has three input channels and this model's another number."""
+        there, here = self.specification.get(slot.names[0], ((),))[0], tuple(slot.shapes[0])
+        return len(there) == 4 and there[1] == 3 != here[1] and there[:1] + there[2:] == here[:1] + here[2:]
+
+    def derived(self):
+        """Tensors that the reference stores and this graph computes or ties: {name: where it comes from}."""
+        table = self.literals.get("DERIVED", {})
+        others = [name for name in self.specification if name not in self.wanted]
+        found = {name: "computed" for name in others if name.endswith(".num_batches_tracked")}
+        for pattern in (*self.literals.get("TRAINING_ONLY", ()), *self.literals.get("OTHER_HEADS", ())):
+            found.update({name: "of no use here" for name in others if re.match(pattern, name)})
+        return {**found, **{name: table[name] for name in others if name in table}}
+
+    def head_to_leave(self):
+        """Names of the layers that load_head=False leaves as they are.
+
+        HEAD of the model file lists them; those of HEAD_IF_MISSING belong to the head only if the file lacks them.
+        """
+        lacking = [
+            layer
+            for layer in self.literals.get("HEAD_IF_MISSING", ())
+            if not any(name.startswith(f"{layer}.") for name in self.specification)
+        ]
+        return (*self.literals.get("HEAD", ()), *lacking)
+
+    def compare(self, slots, adapted, head):
+        """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
+        wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
+        known = {*wanted, *self.derived()}
+        there = {name: self.specification[name] for name in wanted if name in self.specification}
+        exempt = adapted.names[0] if adapted else None
+        problems = {
+            "missing": [name for name in wanted if name not in there],
+            "unexpected": [
+                name
+                for name in self.specification
+                if name not in known and not name.startswith(tuple(f"{layer}." for layer in head))
+            ],
+            "mis-shaped": [
+                f"{name} {shape}, wanted {wanted[name]}"
+                for name, (shape, _) in there.items()
+                if shape != wanted[name] and name != exempt
+            ],
+            "not floating point": [f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype not in FLOATS],
+        }
+        if any(problems.values()):
+            self.verify()  # a damaged name is no other model
+            raise ValueError(
+                f"{self.weights} does not fit {self.model.name}, which is unchanged; "
+                f"{files.told(problems)}{self._head_hint(slots)}"
+            )
+
+    def _head_hint(self, slots):
+        """The usual reason for mis-shaped names is a head with another number of classes."""
+        head = slots[-1]
+        shapes = [self.specification[name][0] for name in head.names if name in self.specification]
+        if not shapes or not shapes[0] or shapes[0][0] == head.shapes[0][0]:
+            return ""
+        hint = f". For a file with {shapes[0][0]} outputs build the model with num_classes={shapes[0][0]}"
+        return f"{hint}, or keep {head.shapes[0][0]} and pass load_head=False" if "HEAD" in self.literals else hint
+
+    def verify(self):
+        """ValueError if a file is damaged."""
+        for file in self.files:
+            file.verify()
+
+    def read(self, verify):
+        """All arrays by the names here, after checking those that are derived from others."""
+        contents = {file: file.read(verify) for file in self.files}
+        arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
+        for name, sources in self.derived().items():
+            for source in (sources,) if isinstance(sources, str) else sources:
+                if source == "zeros" and np.any(arrays[name]):
+                    self.verify()
+                    raise ValueError(f"{self.weights}: {name} is not zero, and this architecture has no such weight")
+                if source in arrays and not np.array_equal(arrays[name], arrays[source]):
+                    self.verify()
+                    raise ValueError(
+                        f"{self.weights}: {name} differs from {source}, and this architecture ties the two"
+                    )
+        return arrays
