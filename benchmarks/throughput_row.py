@@ -121,6 +121,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
     """Builds a catalogue model, times its steps on one synthetic batch that lies on the device, counts its work."""
     import keras
 
+    import kzoo
     from kzoo import measure, tasks
     from kzoo.data.synthetic import synthetic_batch
     from kzoo.training import execution

@@ -15,6 +15,7 @@ from kzoo.layers.normalization import LocalResponseNormalization
 from kzoo.layers.pooling import AdaptiveAveragePooling2D
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {
     "alexnet": {"filters": (64, 192, 384, 256, 256)},
     "alexnet_2012": {"filters": (96, 256, 384, 384, 256), "two_groups": True},

@@ -22,6 +22,7 @@ TASK = {
     "token_classification": "token_classification",
     "embedding": "sentence_embedding",
 }
+INPUTS = {"token_ids": "tokens", "padding_mask": "mask", "segment_ids": "segments"}
 VARIANTS = {
     "bert_base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
     "bert_tiny": {"num_layers": 2, "hidden_dim": 128, "num_heads": 2, "intermediate_dim": 512},

@@ -10,6 +10,7 @@ from keras import layers
 from kzoo.layers.images import batch_norm, image_input, logits_or_features, padded_conv, padded_max_pool
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {
     "densenet121": {"depths": (6, 12, 24, 16)},
     "densenet161": {"depths": (6, 12, 36, 24), "growth_rate": 48, "filters": 96},

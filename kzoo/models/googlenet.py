@@ -16,6 +16,7 @@ from kzoo.layers.normalization import LocalResponseNormalization
 from kzoo.layers.pooling import AdaptiveAveragePooling2D
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {
     "googlenet": {"as_in_paper": False, "dropout": 0.2},
     "googlenet_2014": {"as_in_paper": True, "dropout": 0.4},

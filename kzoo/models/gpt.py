@@ -15,6 +15,8 @@ from kzoo.layers import DotProductAttention, LearnedPositions, Split, gelu_tanh
 from kzoo.layers.attention import check_heads
 
 TASK = "language_modeling"
+INPUTS = {"token_ids": "tokens", "padding_mask": "mask"}
+WRITES = "token_ids"
 VARIANTS = {
     "gpt2": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12},
     "gpt2_medium": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16},

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {"mlp": {}}
 
 

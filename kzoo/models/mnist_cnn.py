@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {"mnist_cnn": {}}
 
 

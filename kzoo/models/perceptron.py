@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 TASK = "binary_classification"
+INPUTS = {"features": "numbers"}
 VARIANTS = {"perceptron": {}}
 
 

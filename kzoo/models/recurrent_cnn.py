@@ -14,6 +14,7 @@ from kzoo.layers.images import image_input, logits_or_features, padded_conv, pad
 from kzoo.layers.normalization import LocalResponseNormalization
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {
     "recurrent_cnn_160": {"filters": 160},
     "recurrent_cnn_96": {"filters": 96},

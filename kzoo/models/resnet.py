@@ -12,6 +12,7 @@ from keras import layers
 from kzoo.layers.images import batch_norm, image_input, logits_or_features, padded_conv, padded_max_pool
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {
     "resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3)},
     "resnet18": {"block": "basic", "depths": (2, 2, 2, 2)},

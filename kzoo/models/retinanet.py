@@ -20,6 +20,7 @@ from kzoo.models import alexnet, densenet, googlenet, inception_v3, recurrent_cn
 from kzoo.support.suggest import did_you_mean
 
 TASK = "object_detection"
+INPUTS = {"image": "image"}
 VARIANTS = {"retinanet_resnet50_fpn": {"backbone": "resnet50", "taps": ("layer2", "layer3", "layer4")}}
 HEAD = ("head.classification_head.cls_logits",)
 BACKBONES = {

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 TASK = "sequence_classification"
+INPUTS = {"features": "sequence"}
 VARIANTS = {"rnn_lstm": {"cell": "lstm"}, "rnn_gru": {"cell": "gru"}, "rnn_simple": {"cell": "simple"}}
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}

@@ -20,6 +20,8 @@ from kzoo.layers import Bias, SinusoidalPositions, multi_head_attention
 from kzoo.layers.positions import check_ordering
 
 TASK = "translation"
+INPUTS = {"encoder_token_ids": "tokens", "encoder_padding_mask": "mask", "decoder_token_ids": "tokens"}
+WRITES = "decoder_token_ids"
 LORA_LAYERS = ("q_proj", "v_proj")
 VARIANTS = {
     "transformer_base": {"num_layers": 6, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048, "dropout": 0.1},

@@ -12,6 +12,7 @@ from kzoo.layers.images import batch_norm, flatten_channels_first, image_input, 
 from kzoo.layers.pooling import AdaptiveAveragePooling2D
 
 TASK = "image_classification"
+INPUTS = {"image": "image"}
 VARIANTS = {
     "vgg16": {"depths": (2, 2, 3, 3, 3)},
     "vgg11": {"depths": (1, 1, 2, 2, 2)},
