@@ -60,7 +60,7 @@ def bits_per_character(model, data):
 def precision(model, data):
     """Mean average precision on validation and test, in percent; draws four test images with what was found in them."""
     import kzoo
-    from kzoo.tasks.detection import findings
+    from kzoo.tasks.object_detection import findings
 
     numbers = {}
     for split in ("validation", "test"):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kzoo.cli.entry import cli
+from kzoo.cli.commands import cli
 
 BAD = [
     (["info", "mnist_cn"], "did you mean mnist_cnn"),
@@ -26,13 +26,13 @@ BAD = [
 @pytest.fixture
 def run_here(capfd):
     """Runs the command line in this process: (status, standard output, standard error)."""
-    import kzoo.cli.entry
+    import kzoo.cli.commands
 
     def run(*arguments):
         saved, sys.argv = sys.argv, ["kzoo", *map(str, arguments)]
         try:
             with pytest.raises(SystemExit) as caught:
-                kzoo.cli.main()
+                kzoo.cli.commands.main()
         finally:
             sys.argv = saved
         return (caught.value.code, *capfd.readouterr())

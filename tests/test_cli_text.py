@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import kzoo
 from kzoo.catalog import update_card
-from kzoo.cli import text_commands as cli_text
+from kzoo.cli.commands import cli
 from kzoo.data import Tokenizer
 from kzoo.runtimes import choices
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 
 
 def run(*arguments, text=None):
-    return CliRunner().invoke(cli_text.cli, list(arguments), standalone_mode=False, input=text, catch_exceptions=False)
+    return CliRunner().invoke(cli, list(arguments), standalone_mode=False, input=text, catch_exceptions=False)
 
 
 def test_generate_for_people_and_for_programs(folder):

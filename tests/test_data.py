@@ -17,7 +17,7 @@ import tensorflow as tf
 import kzoo.data
 from kzoo import tasks
 from kzoo.catalog import Card
-from kzoo.data import images, pictures, splits
+from kzoo.data import pictures, resizing, splits
 from kzoo.data.augmentation import Augmentation, move
 from kzoo.data.sources import prepared
 
@@ -79,7 +79,7 @@ def test_synthetic_batches_need_no_tensorflow():
     pytest.importorskip("jax", reason="the JAX backend is not installed")
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
-        "import keras, kzoo; from kzoo.data.synthetic import synthetic_batch\n"
+        "import keras, kzoo; from kzoo.tasks.synthetic_batches import synthetic_batch\n"
         "x, y, weight = synthetic_batch(kzoo.build('mnist_cnn'), 4)\n"
         "assert keras.backend.backend() == 'jax' and x.shape == (4, 28, 28, 1)"
     )
@@ -541,7 +541,7 @@ def test_augmentation_moves_by_at_most_what_it_says():
 def test_images_without_a_way_to_the_input_are_refused():
     for source, wanted in (((28, 28, 4), (28, 28, 1)), ((28, 28, 1), (28, 28, 2)), ((28, 28, 3), (100,))):
         with pytest.raises(ValueError, match="images"):
-            images.image_shape(source, wanted)
+            resizing.image_shape(source, wanted)
 
 
 # Streamed splits
@@ -632,7 +632,7 @@ def test_sixty_thousand_images_are_iterated_fast():
 @needs("stamps_captions")
 @needs("shakespeare")
 def test_prepared_data_that_does_not_fit_says_why():
-    with pytest.raises(ValueError, match="caption .text.*image_classification"):
+    with pytest.raises(ValueError, match="caption .text.*image classification"):
         kzoo.data.load("stamps_captions", MODEL)
     with pytest.raises(ValueError, match="declares no .input, target. pair; its features are"):
         kzoo.data.load("shakespeare", MODEL)

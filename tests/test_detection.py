@@ -17,8 +17,8 @@ from seeded_weights import digest, draw_detector_outputs, draw_images, load_draw
 
 import kzoo
 from kzoo.layers import NearestResize
-from kzoo.tasks.detection import coco, focal_losses, matching
-from kzoo.tasks.detection.anchors import anchors_of
+from kzoo.tasks.object_detection import coco, focal_losses, matching
+from kzoo.tasks.object_detection.anchors import anchors_of
 
 FILE = pathlib.Path(__file__).with_name("golden") / "torchvision_retinanet.safetensors"
 GOLDEN = safetensors.numpy.load_file(FILE)

@@ -17,9 +17,10 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from kzoo.data import resizing
 from kzoo.data.augmentation import Augmentation
-from kzoo.tasks.detection import boxed_images, findings, matching
-from kzoo.tasks.detection.anchors import anchors_of
+from kzoo.tasks.object_detection import boxed_images, findings, matching
+from kzoo.tasks.object_detection.anchors import anchors_of
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 SIZE = (40, 48)
@@ -238,7 +239,7 @@ def test_trains_and_finds(run, data, model):
 
 
 def test_command_line(run, data, folder, tmp_path):
-    from kzoo.cli.entry import cli
+    from kzoo.cli.commands import cli
 
     invoke = CliRunner().invoke
     picture = findings.pictures(data, "test", 3)[1]
@@ -260,7 +261,7 @@ def test_command_line(run, data, folder, tmp_path):
     assert 0 <= json.loads(found.stdout)["mean_average_precision"] <= 1
     with pytest.raises(ValueError, match="is not an image"):
         (tmp_path / "bad.png").write_bytes(b"no image")
-        findings.read(tmp_path / "bad.png")
+        resizing.read_image(tmp_path / "bad.png")
 
 
 def test_drawing_shows_boxes(tmp_path):

@@ -14,11 +14,11 @@ import kzoo
 from kzoo import tasks
 from kzoo.catalog import update_card
 from kzoo.catalog.preprocessing import Preprocessing
-from kzoo.data.synthetic import synthetic_batch
-from kzoo.exporting import saved_model as exporting
+from kzoo.exporting import saved_model
 from kzoo.rewrites import pixels
 from kzoo.runtimes import choices
 from kzoo.runtimes.fast_path import Settings
+from kzoo.tasks.synthetic_batches import synthetic_batch
 
 SMALL = {
     "perceptron": {"num_features": 9},
@@ -59,10 +59,8 @@ def test_what_is_timed_is_what_was_compared(tmp_path, monkeypatch):
     """A SavedModel of gigabytes is loaded once."""
     seen = []
     for name in ("_compare", "_runner"):
-        step = getattr(exporting, name)
-        monkeypatch.setattr(
-            exporting, name, lambda model, loaded, step=step: seen.append(loaded) or step(model, loaded)
-        )
+        step = getattr(saved_model, name)
+        monkeypatch.setattr(saved_model, name, lambda *given, step=step: seen.append(given[-1]) or step(*given))
     kzoo.export(kzoo.build("perceptron"), tmp_path / "served")
     assert len(seen) == 2 and seen[0] is seen[1] and hasattr(seen[0], "serve")
 
@@ -103,19 +101,18 @@ def test_images_of_open_size(tmp_path):
 
 def test_half_precision_is_compared_too(tmp_path):
     report = kzoo.export(kzoo.build("mnist_cnn", dtype="mixed_bfloat16", **SMALL["mnist_cnn"]), tmp_path / "served")
-    assert report["tolerance"] == exporting.HALF_TOLERANCE
+    assert report["tolerance"] == saved_model.HALF_TOLERANCE
 
 
 def test_an_export_that_differs_is_not_kept(tmp_path, monkeypatch):
     model = kzoo.build("rnn")
-    write = exporting._write
+    write = saved_model._write
 
-    def write_then_change(model, folder):
-        described = write(model, folder)
+    def write_then_change(*given):
+        write(*given)
         model.set_weights([value + 0.1 for value in model.get_weights()])
-        return described
 
-    monkeypatch.setattr(exporting, "_write", write_then_change)
+    monkeypatch.setattr(saved_model, "_write", write_then_change)
     with pytest.raises(ValueError, match=r"serve differs from the model by .* at batch size 1"):
         kzoo.export(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
@@ -151,12 +148,12 @@ def test_unknown_format(tmp_path):
 
 SLOW_EXPORT = """
 import sys, time
-import kzoo, kzoo.exporting
-compare = kzoo.exporting._compare
-def slow(model, loaded):
+import kzoo
+
+def slow(*given):
     print("written", flush=True)
     time.sleep(60)
-kzoo.exporting._compare = slow
+saved_model._compare = slow
 kzoo.export(kzoo.build("rnn"), sys.argv[1])
 """
 

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 import kzoo
-from kzoo.data import Tokenizer, language
-from kzoo.tasks import predictions
+from kzoo import tasks
+from kzoo.catalog import update_card
+from kzoo.data import Tokenizer, columns, language
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 ANIMALS, PLACES = ("cat", "dog", "fox", "cow", "hen", "pig"), ("mat", "log", "box", "bed", "tub")
@@ -278,7 +279,7 @@ def test_bad_texts_are_refused(call, message):
 
 def arrays(model, length=8, **changes):
     random = np.random.default_rng(0)
-    x = {name: random.integers(0, 2, (20, length)) for name in kzoo.data.checks.inputs(model)}
+    x = {name: random.integers(0, 2, (20, length)) for name in columns.inputs_of(model)}
     x["token_ids"], x["padding_mask"] = random.integers(1, 300, (20, length)), np.ones((20, length), int)
     x["padding_mask"][:, -2:] = 0
     return {**x, **changes}
@@ -334,39 +335,44 @@ def test_a_language_model_trains_and_counts_bits(folder, tmp_path):
     # knowing nothing, each of 300 tokens costs log2(300) bits
     assert before["bits_per_character"] * per_token == pytest.approx(np.log2(300), rel=0.05)
 
-    (row, *_) = predictions.for_texts(model, ["the cat"], data.tokenizer)
-    assert len(row["classes"]) == 3 and "'the cat'" in predictions.line(row)
-    rows = predictions.for_data(model, data, "validation", 2)
-    assert rows[0]["source"][1:] and len(rows) == 2 and "wanted" in predictions.line(rows[0])
+    task = tasks.of(model)
+    (row, *_) = task.rows_of_texts(model, ["the cat"], data.tokenizer)
+    assert len(row["classes"]) == 3 and "'the cat'" in task.line(row)
+    rows = task.rows_of_data(model, data, "validation", 2)
+    assert rows[0]["source"][1:] and len(rows) == 2 and "wanted" in task.line(rows[0])
+
+
+def rows_of_texts(model, *given):
+    return tasks.of(model).rows_of_texts(model, *given)
 
 
 def test_predictions_for_texts():
     texts, labels = ["good film", "bad film", "a good one", "so bad"] * 5, [1, 0, 1, 0] * 5
     data = kzoo.data.from_texts(texts, labels, CLASSIFIER, class_names=["bad", "good"], tokenizer="words")
-    rows = predictions.for_texts(CLASSIFIER, ["good film " * 40, "bad"], data.tokenizer, data.class_names)
+    update_card(CLASSIFIER, class_names=data.class_names)
+    rows = rows_of_texts(CLASSIFIER, ["good film " * 40, "bad"], data.tokenizer)
     assert {entry["class"] for entry in rows[0]["classes"]} == {"bad", "good"}
-    alone = predictions.for_texts(CLASSIFIER, ["bad"], data.tokenizer, data.class_names)[0]
+    alone = rows_of_texts(CLASSIFIER, ["bad"], data.tokenizer)[0]
     assert alone["classes"][0]["probability"] == pytest.approx(rows[1]["classes"][0]["probability"], abs=1e-5)
-    assert predictions.for_data(CLASSIFIER, data, "train")[0]["label"] in ("bad", "good")
+    assert tasks.of(CLASSIFIER).rows_of_data(CLASSIFIER, data, "train")[0]["label"] in ("bad", "good")
     masked = Tokenizer.train("words", texts, 60, mask=True)
-    (row,) = predictions.for_texts(MASKED, ["a [MASK] film"], masked)
+    (row,) = rows_of_texts(MASKED, ["a [MASK] film"], masked)
     assert len(row["masks"]) == 1 and len(row["masks"][0]) == 3
     with pytest.raises(ValueError, match=r"without \[MASK\]"):
-        predictions.for_texts(MASKED, ["a film"], masked)
-    (row,) = predictions.for_texts(TAGGER, ["good film"], data.tokenizer)
+        rows_of_texts(MASKED, ["a film"], masked)
+    (row,) = rows_of_texts(TAGGER, ["good film"], data.tokenizer)
     assert [entry["token"] for entry in row["tokens"]] == ["[START]", "good", "film", "[END]"]
-    assert "good/" in predictions.line(row)
+    assert "good/" in tasks.of(TAGGER).line(row)
     with pytest.raises(ValueError, match="needs a tokenizer"):
-        predictions.for_texts(MASKED, ["a"], None)
+        rows_of_texts(MASKED, ["a"], None)
     for split in ("train", "validation"):
-        rows = predictions.for_data(
-            TAGGER, kzoo.data.from_arrays(arrays(TAGGER), np.zeros((20, 8), int), TAGGER), split
-        )
+        tags = kzoo.data.from_arrays(arrays(TAGGER), np.zeros((20, 8), int), TAGGER)
+        rows = tasks.of(TAGGER).rows_of_data(TAGGER, tags, split)
         assert len(rows[0]["prediction"].split()) == 6
 
 
 def test_training_and_prediction_on_the_command_line(folder, tmp_path, monkeypatch, capfd):
-    from kzoo.cli.entry import cli
+    from kzoo.cli.commands import cli
 
     def run(*arguments):
         cli.main([str(one) for one in arguments], standalone_mode=False, prog_name="kzoo")

@@ -428,8 +428,7 @@ def test_bad_models():
 
 
 def test_command_line(tmp_path, monkeypatch, capfd):
-    import kzoo.cli.rewriting_commands  # noqa: F401
-    import kzoo.cli.text_commands
+    import kzoo.cli.commands
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plays.txt").write_text("To be, or not to be, that is the question.\n" * 40)
@@ -437,7 +436,7 @@ def test_command_line(tmp_path, monkeypatch, capfd):
     def command(*arguments, status=0):
         monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            kzoo.cli.main()
+            kzoo.cli.commands.main()
         out, err = capfd.readouterr()
         assert caught.value.code == status, err
         return out, err

@@ -13,7 +13,7 @@ from backends import compiled, outputs_of
 
 import kzoo
 from kzoo import catalog, graph, measure
-from kzoo.data.synthetic import synthetic_batch
+from kzoo.tasks.synthetic_batches import synthetic_batch
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 

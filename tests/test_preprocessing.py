@@ -54,11 +54,11 @@ def test_data_normalises_and_crops(folder):
 
 def test_the_crop_is_the_centre():
     """A frame of noise that the crop cuts away leaves the constant inside alone."""
-    from kzoo.data import images
+    from kzoo.data import resizing
 
     picture = pixels(1, 40, 60, 3)
     picture[:, 8:32, 12:48] = 100
-    fitted = images.resize(picture, (12, 12, 3), kzoo.Preprocessing(crop=0.5)).numpy()
+    fitted = resizing.resize(picture, (12, 12, 3), kzoo.Preprocessing(crop=0.5)).numpy()
     np.testing.assert_allclose(fitted, 100 / 255, atol=1e-6)
     assert fitted.shape == (1, 12, 12, 3)
 
@@ -68,7 +68,7 @@ def test_the_export_has_it_inside(folder, tmp_path):
 
     model, images = kzoo.load(folder), pixels(2, 30, 25, 3)
     kzoo.export(model, tmp_path / "served")
-    from kzoo.data.images import resize, to_input
+    from kzoo.data.resizing import resize, to_input
 
     wanted = kzoo.predict(model, to_input(resize(images, (12, 8, 3), IMAGENET), (12, 8, 3), IMAGENET).numpy())
     served = tf.saved_model.load(str(tmp_path / "served"))
@@ -81,13 +81,13 @@ def test_resizing_agrees_with_pillow():
     import keras
     from PIL import Image
 
-    from kzoo.data import images
+    from kzoo.data import resizing
 
     smooth = keras.ops.convert_to_numpy(keras.ops.image.resize(pixels(1, 6, 6, 3).astype("float32"), (64, 48)))
     picture = smooth[0].astype("uint8")
     for name, method in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
         wanted = np.asarray(Image.fromarray(picture).resize((20, 28), method)) / 255.0
-        got = images.resize(picture[None], (28, 20, 3), kzoo.Preprocessing(interpolation=name))[0].numpy()
+        got = resizing.resize(picture[None], (28, 20, 3), kzoo.Preprocessing(interpolation=name))[0].numpy()
         assert np.abs(got - wanted).max() < 0.02, name
 
 

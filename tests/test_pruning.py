@@ -287,8 +287,7 @@ def test_sparsity_of_a_model_without_kernels():
 def command(*arguments):
     import click
 
-    from kzoo.cli import rewriting_commands as cli_rewrites  # noqa: F401 adds its commands
-    from kzoo.cli.entry import cli
+    from kzoo.cli.commands import cli
 
     with contextlib.suppress(click.exceptions.Exit):
         return cli.main([str(one) for one in arguments], standalone_mode=False)

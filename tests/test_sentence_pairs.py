@@ -193,7 +193,7 @@ def test_bad_input(documents, more, message, tmp_path):
 
 
 def test_training_on_the_command_line(tmp_path, monkeypatch, capfd):
-    from kzoo.cli.entry import cli
+    from kzoo.cli.commands import cli
 
     def run(*arguments):
         cli.main([str(one) for one in arguments], standalone_mode=False, prog_name="kzoo")

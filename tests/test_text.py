@@ -9,7 +9,7 @@ import pytest
 
 import kzoo.data
 from kzoo.catalog import Card
-from kzoo.data import text
+from kzoo.data import columns, text_pairs
 
 PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 
@@ -60,14 +60,14 @@ def test_the_decoder_reads_start_and_tokens_and_is_asked_for_tokens_and_end(reve
 
 
 def test_reverse_digits_is_a_pure_function_of_its_seed_and_does_not_leak():
-    splits = text.reverse_digits()
+    splits = text_pairs.reverse_digits()
     assert {name: len(sources) for name, (sources, _) in splits.items()} == {
         "train": 20_000, "validation": 1_000, "test": 1_000,
     }  # fmt: skip
     sets = [set(sources) for sources, _ in splits.values()]
     assert sum(map(len, sets)) == len(set.union(*sets)) == 22_000
-    assert splits == text.reverse_digits(0)
-    assert splits["train"][0] != text.reverse_digits(1)["train"][0]
+    assert splits == text_pairs.reverse_digits(0)
+    assert splits["train"][0] != text_pairs.reverse_digits(1)["train"][0]
 
 
 def test_pairs_repeat_and_can_be_entered_late(reverse):
@@ -107,7 +107,7 @@ def test_long_texts_are_cut_counted_and_reported():
     ],
 )
 def test_bad_token_ids_are_refused(change, message):
-    good = {name: np.ones((2, 5), int) for name in kzoo.data.checks.inputs(MODEL)}
+    good = {name: np.ones((2, 5), int) for name in columns.inputs_of(MODEL)}
     assert all(value.dtype == np.int32 for value in kzoo.data.check_inputs(MODEL, good).values())
     with pytest.raises(ValueError, match=message):
         kzoo.data.check_inputs(MODEL, {**good, **change})

@@ -233,7 +233,7 @@ def test_a_model_has_the_task_of_its_head(head):
     assert model.kzoo.task == task
     assert "bert_base" in kzoo.list_models(task=task)
     from kzoo import tasks
-    from kzoo.data.synthetic import synthetic_batch
+    from kzoo.tasks.synthetic_batches import synthetic_batch
 
     if head in ("none", "embedding"):
         with pytest.raises(ValueError, match="no loss here; build it with a head"):
@@ -262,9 +262,8 @@ def test_bad_values_are_named(name, overrides, message):
 
 
 def test_segments_have_a_vocabulary_of_their_own(models):
-    from kzoo.data import checks
 
     inputs = example()
     inputs["segment_ids"][0, 0] = 2
     with pytest.raises(ValueError, match="segment_ids.*token id 2 at .* outside the vocabulary 0..1"):
-        checks.check_inputs(models["bert_none"], inputs)
+        kzoo.data.check_inputs(models["bert_none"], inputs)

@@ -344,12 +344,12 @@ def test_a_validation_loss_that_is_not_finite_is_null_and_never_the_best(tmp_pat
 
 
 def test_nan_on_the_command_line_is_one_line_and_exit_1(tmp_path, capfd, monkeypatch):
-    import kzoo.cli.entry
+    import kzoo.cli.commands
 
     arguments = ["--optimizer", "sgd", "--learning-rate", "1e30", "--quiet", "--no-tensorboard"]
     monkeypatch.setattr(sys, "argv", ["kzoo", "train", "mlp", "--run-folder", str(tmp_path / "run"), *arguments])
     with pytest.raises(SystemExit) as caught:
-        kzoo.cli.main()
+        kzoo.cli.commands.main()
     errors = capfd.readouterr().err
     assert caught.value.code == 1
     assert errors.startswith("kzoo: the loss became ") and errors.count("\n") == 1, errors

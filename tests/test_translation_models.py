@@ -112,7 +112,6 @@ def test_a_file_with_one_table_does_not_load_into_a_model_with_two(tmp_path):
 
 
 def test_a_source_vocabulary_has_its_own_limit():
-    from kzoo.data import checks
 
     model = kzoo.build("seq2seq", **SEQ2SEQ)
     inputs = {
@@ -121,13 +120,13 @@ def test_a_source_vocabulary_has_its_own_limit():
         "decoder_token_ids": np.full((1, 2), 36, "int32"),
     }
     with pytest.raises(ValueError, match="encoder_token_ids.*token id 31 .* outside the vocabulary 0..30"):
-        checks.check_inputs(model, inputs)
-    checks.check_inputs(model, {**inputs, "encoder_token_ids": inputs["encoder_token_ids"] - 1})
+        kzoo.data.check_inputs(model, inputs)
+    kzoo.data.check_inputs(model, {**inputs, "encoder_token_ids": inputs["encoder_token_ids"] - 1})
 
 
 def test_trains_with_a_fully_padded_source():
     from kzoo import tasks
-    from kzoo.data.synthetic import synthetic_batch
+    from kzoo.tasks.synthetic_batches import synthetic_batch
 
     model = kzoo.build("seq2seq_attention", **{**SEQ2SEQ, "num_layers": 1})
     x, y, weight = synthetic_batch(model, 3, sequence_length=4)

@@ -30,13 +30,13 @@ def save(model, folder):
                          "folder; use kzoo.save_weights for the weights alone")  # fmt: skip
     atomic.require_writable(folder)
     save_weights(model, folder / WEIGHTS_FILE)
-    if model.kzoo.tokenizer is not None:
-        model.kzoo.tokenizer.save(folder / TOKENIZER_FILE)
     write_description(model, folder)
 
 
 def write_description(model, folder):
-    """Writes `model.json`: the model's card, from which the catalogue rebuilds the graph, but for the tokenizer."""
+    """Writes a model's card as `model.json`, from which the catalogue rebuilds the graph, and `tokenizer.json`."""
+    if model.kzoo.tokenizer is not None:
+        model.kzoo.tokenizer.save(pathlib.Path(folder) / TOKENIZER_FILE)
     description = {
         "name": model.kzoo.name,
         "overrides": model.kzoo.overrides,

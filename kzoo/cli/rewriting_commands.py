@@ -2,7 +2,7 @@
 
 import click
 
-from kzoo.cli.entry import _open, _print_json, cli, json_option, model_options
+from kzoo.cli.entry import cli, json_option, model_options, open_model, print_json
 
 
 @cli.command("merge-lora")
@@ -17,7 +17,7 @@ def merge_lora(source, path, overwrite):
     from kzoo.support import atomic
 
     atomic.refuse_occupied(path, overwrite)
-    model = _open(source)
+    model = open_model(source)
     from kzoo.rewrites import low_rank_updates as lora
 
     merged = lora.merge_lora(model)
@@ -50,14 +50,14 @@ def prune_filters(source, path, overrides, weights, dtype, fraction, macs, layer
             macs = int(macs) if macs.isdigit() else float(macs)
         except ValueError as error:
             raise click.UsageError(f"--macs takes a share such as 0.5 or a number, got {macs!r}") from error
-    model = _open(source, overrides, weights, dtype)
+    model = open_model(source, overrides, weights, dtype)
     from kzoo.rewrites import filters
 
     pruned = filters.prune_filters(model, fraction, macs=macs, layers=list(layers) or None)
     report = filters.prune_report(model, pruned)
     _write(pruned, path, overwrite)
     if as_json:
-        return _print_json(report)
+        return print_json(report)
     for row in report["layers"]:
         click.echo(f"  {row['name']}: {row['pruned_filters']} of {row['filters']}")
     click.echo(filters.report_line(report))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from kzoo.cli.entry import _keras, _open, cli, json_option, model_options
+from kzoo.cli.entry import cli, import_keras, json_option, model_options, open_model
 
 tokenizer_option = click.option(
     "--tokenizer", "tokenizer_path", metavar="PATH", help="A tokenizer's file or folder; else the run's own."
@@ -79,11 +79,12 @@ def generate(
     texts = _read_prompts(prompts, file)
     if stream and (as_json or len(texts) > 1):
         raise click.UsageError("--stream shows one text as it is written; it takes one prompt and no --json")
-    model = _open(source, overrides, weights, dtype)
+    model = open_model(source, overrides, weights, dtype)
     tokenizer = _tokenizer(model, source, tokenizer_path)
     from kzoo.generation import generate as write
+    from kzoo.generation.programs import programs_of
 
-    continues = model.kzoo.task == "language_modeling"
+    continues = not programs_of(model).decoder.is_encoder_decoder
     if (runtime, precision) != ("tensorflow", "float32"):
         from kzoo.runtimes.writers import fast_writer
 
@@ -120,8 +121,8 @@ def show_attention(source, path, text, second, layer, tokenizer_path, overrides,
     SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. TEXT and SECOND are a
     sentence pair: source and target for translation (the model's own translation by default).
     """
-    _keras()
-    model = _open(source, overrides, weights, dtype)
+    import_keras()
+    model = open_model(source, overrides, weights, dtype)
     tokenizer = _tokenizer(model, source, tokenizer_path)
     from kzoo.explaining import heatmaps
 

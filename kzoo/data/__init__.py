@@ -1,25 +1,26 @@
 """Data: a name or your arrays become training, validation and test batches in a model's input structure.
 
-Importing this package imports neither TensorFlow nor Keras; the names below resolve on first use.
+Importing this package imports neither TensorFlow nor Keras; the names below resolve on first use. Those whose work the
+task decides come from the room of tasks.
 """
 
 import importlib
 
 ROOMS = {
-    "load": "loading",
-    "from_arrays": "loading",
-    "from_texts": "loading",
-    "Data": "dataset",
-    "Split": "splits",
-    "Augmentation": "augmentation",
-    "RECIPES": "augmentation",
-    "Tokenizer": "tokenizing.tokenizers",
-    "check_data": "checks",
-    "check_inputs": "checks",
-    "check_labels": "checks",
-    "num_classes": "checks",
-    "vocabulary_size": "checks",
-    "synthetic_batch": "synthetic",
+    "load": "kzoo.tasks.loading",
+    "from_arrays": "kzoo.tasks.loading",
+    "from_texts": "kzoo.tasks.loading",
+    "synthetic_batch": "kzoo.tasks.synthetic_batches",
+    "num_classes": "kzoo.tasks.base",
+    "Data": "kzoo.data.dataset",
+    "Split": "kzoo.data.splits",
+    "Augmentation": "kzoo.data.augmentation",
+    "RECIPES": "kzoo.data.augmentation",
+    "Tokenizer": "kzoo.data.tokenizing.tokenizers",
+    "check_data": "kzoo.data.inputs",
+    "check_inputs": "kzoo.data.inputs",
+    "check_labels": "kzoo.data.checks",
+    "vocabulary_size": "kzoo.data.columns",
 }
 
 __all__ = list(ROOMS)
@@ -28,7 +29,7 @@ __all__ = list(ROOMS)
 def __getattr__(name):
     if name not in ROOMS:
         raise AttributeError(f"module 'kzoo.data' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"kzoo.data.{ROOMS[name]}"), name)
+    value = getattr(importlib.import_module(ROOMS[name]), name)
     globals()[name] = value
     return value
 

@@ -1,79 +1,10 @@
-"""What a model accepts, and errors that say so before the first step. NumPy only: a wrong id or label raises on one
-device, wraps around on another and becomes NaN under XLA, so the check happens on the host.
+"""Checks of arrays, with errors before the first step. NumPy only: a wrong id or label raises on one device, wraps
+around on another and becomes NaN under XLA, so the check happens on the host.
 """
 
 import numpy as np
 
-from kzoo.catalog import card_of
-
 IMAGE_DTYPES = (np.uint8, np.uint16)  # divided by their largest value
-
-
-def task(model):
-    """The model's task: what the catalogue says, else what its output looks like (one logit, or classes)."""
-    known = card_of(model).task
-    if known:
-        return known
-    return "binary_classification" if model.outputs[0].shape[-1] == 1 else "image_classification"
-
-
-def num_classes(model):
-    """How many classes the output tells apart: its width, or 2 for a single logit."""
-    width = model.outputs[0].shape[-1]
-    return 2 if width == 1 else width
-
-
-def vocabulary_size(model):
-    """Number of token ids the model knows: its keyword `vocabulary_size`, else its largest embedding; None if none."""
-    overrides = card_of(model).overrides
-    if "vocabulary_size" in overrides:
-        return overrides["vocabulary_size"]
-    if task(model) == "translation":
-        return model.outputs[0].shape[-1]
-    sizes = [getattr(layer, "input_dim", 0) for layer in model.layers if "Embedding" in type(layer).__name__]
-    return max(sizes, default=None)
-
-
-def id_limit(model, name):
-    """Number of ids that the int input of that name may hold: rows of the table that looks it up, else the vocabulary.
-
-    A model may have several tables: words and segments, or the words of two languages.
-    """
-    for layer in model.layers:
-        if "Embedding" in type(layer).__name__:
-            try:
-                looked_up = layer.input
-            except (AttributeError, ValueError):  # called twice: a tied table
-                continue
-            if isinstance(looked_up, type(model.inputs[0])) and looked_up.name == name:
-                return layer.input_dim
-    return vocabulary_size(model)
-
-
-def id_limits(model):
-    """The number of ids of every int input that is looked up in a table, by its name."""
-    found = {name: id_limit(model, name) for name, (_, dtype) in inputs(model).items() if "int" in dtype}
-    return {name: limit for name, limit in found.items() if limit and "mask" not in name}
-
-
-def check_data(model, data):
-    """ValueError if a data set was made for a model that knows more ids; its own were checked when it was loaded.
-
-    Under XLA an id beyond a table reads its last row without a word, and -1 does everywhere. Keras's own `model.fit`
-    and `model.predict` check nothing.
-    """
-    for name, limit in id_limits(model).items():
-        held = data.id_limits.get(name, 0)
-        if held > limit:
-            raise ValueError(
-                f"data set {data.name} holds ids 0..{held - 1} as {name!r} and {model.name} knows 0..{limit - 1}; load "
-                f"the data with this model, or build it with vocabulary_size={held}"
-            )
-
-
-def inputs(model):
-    """The model's inputs by name: `{name: (shape without the batch axis, dtype)}`."""
-    return {tensor.name: (tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in model.inputs}
 
 
 def check_count(name, value, minimum=1):
@@ -169,57 +100,6 @@ def check_token_labels(labels, classes, name="labels"):
     return np.where(counted, labels, 0).astype(np.int32), counted.astype(np.float32)
 
 
-def check_inputs(model, x):
-    """Arrays a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
-
-    A model with one input takes one array, a model with several a dict by input name. uint8 images are divided by 255,
-    so that they give what float images in [0, 1] give; floats become float32, token ids int32.
-
-    Raises ValueError that names what was passed, what is wanted and the fix: lists, text, object and complex arrays, a
-    wrong rank or dimension, channels first, float images up to 255, NaN, ids outside the vocabulary, no example at all.
-    """
-    wanted = inputs(model)
-    if len(wanted) == 1:
-        ((name, (shape, dtype)),) = wanted.items()
-        return _check_input(model, name, x, shape, dtype)
-    if not isinstance(x, dict):
-        raise ValueError(f"{model.name} takes a dict with {', '.join(wanted)}; got {type(x).__name__}")
-    if set(x) != set(wanted):
-        missing, unexpected = sorted(set(wanted) - set(x)), sorted(set(x) - set(wanted))
-        raise ValueError(f"{model.name} takes {', '.join(wanted)}; missing {missing}, unexpected {unexpected}")
-    checked = {name: _check_input(model, name, x[name], *wanted[name]) for name in wanted}
-    lengths = {name: len(value) for name, value in checked.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the inputs of {model.name} have different numbers of examples: {lengths}")
-    return checked
-
-
-def _check_input(model, name, x, shape, dtype):
-    label = f"input {name!r} of {model.name}"
-    x = check_array(label, x)
-    _check_shape(label, x, shape)
-    if x.size == 0:
-        raise ValueError(f"{label} is empty, shape {x.shape}; pass at least one example and one step")
-    if "int" in dtype or "bool" in dtype:
-        if "mask" in name:
-            return x.astype(np.int32)
-        from kzoo.graph import longest_sequence  # imports Keras, which whoever has a model has
-
-        longest = longest_sequence(model)
-        if longest and x.shape[1] > longest:
-            raise ValueError(
-                f"{label} has {x.shape[1]} tokens a text; the model has positions for {longest}: cut the texts, or "
-                f"build the model with max_length={x.shape[1]}"
-            )
-        return check_token_ids(label, x, id_limit(model, name))
-    x = check_finite(label, x)
-    if x.dtype in IMAGE_DTYPES:
-        return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
-    if len(shape) == 3:
-        check_scale(label, x)
-    return x.astype(np.float32)
-
-
 def check_scale(label, x):
     """ValueError for images that look like 0..255 in another dtype than uint8."""
     if x.dtype not in IMAGE_DTYPES and x.size and x.max() > 16 and x.min() >= 0:
@@ -229,7 +109,8 @@ def check_scale(label, x):
         )
 
 
-def _check_shape(label, x, shape):
+def check_shape(label, x, shape):
+    """ValueError, with the usual fix, unless `x` is a batch of `shape` (without the batch axis, None where open)."""
     fits = x.ndim == len(shape) + 1 and all(want in (None, got) for want, got in zip(shape, x.shape[1:], strict=True))
     if fits:
         return

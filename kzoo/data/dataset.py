@@ -14,7 +14,7 @@ from kzoo.data.tokenizing.tokenizers import Tokenizer
 from kzoo.support.suggest import did_you_mean
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Data:
     """A data set fitted to a model.
 
@@ -46,6 +46,12 @@ class Data:
     characters_per_token: dict | None = None
     objects: dict | None = None
     id_limits: dict = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        sizes = ", ".join(f"{name} {part.num_examples:,}" for name, part in parts.items() if part is not None)
+        classes = f"; {len(self.class_names)} classes" if self.class_names else ""
+        return f"<kzoo data {self.name}: {sizes}{classes}>"
 
 
 @dataclasses.dataclass
@@ -87,6 +93,18 @@ class Options:
         fields["augment"] = dataclasses.asdict(self.augment) if self.augment else False
         fields["preprocessing"] = dataclasses.asdict(self.preprocessing)
         return fields
+
+
+@dataclasses.dataclass
+class How:
+    """All choices of one `kzoo.data.load`: how splits are made, how texts become tokens, and where data lie."""
+
+    options: Options
+    texts: object
+    data_dir: str | None = None
+    manual_dir: str | None = None
+    download: bool = False
+    skip_bad: bool = False
 
 
 def carve(name, rows, keys, options):

@@ -6,7 +6,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import checks, dataset, text
+from kzoo.data import dataset, token_rows
+from kzoo.data.columns import vocabulary_size
 from kzoo.data.splits import Split
 
 MASKED_SHARE = 0.15  # Devlin et al. 2018, section 3.1 and A.1
@@ -43,19 +44,18 @@ class Rows:
         return tf.gather(self.stream, tf.minimum(places, last)), places <= last
 
 
-def from_texts(name, identity, texts, model, options, choices):
+def from_texts(name, identity, texts, model, options, choices, masked=False):
     """Splits for language modelling, masked or not, from `{split: list of texts}`.
 
     The tokenizer learns from the training texts only; validation takes whole texts, or the end of a single one.
     """
-    text.refuse_augment(name, options)
-    masked = checks.task(model) == "masked_language_modeling"
-    length = text.check_length(model, choices.max_length, minimum=4)
+    token_rows.refuse_augment(name, options)
+    length = token_rows.check_length(model, choices.max_length, minimum=4)
     texts, notes = carve(name, texts, options)
-    limit = checks.vocabulary_size(model)
+    limit = vocabulary_size(model)
     default = ("wordpieces" if limit >= 1000 else "characters") if masked else "bytes" if limit > 256 else "characters"
-    tokenizer = text.make_tokenizer(choices.tokenizer, texts["train"], limit, default, masked)
-    between = tokenizer.need("separator" if masked else "end", f"{checks.task(model)}, between texts,")
+    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts["train"], limit, default, masked)
+    between = tokenizer.need("separator" if masked else "end", f"{model.name}, between texts,")
     splits, per_token = {}, {}
     for split, part in texts.items():
         ids = [np.array(row, np.int32) for row in tokenizer.encode(part)]
@@ -111,7 +111,7 @@ def inputs(model, ids, real, segments=None):
     """The model's inputs by name, or the ids alone if it takes nothing else; one segment unless told otherwise."""
     segments = tf.zeros_like(ids) if segments is None else segments
     known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": segments}
-    names = list(checks.inputs(model))
+    names = [tensor.name for tensor in model.inputs]
     if len(names) == 1:
         return ids
     unknown = sorted(set(names) - set(known))

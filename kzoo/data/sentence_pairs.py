@@ -6,10 +6,10 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import checks, dataset, language, text
+from kzoo.data import dataset, language, token_rows
+from kzoo.data.columns import vocabulary_size
 from kzoo.data.splits import Split
 
-TASK = "sentence_pair_pretraining"
 FOLLOWS = 0.5  # share of the pairs whose second segment is the true next one
 SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 
@@ -45,14 +45,14 @@ def from_texts(name, identity, texts, model, options, choices):
 
     Raises ValueError for a model without the two heads' inputs, or if no document has two sentences.
     """
-    text.refuse_augment(name, options)
-    length = text.check_length(model, choices.max_length, minimum=8)
+    token_rows.refuse_augment(name, options)
+    length = token_rows.check_length(model, choices.max_length, minimum=8)
     texts, notes = language.carve(name, texts, options)
-    limit = checks.vocabulary_size(model)
+    limit = vocabulary_size(model)
     default = "wordpieces" if limit >= 1000 else "characters"
-    tokenizer = text.make_tokenizer(choices.tokenizer, texts["train"], limit, default, mask=True)
+    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts["train"], limit, default, mask=True)
     for role in ("class", "separator", "pad", "mask"):
-        tokenizer.need(role, TASK.replace("_", " "))
+        tokenizer.need(role, "pre-training on sentence pairs")
     splits = {}
     for split, part in texts.items():
         chunks, left_out = find_chunks([_sentences(tokenizer, one) for one in part], length - 3)

@@ -1,35 +1,12 @@
 """A contact sheet: training images as they are and as augmentation changes them, as a PNG."""
 
-import types
-
-import keras
 import numpy as np
 
 from kzoo.data import checks
-from kzoo.data.sources import folders, prepared
 from kzoo.support import atomic
 
 CELL = 1.5  # inches an image
 DPI = 100
-
-
-def canvas(name, data_dir=None, manual_dir=None, download=False):
-    """What `load` needs of a model, for looking at images in their own size, or at 224 x 224 if that varies."""
-    root = folders.find(name)
-    shape, classes = (None, None, 3), 2
-    if root is not None:
-        classes = len(folders.survey(root)[0])
-    elif name not in ("synthetic", "reverse_digits"):
-        builder = prepared.find(name, data_dir, manual_dir, download)
-        image, label = (builder.info.features[key] for key in prepared.pair(builder))
-        shape, classes = tuple(image.shape), getattr(label, "num_classes", None) or 2
-    if len(shape) != 3:
-        raise ValueError(f"data set {name!r} holds no images that could be shown")
-    return types.SimpleNamespace(
-        name="the contact sheet", layers=[], outputs=[keras.KerasTensor((None, classes))],
-        inputs=[keras.KerasTensor((None, shape[0] or 224, shape[1] or 224, shape[2]), name="image")],
-        kzoo=types.SimpleNamespace(task="image_classification", overrides={}),
-    )  # fmt: skip
 
 
 def draw(path, data, epochs=2, count=8):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kzoo import graph
+from kzoo.data import columns
 from kzoo.layers import DotProductAttention
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
@@ -92,7 +93,8 @@ def _sides(model):
     """
     inputs, steps, _ = graph.record(model)
     inputs = keras.tree.flatten(inputs)
-    comes_from = {id(tensor): tensor.name for tensor in inputs if tensor.name.endswith("token_ids")}
+    kinds = columns.inputs_of(model)
+    comes_from = {id(tensor): tensor.name for tensor in inputs if kinds[tensor.name].kind == "tokens"}
     sides = {}
     for step in steps:
         texts = {comes_from[id(tensor)] for tensor in step.inputs if id(tensor) in comes_from}
@@ -106,7 +108,8 @@ def _sides(model):
 
 def _read(model, tokenizer, text, second):
     """The model's inputs for a text or a pair, and the tokens of each input by name."""
-    names = [tensor.name for tensor in model.inputs]
+    kinds = columns.inputs_of(model)
+    names = list(kinds)
     if "decoder_token_ids" in names:
         if second is None:
             from kzoo.generation import generate
@@ -114,8 +117,8 @@ def _read(model, tokenizer, text, second):
             second = generate(model, text, tokenizer).text
         source, target = tokenizer.encode([text, second])
         rows = {
-            "encoder_token_ids": [*source, tokenizer.need("end", "translation")],
-            "decoder_token_ids": [tokenizer.need("start", "translation"), *target],
+            "encoder_token_ids": [*source, tokenizer.need("end", "pairs of texts")],
+            "decoder_token_ids": [tokenizer.need("start", "pairs of texts"), *target],
         }
     elif "segment_ids" in names:
         first, *rest = tokenizer.encode([text] if second is None else [text, second])
@@ -127,9 +130,9 @@ def _read(model, tokenizer, text, second):
         raise ValueError(f"{model.name} reads one text; it has no place for a second")
     else:
         rows = {"token_ids": tokenizer.encode([text])[0]}
-    words = {name: tokenizer.tokens(ids) for name, ids in rows.items() if name.endswith("token_ids")}
+    words = {name: tokenizer.tokens(ids) for name, ids in rows.items() if kinds[name].kind == "tokens"}
     for name in names:
-        if "mask" in name:
+        if kinds[name].kind == "mask":
             rows[name] = [1] * len(rows[name.replace("padding_mask", "token_ids")])
     return {name: np.array([rows[name]], np.int32) for name in names}, words
 

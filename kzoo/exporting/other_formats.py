@@ -1,10 +1,8 @@
-"""Exports for other runtimes, proved in that runtime, and the readable report of any export."""
+"""Exports for other runtimes, proved in that runtime."""
 
 from kzoo.rewrites import pixels
 from kzoo.runtimes import choices, samples, verdicts
 from kzoo.runtimes.fast_path import Settings, folder_bytes
-
-READABLE = "report.md"
 
 
 def write(model, folder, runtime, precision="float32", calibration=None, data=None, length=None, seconds=0.3,
@@ -47,35 +45,3 @@ def write(model, folder, runtime, precision="float32", calibration=None, data=No
         take = run if finish is None else lambda arrays: run([pixels.to_pixels(original, arrays[0])])
         report["accuracy"] = verdicts.accuracy(original, take, data.test or data.validation)
     return report
-
-
-def readable(report):
-    """The report as a page for people."""
-    lines = [f"# {report['model']} as {report['format']}, {report.get('precision', 'float32')}", ""]
-    scale = max(report["scale"], 1e-12)
-    rows = {
-        "largest difference": f"{report['max_difference']:.3g} on outputs up to {report['scale']:.3g} "
-        f"({report['max_difference'] / scale:.2g} of that), batch sizes {report['batch_sizes']}",
-        "bytes": f"{report['bytes']:,}",
-    }
-    if report.get("weights"):
-        rows["weights"] = report["weights"]
-    if report.get("int8_coverage") is not None:
-        rows["int8 covers"] = f"{100 * report['int8_coverage']:.1f} % of multiply-accumulates"
-    if report.get("ranges"):
-        rows["ranges of activations"] = report["ranges"]
-    if report.get("real_inputs"):
-        found = report["real_inputs"]
-        rows["on real inputs"] = f"{found['max_difference']:.3g} on outputs up to {found['scale']:.3g}"
-    if report.get("accuracy"):
-        found = report["accuracy"]
-        rows["accuracy"] = (
-            f"{100 * found['before']:.2f} % before, {100 * found['after']:.2f} % after, on "
-            f"{found['num_examples']} examples; both agree on {100 * found['agreement']:.2f} %"
-        )
-    if report.get("latency_ms"):
-        before, after = (report["latency_ms"][key]["min"] for key in ("before", "after"))
-        rows["latency"] = (f"{before:.3g} ms before (predict_on_batch), {after:.3g} ms after: {report['speedup']:.2f} "
-                           f"times as fast at batch size {report['measured_batch_size']}")  # fmt: skip
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
-    return "\n".join(lines)

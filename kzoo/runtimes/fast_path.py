@@ -9,7 +9,7 @@ import time
 import keras
 import numpy as np
 
-from kzoo.data import checks
+from kzoo.data import checks, columns
 from kzoo.runtimes import choices, samples, verdicts
 
 
@@ -118,7 +118,8 @@ class Fast:
         self.name = model.name
         self.batch_size = settings.batch_size
         self._run = run
-        self._inputs = [_Input(tensor, settings, _limit(model, tensor)) for tensor in model.inputs]
+        limits = columns.id_limits(columns.inputs_of(model))
+        self._inputs = [_Input(tensor, settings, limits.get(tensor.name)) for tensor in model.inputs]
         self._is_dict = isinstance(model.input, dict)
         self._outputs = keras.tree.map_structure(lambda tensor: None, model.output)
         self._is_single = not isinstance(model.output, dict | list | tuple)
@@ -142,11 +143,6 @@ class Fast:
 
     def __repr__(self):
         return f"<Fast {self.name}: {self.report['runtime']}, {self.report['precision']}>"
-
-
-def _limit(model, tensor):
-    is_ids = "int" in tensor.dtype and "mask" not in tensor.name
-    return checks.id_limit(model, tensor.name) if is_ids else None
 
 
 class _Input:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kzoo.data.synthetic import synthetic_batch
+from kzoo.data.synthetic import synthetic_inputs
 from kzoo.graph import longest_sequence
 
 NUM_EXAMPLES = 128
@@ -65,8 +65,7 @@ def random_inputs(model, batch_size, length=None, seed=0):
     if model.inputs[0].dtype == "uint8":
         size = (batch_size, *(open_size(model, seed) if side is None else side for side in model.inputs[0].shape[1:]))
         return [np.random.default_rng(seed).integers(0, 256, size, "uint8")]
-    x, _, _ = synthetic_batch(model, batch_size, seed=seed, sequence_length=length or open_size(model, seed))
-    return flat(model, x)
+    return flat(model, synthetic_inputs(model, batch_size, seed, length or open_size(model, seed)))
 
 
 def open_size(model, seed=0):

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo.catalog import card_of
-from kzoo.data.synthetic import synthetic_batch
+from kzoo.data.synthetic import synthetic_inputs
 from kzoo.generation import loop
 from kzoo.generation.decoder import Decoder, attends_to_itself
 from kzoo.layers.attention import MASKED, join_heads, split_heads
@@ -235,7 +235,7 @@ def _program(decoder, batch_size=None, num_tokens=None):
 
 def _moved(decoder, model, length=16):
     """How far the logits after a random text are from the model's own, as `max_difference` and `scale`."""
-    x, _, _ = synthetic_batch(model, 2, sequence_length=min(length, decoder.max_length or length))
+    x = synthetic_inputs(model, 2, length=min(length, decoder.max_length or length))
     wanted = ops.convert_to_numpy(model(x, training=False))[:, -1]
     x = x if isinstance(x, dict) else {decoder.token_name: x}
     tokens = x[decoder.token_name]

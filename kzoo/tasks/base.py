@@ -1,79 +1,218 @@
-"""What a task is: its loss, its metrics, how its outputs read, its default data and recipe. One row a task."""
+"""The interface of a task, and what most tasks do: one label an example, cross-entropy, class probabilities.
 
-import dataclasses
-from collections.abc import Callable
+A task is one file of this folder with one instance, TASK. Every other room asks that instance and compares no name.
+"""
 
 import keras
+import numpy as np
 from keras import ops
 
-from kzoo.catalog import card_of
-from kzoo.tasks.detection.focal_losses import BoxLoss, FocalLoss, ObjectAccuracy
+from kzoo.data import columns
+from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
+
+ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "batch_size": 64}
+SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
+AUXILIARY_WEIGHT = 0.3  # of a head that is left out in inference, Szegedy et al. 2015, section 5
 
 
-@keras.saving.register_keras_serializable("kzoo")
-class SparseCrossEntropy(keras.losses.Loss):
-    """Cross-entropy between labels and logits or probabilities, averaged over the weights' sum.
+class Task:
+    """One kind of work; what a subclass does not override is classification.
 
-    With `label_smoothing` e the target is 1 - e on the label plus e spread evenly over all classes (Szegedy et al.
-    2016, section 7). Predictions (..., num_classes); labels (...,) int, or the share of every class (..., num_classes),
-    as mixup gives them. Computed in float32.
+    Attributes:
+        name: as model files call it, and as its own file is called.
+        default_data: the data set that a model is trained on where none is named.
+        recipe: fields of `kzoo.training.Recipe` that differ from its own defaults.
+        generated_data: names of data sets that it makes up itself.
+        takes_texts: whether `predict` reads texts.
     """
 
-    def __init__(self, from_logits=True, label_smoothing=0.0, name="cross_entropy"):
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
-        self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
+    name = ""
+    default_data = "digits"
+    recipe = ADAM
+    generated_data = ()
+    takes_texts = False
 
-    def call(self, y_true, y_pred):
-        if _are_shares(y_true, y_pred):
-            loss = ops.categorical_crossentropy(y_true, y_pred, from_logits=self.from_logits)
-        else:
-            y_true = ops.cast(y_true, "int32")
-            loss = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=self.from_logits)
-        if not self.label_smoothing:
-            return loss
-        log_probabilities = ops.log_softmax(y_pred) if self.from_logits else ops.log(ops.maximum(y_pred, 1e-7))
-        return (1 - self.label_smoothing) * loss - self.label_smoothing * ops.mean(log_probabilities, axis=-1)
+    @property
+    def words(self) -> str:
+        """The name as people write it."""
+        return self.name.replace("_", " ")
 
-    def get_config(self):
-        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing, "name": self.name}
+    # What it learns
+
+    def check_trains(self, model_name):
+        """ValueError if a model for this task cannot be trained or scored."""
+
+    def target(self, model):
+        """The column of a model's targets, or a dict of them where its outputs have names."""
+        return _label(model.outputs[0], num_outputs(model))
+
+    def loss(self, model, label_smoothing=0.0):
+        """A fresh loss for one output, or a dict of losses by output."""
+        return SparseCrossEntropy(not gives_probabilities(model), label_smoothing)
+
+    def metrics(self, model):
+        """Fresh metrics for the first output, or a dict of them by output."""
+        return [Accuracy()]
+
+    def trainee(self, model):
+        """What `kzoo.fit` trains, backs up and saves."""
+        from kzoo.tasks.trainee import Trainee
+
+        return Trainee(model, self)
+
+    # What it is fed
+
+    def batches(self, name, model, how):
+        """The `Data` of a name for a model.
+
+        Args:
+            name: a data set's name or path.
+            how: the `kzoo.data.dataset.How` of the call.
+        """
+        from kzoo.data import pictures
+        from kzoo.data.sources import folders
+
+        folder = folders.find(name)
+        if folder is not None:
+            return pictures.from_folder(name, folder, model, self.target(model), how.options, how.skip_bad)
+        builder = self.prepared(name, how)
+        pair = self.pair_of(name, builder, model)
+        return pictures.from_tfds(name, builder, pair, model, self.target(model), how.options)
+
+    def prepared(self, name, how):
+        """The builder of a prepared data set; ValueError where none is meant."""
+        from kzoo.data.sources import prepared
+
+        if how.skip_bad:
+            raise ValueError(f"skip_bad (--skip-bad) is for folders of images, and {name!r} is none")
+        return prepared.find(name, how.data_dir, how.manual_dir, how.download)
+
+    def takes(self, builder) -> bool:
+        """Whether a data set without a declared pair of features is one for this task."""
+        return False
+
+    def pair_of(self, name, builder, model, texts=False):
+        """The (input, target) features of a data set; ValueError for one that is for another task."""
+        from kzoo.data.sources import prepared
+        from kzoo.tasks import every
+
+        if builder.info.supervised_keys is None:
+            others = [task.words for task in every() if task.takes(builder)]
+            if others:
+                raise ValueError(
+                    f"data set {name!r} is for {' or '.join(others)} (its features: "
+                    f"{', '.join(builder.info.features)}); {model.name} is for {self.words}"
+                )
+        pair = prepared.pair(builder)
+        is_text = [np.dtype(builder.info.features[key].np_dtype).kind in "OSU" for key in pair]
+        if is_text != [texts, texts]:
+            what = ", ".join(f"{key} ({'text' if yes else 'no text'})" for key, yes in zip(pair, is_text, strict=True))
+            raise ValueError(f"data set {name!r} is a pair of {what}; {model.name} is for {self.words}")
+        return pair
+
+    def synthetic(self, name, model, how):
+        """Random examples in the structure of the model's inputs and targets."""
+        from kzoo.data import pictures
+        from kzoo.tasks.synthetic_batches import synthetic_batch
+
+        batches = {
+            split: synthetic_batch(model, size, seed=index)
+            for index, (split, size) in enumerate(SYNTHETIC_SIZES.items())
+        }
+        return pictures.from_parts(name, {"name": name}, batches, model, self.target(model), how.options)
+
+    def arrays(self, name, parts, model, options, class_names=None):
+        """The `Data` of `{split: (x, y, weight or None)}`."""
+        from kzoo.data import pictures
+
+        return pictures.from_parts(name, {"name": name}, parts, model, self.target(model), options, class_names)
+
+    def random_targets(self, model, x, random, length):
+        """Random targets for inputs x, and weights or None."""
+        return _drawn(self.target(model), random, len(keras.tree.flatten(x)[0]), length)
+
+    # What comes out
+
+    def read(self, model, outputs):
+        """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit."""
+        return probabilities(model, outputs)
+
+    def predict(self, model, x, batch_size=64):
+        """What `kzoo.predict` gives for checked inputs: the results of all examples."""
+        parts = [
+            keras.ops.convert_to_numpy(self.read(model, model.predict_on_batch(part)))
+            for part in in_batches(x, batch_size)
+        ]
+        return np.concatenate(parts)
+
+    def rows_of_files(self, model, paths, top=3):
+        """One row a file, for people and programs: image files, or `.npy` arrays of one or more examples."""
+        from kzoo.tasks import reading
+
+        return reading.files(self, model, paths, top)
+
+    def rows_of_texts(self, model, texts, tokenizer, top=3):
+        """One row a text."""
+        from kzoo.tasks import every
+
+        able = ", ".join(task.words for task in every() if task.takes_texts)
+        raise ValueError(f"{model.name} is for {self.words}; a text is an input for {able}")
+
+    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+        """One row for each of the first examples of a split, with the true answer beside the prediction."""
+        from kzoo.tasks import reading
+
+        x, y, _ = reading.first_batch(data, split, limit)
+        found = ops.convert_to_numpy(self.read(model, model.predict_on_batch(x)))
+        labels = np.asarray(keras.tree.flatten(y)[0])[:limit].reshape(len(found)).astype(int)
+        rows = reading.classes(found, data.class_names, top)
+        return [
+            {"example": index, "label": reading.name_of(label, data.class_names), **row}
+            for index, (label, row) in enumerate(zip(labels, rows, strict=True))
+        ]
+
+    def line(self, row) -> str:
+        """A row as text."""
+        from kzoo.tasks import reading
+
+        return reading.line(row)
+
+    def draw(self, path, model, rows, files=(), data=None, split="test"):
+        """Draws rows into a PNG; ValueError where there is nothing to draw."""
+        raise ValueError(f"only boxes of a detector can be drawn; {model.name} is for {self.words}")
+
+    def score(self, model, data, split, numbers) -> dict:
+        """More numbers about a split than its loss and metrics, which are `numbers`."""
+        return {}
+
+    # What a server is given
+
+    def endpoints(self, model) -> dict:
+        """`{signature: Endpoint}` of a SavedModel, beside `serve`."""
+        from kzoo.tasks import endpoints
+
+        return endpoints.of_classifier(self, model) if takes_images(model) else {}
+
+    def check_pixels(self, model, format):
+        """ValueError unless an export in that format can take images and give probabilities."""
+        if not takes_images(model):
+            taken = ", ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in model.inputs)
+            raise ValueError(f"with_preprocessing is for models of images of one size; {model.name} takes {taken}")
 
 
-@keras.saving.register_keras_serializable("kzoo")
-class Accuracy(keras.metrics.MeanMetricWrapper):
-    """How often the largest output is the label, or the class with the largest share in the target."""
-
-    def __init__(self, name="accuracy", dtype=None):
-        super().__init__(_are_right, name=name, dtype=dtype)
-        self._direction = "up"
-
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
+def takes_images(model) -> bool:
+    """Whether images are a model's one input."""
+    inputs = list(columns.inputs_of(model).values())
+    return len(inputs) == 1 and inputs[0].kind == "image" and len(inputs[0].shape) == 3
 
 
-def _are_shares(y_true, y_pred):
-    return len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] > 1
+def in_batches(x, batch_size):
+    """The examples of a structure of arrays in pieces of `batch_size`."""
+    for begin in range(0, len(keras.tree.flatten(x)[0]), batch_size):
+        yield keras.tree.map_structure(lambda array, i=begin: array[i : i + batch_size], x)
 
 
-def _are_right(y_true, y_pred):
-    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    shares = _are_shares(y_true, y_pred)
-    labels = ops.argmax(y_true, axis=-1) if shares else ops.reshape(y_true, ops.shape(y_pred)[:-1])
-    return ops.cast(ops.equal(ops.cast(labels, "int32"), ops.cast(ops.argmax(y_pred, axis=-1), "int32")), "float32")
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One kind of work; `loss(model, label_smoothing)` and `metrics(model)` give fresh Keras objects."""
-
-    name: str
-    default_data: str
-    loss: Callable
-    metrics: Callable
-    recipe: dict
-
-
-def gives_probabilities(model):
+def gives_probabilities(model) -> bool:
     """Whether a classifier ends in softmax or sigmoid instead of logits."""
     return getattr(model.layers[-1], "activation", None) in (keras.activations.softmax, keras.activations.sigmoid)
 
@@ -94,140 +233,33 @@ def probabilities(model, outputs):
     return ops.concatenate([1 - outputs, outputs], axis=-1) if outputs.shape[-1] == 1 else outputs
 
 
-def num_classes(model):
-    """How many different labels a classifier's outputs stand for."""
+def num_classes(model) -> int:
+    """How many different labels a classifier's outputs stand for: their width, or 2 for a single logit."""
     return max(2, model.outputs[0].shape[-1])
 
 
-def _sparse_loss(model, label_smoothing=0.0):
-    return SparseCrossEntropy(not gives_probabilities(model), label_smoothing)
-
-
-def _sparse_metrics(model):
-    return [Accuracy()]
-
-
-def _binary_loss(model, label_smoothing=0.0):
-    return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
-
-
-def _binary_metrics(model):
-    return [keras.metrics.BinaryAccuracy("accuracy", threshold=0.5 if gives_probabilities(model) else 0.0)]
-
-
-def _token_metrics(model):
-    """The cross-entropy without label smoothing, in nats per token, beside the accuracy."""
-    return [
-        keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
-        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-    ]
-
-
-def _pretraining_loss(model, label_smoothing=0.0):
-    """The sum of both losses, Devlin et al. 2018, section A.2."""
-    return {name: SparseCrossEntropy(True, label_smoothing) for name in model.output}
-
-
-def _pretraining_metrics(model):
-    return {name: [Accuracy()] for name in model.output}
-
-
-def _detection_loss(model, label_smoothing=0.0):
-    """The sum of both losses, as in the paper."""
-    if label_smoothing:
-        raise ValueError(f"the focal loss takes no label_smoothing, got {label_smoothing!r}; leave it at 0")
-    return {"class_logits": FocalLoss(), "box_regression": BoxLoss()}
-
-
-def _detection_metrics(model):
-    return {"class_logits": [ObjectAccuracy()]}
-
-
-ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "batch_size": 64}
-# Vaswani et al. 2017, sections 5.3 and 5.4
-TRANSFORMER = {
-    "optimizer": "adam", "beta_2": 0.98, "epsilon": 1e-9, "schedule": "transformer", "warmup_steps": 4000,
-    "learning_rate": 1.0, "label_smoothing": 0.1, "clip_norm": 1.0, "epochs": 10, "batch_size": 64,
-}  # fmt: skip
-# Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models; A.3 for fine-tuning
-LANGUAGE_MODEL = {
-    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "decay_vectors": False, "clip_norm": 1.0,
-    "schedule": "cosine", "warmup_steps": 100, "epochs": 10, "batch_size": 64,
-}  # fmt: skip
-DETECTION = {
-    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4, "schedule": "cosine", "clip_norm": 1.0,
-    "augment": "detection", "epochs": 60, "batch_size": 8,
-}  # fmt: skip
-FINE_TUNING = {**LANGUAGE_MODEL, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
-
-TASKS = {
-    task.name: task
-    for task in (
-        Task("image_classification", "digits", _sparse_loss, _sparse_metrics, ADAM),
-        Task("binary_classification", "digits/zero_one", _binary_loss, _binary_metrics, ADAM),
-        Task("sequence_classification", "digits/zero_one", _sparse_loss, _sparse_metrics, ADAM),
-        Task("translation", "reverse_digits", _sparse_loss, _token_metrics, TRANSFORMER),
-        Task("language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
-        Task("masked_language_modeling", "shakespeare", _sparse_loss, _token_metrics, LANGUAGE_MODEL),
-        Task("sentence_pair_pretraining", "shakespeare", _pretraining_loss, _pretraining_metrics, LANGUAGE_MODEL),
-        Task("text_classification", "movie_sentiment", _sparse_loss, _sparse_metrics, FINE_TUNING),
-        Task("object_detection", "voc/2007", _detection_loss, _detection_metrics, DETECTION),
-        Task("token_classification", "synthetic", _sparse_loss, _sparse_metrics, FINE_TUNING),
-    )
-}
-
-
-AUXILIARY_WEIGHT = 0.3
-
-
-def num_heads(model):
+def num_outputs(model) -> int:
     """How many outputs learn the same labels: auxiliary heads make a list, several results of one head a dict."""
-    return len(model.output) if isinstance(model.output, list | tuple) else 1
+    return len(model.output) if isinstance(getattr(model, "output", None), list | tuple) else 1
 
 
-def plain_names(model, logs):
-    """Logs of Keras with the first output's metrics called as if it were the only one: `accuracy`, not `fc_accuracy`.
-
-    The losses of every head keep their names, since `loss` is their weighted sum.
-    """
-    if num_heads(model) == 1:
-        return logs
-    mine = f"{model.output_names[0]}_"
-    return {_plain(key, "val_" + mine, "val_") or _plain(key, mine, "") or key: value for key, value in logs.items()}
+def _label(output, repeated=1):
+    """The column of labels for one output, by its rank and width."""
+    if len(output.shape) > 2:
+        return columns.TokenLabel(output.shape[-1], length=output.shape[1])
+    return columns.Label(max(2, output.shape[-1]), repeated)
 
 
-def _plain(key, prefix, instead):
-    rest = key.removeprefix(prefix)
-    return instead + rest if key.startswith(prefix) and rest != "loss" else None
+def label_by_output(model):
+    """Columns of labels by the names of a model's outputs."""
+    return {name: _label(output) for name, output in model.output.items()}
 
 
-def of(model):
-    """The task of a catalogue model; ValueError for a model that `kzoo.build` did not make."""
-    card = card_of(model)
-    if card.task is None:
-        raise ValueError(f"{model.name} was not built by kzoo.build, so its task is not known")
-    return find(card.task, model.name)
-
-
-def find(name, model_name):
-    """The row of that task; ValueError if the model gives what no label is compared with, such as features."""
-    if name not in TASKS:
-        raise ValueError(
-            f"{model_name} is for {name.replace('_', ' ')}, which has no loss here; build it with a head that has one, "
-            "such as head='classification'"
-        )
-    return TASKS[name]
-
-
-def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options):
-    """Compiles a catalogue model with its task's loss and metrics; further options go to `model.compile`.
-
-    Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5).
-    """
-    task = of(model)
-    loss, metrics = task.loss(model, label_smoothing), task.metrics(model)
-    if num_heads(model) > 1:
-        others = num_heads(model) - 1
-        options["loss_weights"] = [1.0] + [AUXILIARY_WEIGHT] * others
-        loss, metrics = [task.loss(model, label_smoothing) for _ in model.outputs], [metrics] + [[]] * others
-    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **options)
+def _drawn(target, random, batch_size, length):
+    if not isinstance(target, dict):
+        return target.draw(random, batch_size, length)
+    drawn = {name: column.draw(random, batch_size, length) for name, column in target.items()}
+    ones = np.ones(batch_size, np.float32)
+    return {name: y for name, (y, _) in drawn.items()}, {
+        name: ones if weight is None else weight for name, (_, weight) in drawn.items()
+    }

@@ -1,17 +1,13 @@
 """Using a trained model: numbers on a data set, predictions for arrays."""
 
-import math
 import time
 
-import keras
 import numpy as np
 
-from kzoo import tasks
 from kzoo.catalog import card_of
-from kzoo.tasks.detection import coco
 
 
-def evaluate(model, data=None, split="test", batch_size=64):
+def evaluate(model, data=None, split="test", batch_size=64) -> dict:
     """Loss and metrics of a catalogue model on one split of a data set.
 
     Args:
@@ -24,33 +20,25 @@ def evaluate(model, data=None, split="test", batch_size=64):
     ValueError if there is no such split.
     """
     from kzoo.data import check_data, load
+    from kzoo.tasks import compile_model, of, plain_names
 
-    task = tasks.of(model)
+    task = of(model)
+    task.check_trains(model.name)
     if data is None or isinstance(data, str):
         data = load(data or task.default_data, model, batch_size=batch_size)
     check_data(model, data)
     part = choose_split(data, split)
     if not model.compiled:
-        tasks.compile_model(model)
+        compile_model(model)
     begin = time.perf_counter()
     numbers = model.evaluate(part.dataset, verbose=0, return_dict=True)
-    numbers = {key: float(value) for key, value in tasks.plain_names(model, numbers).items()}
+    numbers = {key: float(value) for key, value in plain_names(model, numbers).items()}
     return {
         **numbers,
-        **_of_language(task, numbers, (data.characters_per_token or {}).get(split)),
-        **(coco.average_precision(model, part, data.objects[split], data.class_names) if data.objects else {}),
+        **task.score(model, data, split, numbers),
         "num_examples": part.num_examples,
         "seconds": round(time.perf_counter() - begin, 3),
     }
-
-
-def _of_language(task, numbers, characters_per_token):
-    if task.name not in ("language_modeling", "masked_language_modeling"):
-        return {}
-    more = {"perplexity": math.exp(numbers["cross_entropy"])}
-    if characters_per_token:
-        more["bits_per_character"] = numbers["cross_entropy"] / math.log(2) / characters_per_token
-    return more
 
 
 def choose_split(data, split):
@@ -66,7 +54,7 @@ def predict(model, x, batch_size=64):
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
     A detector gives a list instead, one dict an image: `boxes` (n, 4), left, top, right, bottom as fractions of the
-    image, `scores` (n,) and `labels` (n,), the best first.
+    image, `scores` (n,) and `labels` (n,), the best first. A model of features gives its outputs as they are.
 
     Args:
         x: an array, or a dict of arrays by input name. uint8 images are scaled and normalised as in training.
@@ -74,21 +62,11 @@ def predict(model, x, batch_size=64):
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
     from kzoo.data import check_inputs
+    from kzoo.tasks import of_or_guess
 
     are_pixels = getattr(x, "dtype", None) == np.uint8 and np.ndim(x) == 4
     x = check_inputs(model, x)
     if are_pixels:
         mean, std = card_of(model).preprocessing.constants(x.shape[-1])
         x = (x - np.float32(mean)) / np.float32(std)
-    if card_of(model).task == "object_detection":
-        begins = range(0, len(x), batch_size)
-        return [row for begin in begins for row in coco.find_objects(model, x[begin : begin + batch_size])]
-    outputs = [
-        keras.ops.convert_to_numpy(
-            tasks.probabilities(
-                model, model.predict_on_batch(keras.tree.map_structure(lambda a, i=begin: a[i : i + batch_size], x))
-            )
-        )
-        for begin in range(0, len(keras.tree.flatten(x)[0]), batch_size)
-    ]
-    return np.concatenate(outputs)
+    return of_or_guess(model).predict(model, x, batch_size)

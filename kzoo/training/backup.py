@@ -21,27 +21,22 @@ class NonFiniteError(ArithmeticError):
     """The loss or a weight became NaN or infinite."""
 
 
-def _variables(model):
-    groups = {
-        "model": model.variables,
-        "optimizer": model.optimizer.variables,
-        "metrics": model.metrics_variables,
-    }
+def _variables(trainee):
     return {
         f"{group}.{index}": variable  # names of optimizers and unnamed layers count up within a process
-        for group, variables in groups.items()
+        for group, variables in trainee.variables().items()
         for index, variable in enumerate(variables)
     }
 
 
-def write(folder, model, state):
-    """Saves the full state of a compiled model beside `state`, a JSON-able dict; the last backup becomes the previous.
+def write(folder, trainee, state):
+    """Saves a compiled trainee's full state beside `state`, a JSON-able dict; the last backup becomes the previous.
 
     Raises NonFiniteError, writing nothing, if a weight is NaN or infinite.
     """
     folder = pathlib.Path(folder)
-    check_finite(model)
-    arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(model).items()}
+    check_finite(trainee)
+    arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(trainee).items()}
     # Complete before a generation moves: whenever this is killed, whichever file is damaged, an intact one is there.
     files.write(folder / NEW, arrays, {"state": json.dumps(state)})
     if (folder / FILE).exists():
@@ -49,9 +44,9 @@ def write(folder, model, state):
     (folder / NEW).replace(folder / FILE)
 
 
-def check_finite(model):
+def check_finite(trainee):
     """Raises NonFiniteError that names the first weight which is NaN or infinite."""
-    for variable in model.weights:
+    for variable in trainee.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(variable.value, "float32"))).all():
             raise NonFiniteError(f"weight {variable.path} is not finite")
 
@@ -81,10 +76,10 @@ def read_state(folder):
     return None, None, None
 
 
-def restore(path, model):
-    """Assigns the full state of a backup to a compiled model with built optimizer and metrics, all or nothing."""
+def restore(path, trainee):
+    """Assigns the full state of a backup to a compiled trainee with built optimizers and metrics, all or nothing."""
     arrays = files.File(path).read()
-    variables = _variables(model)
+    variables = _variables(trainee)
     wrong = list(variables.keys() ^ arrays.keys()) + [
         name for name in variables.keys() & arrays.keys() if tuple(variables[name].shape) != arrays[name].shape
     ]

@@ -62,7 +62,7 @@ class StepWatch(keras.callbacks.Callback):
         self.epoch, self.skipped = epoch, skipped
         self.first = self.done = self.saved = skipped
         if skipped:
-            self.metrics_state = [keras.ops.convert_to_numpy(v.value) for v in self.loop.model.metrics_variables]
+            self.metrics_state = [keras.ops.convert_to_numpy(v.value) for v in self.model.metrics_variables]
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.metrics_state is not None:  # keras resets the metrics just before
@@ -94,7 +94,7 @@ class StepWatch(keras.callbacks.Callback):
     def where(self):
         """The last steps done, as a phrase for an error: epoch, steps, learning rate and the first examples."""
         self._sync()
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = learning_rate(self.loop.trainee)
         size = self.split.batch_size
         ids = self.split.example_ids(self.epoch)[self.first * size : self.done * size]
         steps = f"step {self.done}" if self.done == self.first + 1 else f"steps {self.first + 1} to {self.done}"
@@ -102,6 +102,11 @@ class StepWatch(keras.callbacks.Callback):
             f"in epoch {self.epoch + 1}, {steps} "
             f"(learning rate {rate:.3g}, examples {', '.join(str(i) for i in ids[:4])}, ...)"
         )
+
+
+def learning_rate(trainee) -> float:
+    """The rate of the next step, that of the first network."""
+    return float(keras.ops.convert_to_numpy(trainee.networks[0][1].learning_rate))
 
 
 def summary(row, num_epochs):

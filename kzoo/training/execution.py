@@ -79,26 +79,32 @@ def _gpus():
 
 
 @contextlib.contextmanager
-def in_effect(model, fuse):
-    """While entered, the training steps that are traced of a compiled Keras model run as `kzoo.fit` runs them."""
+def in_effect(networks, fuse):
+    """While entered, the training steps that are traced of these networks run as `kzoo.fit` runs them.
+
+    Args:
+        networks: pairs of a Keras model and its optimizer.
+    """
     with contextlib.ExitStack() as stack:
-        if keras.backend.backend() == "tensorflow":
-            stack.enter_context(gradients.summed(model.optimizer))
-        if fuse:
-            stack.enter_context(fused.fused_steps(model))
+        for network, optimizer in networks:
+            if keras.backend.backend() == "tensorflow":
+                stack.enter_context(gradients.summed(optimizer))
+            if fuse:
+                stack.enter_context(fused.fused_steps(network, optimizer))
         yield
 
 
-def describe(model, execution):
-    """One line that says how a compiled model's steps run."""
-    xla, reason = "on" if model.jit_compile else "off", execution.reason
-    if execution.options["jit_compile"] is True and not model.jit_compile:
+def describe(trainee, execution):
+    """One line that says how the steps of a compiled trainee run."""
+    model, optimizer = trainee.networks[0]
+    xla, reason = "on" if trainee.runner.jit_compile else "off", execution.reason
+    if execution.options["jit_compile"] is True and not trainee.runner.jit_compile:
         reason = "Keras refuses it: this process must repeat bit for bit, or a layer cannot be compiled"
     steps = execution.options["steps_per_execution"]
     policy = keras.dtype_policies.get(model.dtype_policy).name
     every = "every step" if steps == 1 else f"every {steps} steps"
     on_cpu = keras.backend.backend() == "tensorflow" and not _gpus()
     kernels = f", {onednn.describe()}" if on_cpu else ""
-    parts = ["batch norm"] * bool(fused.fusible_norms(model)) + ["Adam"] * fused.is_fusible(model.optimizer)
+    parts = ["batch norm"] * bool(fused.fusible_norms(model)) + ["Adam"] * fused.is_fusible(optimizer)
     in_one = f", {' and '.join(parts)} in one operation" if execution.fuse else ""
     return f"XLA {xla} ({reason}), back in Python {every}, dtype policy {policy}{kernels}{in_one}"

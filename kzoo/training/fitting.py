@@ -1,28 +1,23 @@
 """Training: checks what it is given, prepares the run folder and the model, and runs the loop."""
 
 import dataclasses
-import json
 import pathlib
 import shutil
 
 import keras
 
 from kzoo import graph, tasks
-from kzoo.building import saving
 from kzoo.catalog import update_card
-from kzoo.support import atomic
 from kzoo.training import backup, execution
 from kzoo.training.loop import Loop
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
 from kzoo.training.resuming import State, identity
 from kzoo.training.resuming import resume as resume_run
-from kzoo.weights import checkpoint
-
-RUN_FILE = "run.json"
+from kzoo.training.run_folder import open_run
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Run:
     """What `fit` returns: where the files are and one row of numbers an epoch.
 
@@ -37,6 +32,13 @@ class Run:
     message: str
     execution: str
     sparsity: dict | None = None
+
+    def __repr__(self) -> str:
+        last = "; ".join(
+            f"{key} {value:.4g}" for key, value in (self.history[-1] if self.history else {}).items()
+            if isinstance(value, float) and key not in ("seconds", "learning_rate")
+        )  # fmt: skip
+        return f"<kzoo run in {self.folder or 'no folder'}: {self.message}{'; last epoch: ' * bool(last)}{last}>"
 
 
 def fit(
@@ -62,22 +64,24 @@ def fit(
     SIGINT and SIGTERM save the full state after the steps under way and raise KeyboardInterrupt or SystemExit(143).
     """
     task = tasks.of(model)
+    task.check_trains(model.name)
     recipe = make_recipe(_defaults(task, data, choices), choices)
     _seed(recipe)
     data = _load_data(model, data, recipe, task)
-    folder = _check_folder(run_folder, resume, overwrite)
+    folder = _open_folder(run_folder, resume, overwrite)
     _learn_from_data(model, data)
     _freeze(model, recipe.train_from)
-    chosen = _compile(model, recipe, data)
+    trainee = task.trainee(model)
+    chosen = _compile(trainee, recipe, data)
     num_steps = recipe.epochs * data.train.num_batches
-    with pruned(model, recipe, num_steps) as pruning, execution.in_effect(model, chosen.fuse):
+    with pruned(model, recipe, num_steps) as pruning, execution.in_effect(trainee.networks, chosen.fuse):
         if folder and overwrite:  # only now that nothing speaks against the new run
             shutil.rmtree(folder)
-        facts = identity(model, recipe, data, chosen.fuse)
-        state = resume_run(model, folder, facts, force) if resume and folder else State()
-        loop = Loop(model, data, recipe, folder, facts, state, pruning=pruning)
+        facts = identity(trainee, recipe, data, chosen.fuse)
+        state = resume_run(trainee, folder, facts, force) if resume and folder else State()
+        loop = Loop(trainee, data, recipe, folder, facts, state, pruning=pruning)
         message = _train(loop, callbacks, progress)
-    how = execution.describe(model, chosen)
+    how = execution.describe(trainee, chosen)
     return Run(folder, state.history, loop.kept_epoch(), message, how, sparsity(model) if recipe.prune else None)
 
 
@@ -91,10 +95,10 @@ def _train(loop, callbacks, progress):
     """Runs a loop to its end and puts the weights to keep into the model; a sentence that says what was done."""
     state, folder = loop.state, loop.folder
     if state.finished:
-        checkpoint.load_weights(loop.model, folder)
+        loop.trainee.load_weights(folder)
         return f"already complete (epoch {state.epoch}/{loop.recipe.epochs}); nothing was trained"
     if folder:
-        _describe_run(folder, loop.model, loop.data, loop.identity)
+        open_run(folder).describe(loop.trainee.model, loop.identity)
     try:
         loop.run(callbacks, progress)
     except backup.NonFiniteError as error:
@@ -146,25 +150,16 @@ def _load_data(model, data, recipe, task):
     return data
 
 
-def _check_folder(run_folder, resume, overwrite):
+def _open_folder(run_folder, resume, overwrite):
+    """The run folder as a path, ready for a run; None for a run that writes nothing."""
     if resume and overwrite:
         raise ValueError("resume=True continues a run and overwrite=True deletes it; pass one of them")
     if run_folder is None:
         if resume:
             raise ValueError("resume=True needs the run_folder to resume")
         return None
-    folder = pathlib.Path(run_folder)
-    # Partial files are what a run killed in its first moment leaves.
-    occupied = folder.is_dir() and any(path.suffix != ".partial" for path in folder.iterdir())
-    if occupied and not (resume or overwrite):
-        raise ValueError(
-            f"{folder} is not empty; resume the run in it (--resume), start again in it (--overwrite), "
-            "or name another folder"
-        )
-    if occupied and not (folder / RUN_FILE).exists():
-        raise ValueError(f"{folder} is not empty and holds no training run (no {RUN_FILE}); name another folder")
-    atomic.require_writable(folder)
-    return folder
+    open_run(run_folder).prepare(resume, overwrite)
+    return pathlib.Path(run_folder)
 
 
 def _freeze(model, train_from):
@@ -183,28 +178,13 @@ def _freeze(model, train_from):
         raise ValueError(f"train_from={train_from!r} leaves nothing to train in {model.name}")
 
 
-def _compile(model, recipe, data):
-    """Compiles, and builds optimizer and metrics now, so that a backup can be restored before the first step.
-
-    Returns the `Execution` of the steps.
-    """
+def _compile(trainee, recipe, data):
+    """Compiles the trainee and makes all its variables; returns the `Execution` of the steps."""
     num_batches = data.train.num_batches
-    optimizer = make_optimizer(recipe, model, recipe.epochs * num_batches)
-    chosen = execution.choose(recipe, model, optimizer, num_batches)
-    tasks.compile_model(model, optimizer, recipe.label_smoothing, **chosen.options)
-    model.optimizer.build(model.trainable_variables)
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(data.train.epoch(0))))
-    outputs = model(x, training=False)
-    model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight)
-    model.compute_metrics(x, y, outputs, sample_weight=weight)
-    model.reset_metrics()
+    chosen = trainee.compile(
+        recipe,
+        lambda network: make_optimizer(recipe, network, recipe.epochs * num_batches),
+        lambda network, optimizer: execution.choose(recipe, network, optimizer, num_batches),
+    )
+    trainee.build(next(iter(data.train.epoch(0))))
     return chosen
-
-
-def _describe_run(folder, model, data, facts):
-    """Writes `run.json` and what is needed to use the weights without the run: `model.json` and the tokenizer."""
-    with atomic.file(folder / RUN_FILE) as temporary:
-        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    saving.write_description(model, folder)
-    if data.tokenizer:
-        data.tokenizer.save(folder / "tokenizer.json")

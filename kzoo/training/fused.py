@@ -11,8 +11,8 @@ from keras import layers, ops
 
 
 @contextlib.contextmanager
-def fused_steps(model):
-    """While entered, training steps of a compiled Keras model on TensorFlow fuse its batch norms and its Adam.
+def fused_steps(model, optimizer):
+    """While entered, training steps of a Keras model on TensorFlow fuse its batch norms and its Adam.
 
     Gradients must be dense, as within `gradients.summed`.
     A step that was traced inside stays fused. Layers, optimizer, variables and what a saved model holds are as before.
@@ -21,8 +21,8 @@ def fused_steps(model):
         for layer in fusible_norms(model):
             layer.call = _fused_call(layer)
             stack.callback(delattr, layer, "call")  # the class's own shows again
-        if is_fusible(model.optimizer):
-            optimizer = inner(model.optimizer)
+        if is_fusible(optimizer):
+            optimizer = inner(optimizer)
             optimizer.update_step = _fused_update(optimizer)
             stack.callback(delattr, optimizer, "update_step")
         yield

@@ -10,20 +10,17 @@ import time
 
 import keras
 
-from kzoo import tasks
 from kzoo.training import backup, reports
-from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch
+from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch, learning_rate
 from kzoo.training.recipe import Recipe
 from kzoo.training.resuming import State
-from kzoo.weights import checkpoint
-from kzoo.weights.hub import WEIGHTS_FILE
 
 
 @dataclasses.dataclass
 class Loop:
     """One run from its current state to its last epoch."""
 
-    model: keras.Model
+    trainee: object  # a `kzoo.tasks.trainee.Trainee`, compiled and built
     data: object
     recipe: Recipe
     folder: pathlib.Path | None
@@ -41,7 +38,9 @@ class Loop:
             self.signals = stack.enter_context(Signals())
             for open_report in filter(None, (bar, events)):
                 stack.callback(open_report.close)
-            everyone = OneRun([self.watch, *filter(None, [bar]), *callbacks], add_history=True, model=self.model)
+            everyone = OneRun(
+                [self.watch, *filter(None, [bar]), *callbacks], add_history=True, model=self.trainee.runner
+            )
             everyone.begin()
             if not self.state.epoch and not self.state.step:
                 self.save()  # a state to return to, whatever happens in the first epoch
@@ -62,7 +61,7 @@ class Loop:
         begin = time.perf_counter()
         self.watch.start(epoch, self.state.step)
         validation = self.data.validation
-        history = self.model.fit(
+        history = self.trainee.runner.fit(
             self.data.train.epoch(epoch, self.state.step),
             initial_epoch=epoch,
             epochs=epoch + 1,
@@ -71,9 +70,9 @@ class Loop:
             shuffle=False,  # the split shuffles
             verbose=0,
         )
-        numbers = tasks.plain_names(self.model, history.history)
+        numbers = self.trainee.logs(history.history)
         row = {"epoch": epoch + 1, **{key: float(values[-1]) for key, values in numbers.items()}}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["learning_rate"] = learning_rate(self.trainee)
         row["seconds"] = round(time.perf_counter() - begin, 3)
         return row
 
@@ -82,7 +81,7 @@ class Loop:
         if self.pruning and row["epoch"] == self.recipe.epochs:
             self.pruning.finish()
         try:
-            backup.check_finite(self.model)
+            backup.check_finite(self.trainee)
         except backup.NonFiniteError as error:
             raise backup.NonFiniteError(f"{error} {self.watch.where()}") from error
         state, patience = self.state, self.recipe.early_stopping
@@ -96,25 +95,28 @@ class Loop:
             settled = not self.pruning or self.pruning.is_complete()
             state.best, state.best_epoch = loss if settled else None, row["epoch"]
         stopped = bool(patience) and row["epoch"] - state.best_epoch >= patience
-        state.finished = stopped or self.model.stop_training or row["epoch"] == self.recipe.epochs
+        state.finished = stopped or self.trainee.runner.stop_training or row["epoch"] == self.recipe.epochs
+        self.trainee.epoch_done(self.folder, row["epoch"])
         if not self.folder:
             if patience and improved:
-                self.best_weights = self.model.get_weights()
+                self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in self.trainee.weights]
             return
         if improved:
-            checkpoint.save_weights(self.model, self.folder / WEIGHTS_FILE)
+            self.trainee.save_weights(self.folder)
         reports.write_history(self.folder, state.history)
         if events:
             events.write(row)
         if state.finished:
-            reports.draw_curves(self.folder / "curve.png", state.history, f"{self.model.kzoo.name} on {self.data.name}")
+            reports.draw_curves(
+                self.folder / "curve.png", state.history, f"{self.trainee.model.kzoo.name} on {self.data.name}"
+            )
         self.save()
 
     def save(self, step=0):
         """Writes the full state, with `step` steps of the epoch under way done."""
         self.state.step = step
         if self.folder:
-            backup.write(self.folder, self.model, {"identity": self.identity, **dataclasses.asdict(self.state)})
+            backup.write(self.folder, self.trainee, {"identity": self.identity, **dataclasses.asdict(self.state)})
 
     def stop(self):
         """Raises, at a safe point, what a signal means: KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM."""
@@ -138,9 +140,10 @@ class Loop:
     def return_to_kept_epoch(self):
         """Puts the weights of the kept epoch into the model, which ends with those of the last."""
         if self.folder and self.kept_epoch() != self.state.epoch:
-            checkpoint.load_weights(self.model, self.folder)
+            self.trainee.load_weights(self.folder)
         elif self.best_weights:
-            self.model.set_weights(self.best_weights)
+            for weight, value in zip(self.trainee.weights, self.best_weights, strict=True):
+                weight.assign(value)
 
     def return_to_last_backup(self):
         """Restores the last good state after a failure; a sentence that says which it is."""
@@ -149,7 +152,7 @@ class Loop:
         path, state, _ = backup.read_state(self.folder)
         if path is None:
             return "there was no good state before it"
-        backup.restore(path, self.model)
+        backup.restore(path, self.trainee)
         return (
             f"the last good state (epoch {state['epoch']}, step {state['step']}) is kept in {self.folder}; "
             "to go on from it with a lower learning_rate, resume with force=True (--resume --force)"

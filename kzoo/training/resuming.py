@@ -34,18 +34,19 @@ class State:
     finished: bool = False
 
 
-def identity(model, recipe, data, fuse):
-    """What a resumed run must share with the run that was interrupted, JSON-able; the model is compiled."""
+def identity(trainee, recipe, data, fuse):
+    """What a resumed run must share with the run that was interrupted, JSON-able; the trainee is compiled."""
+    model, (network, _) = trainee.model, trainee.networks[0]
     facts = {
         "model": {
             "name": model.kzoo.name,
             "overrides": model.kzoo.overrides,
-            "dtype": keras.dtype_policies.get(model.dtype_policy).name,
+            "dtype": keras.dtype_policies.get(network.dtype_policy).name,
             **({"rewrites": model.kzoo.rewrites} if model.kzoo.rewrites else {}),
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
-        "jit_compile": bool(model.jit_compile),
+        "jit_compile": bool(trainee.runner.jit_compile),
         "fuse": fuse,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
@@ -53,8 +54,8 @@ def identity(model, recipe, data, fuse):
     return json.loads(json.dumps(facts))  # tuples become lists, as they will in the backup
 
 
-def resume(model, folder, facts, force):
-    """The state of the last backup in `folder`, restored into a compiled model; a fresh state if there is none.
+def resume(trainee, folder, facts, force):
+    """The state of the last backup in `folder`, restored into a compiled trainee; a fresh state if there is none.
 
     Args:
         facts: the `identity` of the run that goes on.
@@ -86,9 +87,10 @@ def resume(model, folder, facts, force):
         state.finished = False
     elif state.epoch >= now["recipe.epochs"]:
         state.finished = True
-    backup.restore(path, model)
+    backup.restore(path, trainee)
     if "recipe.learning_rate" in differing and now["recipe.schedule"] == "constant" and not now["recipe.warmup_steps"]:
-        model.optimizer.learning_rate = now["recipe.learning_rate"]  # a variable, which the backup has just set
+        for _, optimizer in trainee.networks:
+            optimizer.learning_rate = now["recipe.learning_rate"]  # a variable, which the backup has just set
     return state
 
 

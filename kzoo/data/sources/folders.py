@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import images
+from kzoo.data import resizing
 from kzoo.data.sources import prepared
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
@@ -190,5 +190,5 @@ def from_paths(fit, finish, shape):
 
 def fit(contents, shape, preprocessing):
     """The image in the bytes of a file, fitted to `shape` (height, width, channels), float32 in [0, 1]."""
-    fitted = images.to_float(images.resize(decode(contents, shape[2]), shape, preprocessing))
+    fitted = resizing.to_float(resizing.resize(decode(contents, shape[2]), shape, preprocessing))
     return tf.ensure_shape(fitted, shape)

@@ -105,7 +105,7 @@ def find(name, data_dir=None, manual_dir=None, download=False):
 
 
 def _is_local(builder):
-    return type(builder).__module__ == "kzoo.data.digits"
+    return type(builder).__module__ == "kzoo.data.sources.digits"
 
 
 def _builder(tfds, name, folder):
@@ -194,6 +194,11 @@ def sizes(builder):
     if not there.get("train"):
         raise ValueError(f"data set {builder.name!r} has no training examples; its splits are {there}")
     return {name: there[name] for name in SPLITS if there.get(name)}
+
+
+def identity(name, builder):
+    """What a fingerprint says of a data set's origin."""
+    return {"name": name, "version": str(builder.info.version)}
 
 
 def pair(builder):

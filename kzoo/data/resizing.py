@@ -6,6 +6,7 @@ images that need no resizing stay uint8 in memory.
 """
 
 import math
+import pathlib
 
 import tensorflow as tf
 
@@ -77,3 +78,26 @@ def to_input(images, shape, preprocessing=DEFAULT):
     if len(shape) == 2:
         return tf.squeeze(images, -1)
     return tf.reshape(images, (-1, shape[0])) if len(shape) == 1 else images
+
+
+def read_image(path):
+    """The pixels of an image file, uint8 (height, width, 1 or 3), without alpha; ValueError that names what is none."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"no file at {path}")
+    try:
+        pixels = tf.io.decode_image(path.read_bytes(), expand_animations=False)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(f"{path} is not an image (PNG, JPEG, GIF, BMP) or is damaged") from error
+    return pixels.numpy()[..., : 3 if pixels.shape[-1] in (3, 4) else 1]
+
+
+def in_colour(pixels):
+    """The pixels (..., 3) of an image with one channel or three."""
+    return pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+def fit_image(pixels, shape, preprocessing=DEFAULT):
+    """One image (height, width, channels) as a batch of one for an input of `shape`, as an array."""
+    fitted = resize(pixels, image_shape(tuple(pixels.shape), shape), preprocessing)
+    return to_input(to_float(fitted)[None], shape, preprocessing).numpy()

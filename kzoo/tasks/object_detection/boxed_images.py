@@ -12,14 +12,13 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import checks, dataset, images
+from kzoo.data import columns, dataset, resizing
 from kzoo.data.pictures import BLOCK_BYTES, MEMORY_LIMIT
 from kzoo.data.sources import prepared
 from kzoo.data.splits import Split, StreamedSplit
-from kzoo.tasks.detection import matching
-from kzoo.tasks.detection.anchors import anchors_of
+from kzoo.tasks.object_detection import matching
+from kzoo.tasks.object_detection.anchors import anchors_of
 
-TASK = "object_detection"
 VISIBLE = 0.3  # of an object's area, so that augmentation keeps it
 SLACK = 1e-3  # how far beyond the image rounding may push a box
 
@@ -31,28 +30,20 @@ def has_boxes(builder):
     return "image" in features and hasattr(objects, "keys") and {"bbox", "label"} <= set(objects.keys())
 
 
-def check_task(name, builder, model):
-    """ValueError for a detector without boxes, and for boxes that only a detector can learn."""
-    features = ", ".join(builder.info.features)
-    if checks.task(model) == TASK and not has_boxes(builder):
+def from_tfds(name, builder, model, options):
+    """A TFDS data set with boxes, its images in memory if they are small enough there, else streamed."""
+    if not has_boxes(builder):
+        features = ", ".join(builder.info.features)
         raise ValueError(
             f"data set {name!r} has no boxes of objects (its features: {features}); {model.name} learns from `image` "
             "and `objects` with `bbox` and `label`, as blood_cells or voc have them"
         )
-    if checks.task(model) != TASK and has_boxes(builder) and builder.info.supervised_keys is None:
-        raise ValueError(
-            f"data set {name!r} has boxes of objects (its features: {features}); {model.name} is for "
-            f"{checks.task(model)}: build a detector such as retinanet"
-        )
-
-
-def from_tfds(name, identity, builder, sizes, model, options):
-    """A TFDS data set with boxes, its images in memory if they are small enough there, else streamed."""
-    ((_, (wanted, _)),) = checks.inputs(model).items()
+    (column,) = columns.inputs_of(model).values()
+    wanted, sizes, identity = column.shape, prepared.sizes(builder), prepared.identity(name, builder)
     feature, label = builder.info.features["image"], builder.info.features["objects"]["label"]
     class_names = getattr(label, "names", None)
     _check_classes(name, model, getattr(label, "num_classes", None), class_names)
-    shape = images.image_shape(feature.shape, wanted)
+    shape = resizing.image_shape(feature.shape, wanted)
     if None in shape:
         raise ValueError(
             f"data set {name!r} has images of different sizes and {model.name} takes any: build it with an input_shape"
@@ -89,7 +80,8 @@ def from_tfds(name, identity, builder, sizes, model, options):
 
 def synthetic(name, model, sizes, options):
     """Random images with one to four random boxes each, for tests and benchmarks."""
-    ((_, (wanted, _)),) = checks.inputs(model).items()
+    (column,) = columns.inputs_of(model).values()
+    wanted = column.shape
     options = _fitting(name, model, options)
     shape = tuple(side or 96 for side in wanted[:2]) + wanted[2:]
     random, finish, rows, objects = np.random.default_rng(0), Finish(model, shape, options), {}, {}
@@ -195,17 +187,17 @@ class Finish:
 
     def __init__(self, model, shape, options):
         self.shape, self.options = shape, options
-        self.wanted = next(iter(checks.inputs(model).values()))[0]
+        self.wanted = tuple(model.inputs[0].shape[1:])
         self.anchors = anchors_of(model, *shape[:2]).boxes
         self.scale = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
 
     def resize(self, image):
         """One image at the input's size."""
-        return images.resize(image, self.shape, self.options.preprocessing)
+        return resizing.resize(image, self.shape, self.options.preprocessing)
 
     def __call__(self, objects, rows, random):
         pictures, index = rows
-        pictures = images.to_float(pictures)
+        pictures = resizing.to_float(pictures)
         objects = tf.gather(objects, index)
         if random is None:
             classes, offsets = self._targets(lambda rows: self._one(rows[0]), (objects,))
@@ -213,7 +205,7 @@ class Finish:
             pictures = self.options.augment.apply(pictures, random, self.shape[:2])
             classes, offsets = self._targets(lambda rows: self._one(*rows), (objects, random["transforms"]))
         y = {"class_logits": classes, "box_regression": offsets}
-        return images.to_input(pictures, self.wanted, self.options.preprocessing), y
+        return resizing.to_input(pictures, self.wanted, self.options.preprocessing), y
 
     def _targets(self, function, rows):
         count = len(self.anchors)

@@ -2,31 +2,18 @@
 
 import io
 import math
-import pathlib
 
 import numpy as np
 
 from kzoo.catalog import card_of
+from kzoo.data import resizing
 from kzoo.support import atomic
 from kzoo.tasks import inference
-from kzoo.tasks.detection.coco import find_objects
+from kzoo.tasks.object_detection.coco import find_objects
 
 THRESHOLD = 0.5  # below it nothing is reported to people
 PANEL = 4.0  # inches the longer side of an image
 DPI = 72
-
-
-def read(path):
-    """An image file as uint8 (height, width, 3); ValueError that names the file if it is none."""
-    import tensorflow as tf
-
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f"no file at {path}")
-    try:
-        return tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{path} is not an image (PNG, JPEG, GIF, BMP) or is damaged") from error
 
 
 def for_files(model, paths, class_names=None, threshold=THRESHOLD):
@@ -36,8 +23,9 @@ def for_files(model, paths, class_names=None, threshold=THRESHOLD):
     """
     rows = []
     for path in paths:
-        picture = read(path)
-        ((found,), size) = find_objects(model, _fit(model, picture), threshold), picture.shape[1::-1]
+        picture = resizing.read_image(path)
+        x = resizing.fit_image(picture, tuple(model.inputs[0].shape[1:]), card_of(model).preprocessing)
+        ((found,), size) = find_objects(model, x, threshold), picture.shape[1::-1]
         rows.append({"file": str(path), "size": list(size), "objects": _objects(found, size, class_names)})
     return rows
 
@@ -130,18 +118,6 @@ def _rectangle(kind, entry, **style):
 
 def _first(part, limit):
     return min(limit, part.num_examples)
-
-
-def _fit(model, picture):
-    """One image as a batch of the model's input; where that says no size, in the image's own."""
-    import tensorflow as tf
-
-    from kzoo.data import images
-
-    wanted = tuple(model.inputs[0].shape[1:])
-    how = card_of(model).preprocessing
-    fitted = images.resize(tf.constant(picture), images.image_shape(picture.shape, wanted), how)
-    return images.to_input(images.to_float(fitted)[None], wanted, how).numpy()
 
 
 def _objects(found, size, class_names):

@@ -66,3 +66,16 @@ def level_anchors(base, shape, size):
     top, left = (grid.reshape(-1) for grid in np.meshgrid(rows, columns, indexing="ij"))
     corners = np.stack([left, top, left, top], axis=-1)
     return (corners[:, None] + np.round(around_zero)).reshape(-1, 4).astype("float32")
+
+
+def random_targets(model, shape, random) -> dict:
+    """Random targets for inputs of a shape (batch, height, width, channels), as `matching.targets` gives them."""
+    num_anchors = len(anchors_of(model, *shape[1:3]).boxes)
+    lot = random.integers(-1, 29, (shape[0], num_anchors))
+    classes = random.integers(0, model.output["class_logits"].shape[-1], lot.shape)
+    is_object = lot == 0
+    offsets = 0.3 * random.standard_normal((*lot.shape, 4)) * is_object[..., None]
+    return {
+        "class_logits": np.where(is_object, classes, np.where(lot < 0, -2, -1)).astype(np.int32),
+        "box_regression": np.concatenate([offsets, is_object[..., None]], axis=-1).astype(np.float32),
+    }

@@ -6,8 +6,8 @@ import io
 import keras
 import numpy as np
 
-from kzoo.tasks.detection import matching
-from kzoo.tasks.detection.anchors import anchors_of
+from kzoo.tasks.object_detection import matching
+from kzoo.tasks.object_detection.anchors import anchors_of
 
 PIXELS = 1000  # what a side counts in pycocotools, which wants no fractions
 

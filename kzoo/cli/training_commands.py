@@ -1,0 +1,122 @@
+"""The command that trains."""
+
+import click
+
+from kzoo.cli import low_rank_options, pruning_options
+from kzoo.cli.entry import (
+    AUGMENTATIONS,
+    cli,
+    data_options,
+    import_keras,
+    line_of,
+    model_options,
+    settings_of,
+    with_options,
+)
+
+DATA_KEYS = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words")
+
+recipe_options = with_options(
+    click.option("--epochs", type=int, help="Passes over the training data."),
+    click.option("--batch-size", type=int, help="Examples a step."),
+    click.option("--optimizer", help="adam, adamw or sgd."),
+    click.option("--learning-rate", type=float, help="Rate, or scale of the transformer schedule."),
+    click.option("--momentum", type=float, help="Of sgd."),
+    click.option("--beta-2", type=float, help="Of adam and adamw."),
+    click.option("--epsilon", type=float, help="Of adam and adamw."),
+    click.option("--weight-decay", type=float, help="Decoupled weight decay."),
+    click.option("--decay-vectors/--no-decay-vectors", default=None, help="Decay biases and normalization too."),
+    click.option("--schedule", help="constant, cosine or transformer."),
+    click.option("--warmup-steps", type=int, help="Steps of linear warm-up."),
+    click.option("--label-smoothing", type=float, help="Share of the target spread over all classes."),
+    click.option("--clip-norm", type=float, help="Largest global norm of the gradient."),
+    click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop so long after the best validation loss."),
+    click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
+    click.option("--train-from", metavar="STAGE", help="Freeze what comes before this layer or stage."),
+    click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS),
+    click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
+    click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
+    click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
+    click.option("--jit-compile/--no-jit-compile", default=None, help="Compile steps with XLA or not."),
+    click.option("--fuse/--no-fuse", default=None, help="Batch norm and Adam in one operation each or not."),
+    click.option("--deterministic/--no-deterministic", default=None, help="Only operations that repeat bit for bit."),
+    click.option("--tensorboard/--no-tensorboard", default=None, help="Write TensorBoard events."),
+)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@model_options
+@data_options
+@recipe_options
+@with_options(*pruning_options.OPTIONS, *low_rank_options.OPTIONS)
+@click.option("--run-folder", metavar="FOLDER", help="Where the run is kept (runs/NAME by default).")
+@click.option("--resume", is_flag=True, help="Continue the run in the run folder from its last backup.")
+@click.option("--overwrite", is_flag=True, help="Start again in a run folder that holds a run, deleting it.")
+@click.option("--force", is_flag=True, help="Resume although epochs, learning rate or versions differ.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwrite, force, quiet, **options):
+    """Train a model by its task's recipe.
+
+    With --resume, NAME and options may be left out: the run folder knows them.
+    """
+    from kzoo import catalog
+    from kzoo.support import atomic
+
+    low_rank = low_rank_options.take(options)
+    choices = {key: value for key, value in options.items() if value is not None}
+    pruning_options.parse(choices, resume)
+    if "augment_recipe" in choices:
+        choices["augment"] = choices.pop("augment_recipe")
+    how = {key: choices.pop(key) for key in DATA_KEYS if key in choices}
+    asked = {"name": name, "overrides": settings_of(overrides), "dtype": dtype, "data": data_name}
+    if name is None and run_folder is None and not resume:
+        raise click.UsageError("name the model to train, or pass --resume to go on with a run")
+    if name is not None:
+        catalog.find(name)
+    if not resume and not overwrite:
+        atomic.refuse_occupied(run_folder or f"runs/{name}")
+    import_keras()
+    import keras
+
+    from kzoo import building, tasks
+    from kzoo.data import load
+    from kzoo.training import fit, open_run
+    from kzoo.training.recipe import make_recipe
+
+    run = open_run(_newest() if name is None and run_folder is None else run_folder or f"runs/{name}")
+    if resume and run.facts:
+        asked, choices, how = run.resumed(asked, choices, how)
+    elif asked["name"] is None:
+        raise click.UsageError(f"no run to resume in {run.path}")
+    name = asked["name"]
+    task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
+    task.check_trains(name)
+    recipe = make_recipe(task.recipe, choices)
+    keras.utils.set_random_seed(recipe.seed)
+    made_by = pruning_options.rewrites_beside(weights)
+    model = building.build(name, weights=weights, dtype=asked["dtype"], rewrites=made_by, **asked["overrides"])
+    model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
+    loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
+    data = load(asked["data"] or task.default_data, model, **loaded)
+    for note in data.notes:
+        click.echo(note, err=True)
+    done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)
+    click.echo(done.message)
+    click.echo(f"steps: {done.execution}")
+    pruning_options.show(done.sparsity)
+    if data.test is not None:
+        click.echo(f"test: {line_of(tasks.evaluate(model, data))}")
+    click.echo(f"weights, history, curves and backup are in {done.folder}")
+    click.echo(f"next: kzoo export {done.folder} exports/{model.name}")
+
+
+def _newest():
+    """The folder of the newest run, named on standard error."""
+    from kzoo.training import newest_run
+
+    run = newest_run()
+    if run is None:
+        raise click.UsageError("no run to resume in runs; give --run-folder FOLDER")
+    click.echo(f"resuming {run.path}, the newest run", err=True)
+    return run.path

@@ -1,0 +1,159 @@
+"""Commands that use a model: evaluate, predict, export, and look at its data."""
+
+import click
+
+from kzoo.cli.entry import (
+    AUGMENTATIONS,
+    cli,
+    data_options,
+    import_keras,
+    json_option,
+    line_of,
+    load_data,
+    model_options,
+    open_model,
+    print_json,
+    set_option,
+    settings_of,
+)
+
+
+@cli.command()
+@click.argument("source")
+@model_options
+@data_options
+@click.option("--split", default="test", show_default=True, help="train, validation or test.")
+@click.option("--batch-size", type=int, default=64, show_default=True)
+@json_option
+def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
+    """Evaluate a model on a split of a data set.
+
+    SOURCE is a run folder, a saved folder or a catalogue name.
+    """
+    model = open_model(source, overrides, weights, dtype)
+    from kzoo import tasks
+
+    data = load_data(data_name, source, model, **options)
+    numbers = {"model": model.kzoo.name, "data": data.name, "split": split, **tasks.evaluate(model, data, split)}
+    if as_json:
+        print_json(numbers)
+    else:
+        click.echo(line_of(numbers))
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("files", nargs=-1)
+@model_options
+@data_options
+@click.option("--split", default="test", show_default=True, help="Which split of --data to read.")
+@click.option("--limit", type=click.IntRange(1), default=5, show_default=True, help="How many examples of --data.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
+@click.option("--draw", metavar="FILE.png", help="Draw what a detector finds into this file.")
+@json_option
+def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, as_json, **options):
+    """Predict for files or for examples of a data set.
+
+    SOURCE is a run folder, a saved folder or a catalogue name; FILES are images or .npy arrays of examples. A model of
+    text takes texts, or files of one text a line, in their place.
+    """
+    model = open_model(source, overrides, weights, dtype)
+    from kzoo import tasks
+    from kzoo.tasks import reading
+
+    task, data = tasks.of(model), None
+    if files and task.takes_texts:
+        from kzoo.data import Tokenizer
+
+        tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer
+        rows = task.rows_of_texts(model, reading.lines_of(files), tokenizer, top)
+    elif files:
+        rows = task.rows_of_files(model, files, top)
+    else:
+        data = load_data(data_name, source, model, batch_size=limit, **options)
+        rows = task.rows_of_data(model, data, split, limit, top)
+    if draw:
+        task.draw(draw, model, rows, files, data, split)
+        click.echo(f"wrote {draw}", err=True)
+    if as_json:
+        return print_json(rows)
+    for row in rows:
+        click.echo(task.line(row))
+    return None
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("path")
+@model_options
+@click.option("--format", "format_name", default="saved_model", help="saved_model (default), litert, onnx, openvino.")
+@click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, int8 or int8_weights.")
+@click.option("--calibration", metavar="DATA", help="Data set whose examples show int8 the ranges of activations.")
+@click.option("--ranges", help="How int8 finds them: min_max, mean_min_max, percentile or mse.")
+@click.option("--with-preprocessing", is_flag=True, help="Take uint8 images of the model's size, normalised inside.")
+@click.option("--data", "data_name", metavar="DATA", help="Compare accuracy before and after on this data set.")
+@click.option("--length", type=click.IntRange(1), help="Fix sequences to so many steps; LiteRT wants it.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at PATH.")
+@json_option
+def export(source, path, overrides, weights, dtype, format_name, calibration, data_name, overwrite, as_json, **how):
+    """Export a model and prove the export equal to it.
+
+    SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create. A SavedModel also takes
+    images of any size, and language models generate there; the other formats have no form for that loop.
+    """
+    from kzoo.support import atomic
+
+    atomic.refuse_occupied(path, overwrite)
+    model = open_model(source, overrides, weights, dtype)
+    from kzoo.exporting import export as write
+
+    calibration = load_data(calibration, source, model) if calibration else None
+    data = load_data(data_name, source, model) if data_name else None
+    report = write(model, path, format_name, overwrite, calibration=calibration, data=data, **how)
+    if as_json:
+        return print_json(report)
+    click.echo(f"wrote {report['path']} ({report['bytes']:,} bytes, signatures {', '.join(report['signatures'])})")
+    return click.echo(
+        f"reloaded and compared at batch sizes {report['batch_sizes']}: largest difference "
+        f"{report['max_difference']:.2g} on outputs up to {report['scale']:.2g}"
+        + (f"; int8 covers {100 * report['int8_coverage']:.0f} % of MACs" if report.get("int8_coverage") else "")
+        + ("; accuracy {before:.4f} before, {after:.4f} after".format(**report["accuracy"]) if data else "")
+    )
+
+
+@cli.command("show-data")
+@click.argument("name")
+@click.argument("path", metavar="OUTPUT.png")
+@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else their own size.")
+@set_option
+@click.option("--augment", is_flag=True, help="The default augmentation of kzoo train.")
+@click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS)
+@click.option("--epochs", type=click.IntRange(1), default=2, show_default=True, help="How many epochs to show.")
+@click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many examples to show.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation.")
+@click.option("--data-dir", metavar="FOLDER", help="Where prepared data lies (else TFDS_DATA_DIR).")
+@click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them.")
+@click.option("--download", is_flag=True, help="Download the data set if it is not prepared.")
+@click.option("--skip-bad", is_flag=True, help="Leave out a folder's files that are no images.")
+def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs, count, seed, skip_bad, **places):
+    """Draw training images before and after augmentation, one row an example, as a PNG.
+
+    NAME is a data set or a folder of class folders of images.
+    """
+    from kzoo import catalog
+
+    if overrides and not model_name:
+        raise click.UsageError("--set builds a model; name it with --model")
+    if model_name:
+        catalog.find(model_name)
+    import_keras()
+    from kzoo import building
+    from kzoo.data import load, sheet
+    from kzoo.tasks.image_classification import canvas
+
+    model = building.build(model_name, **settings_of(overrides)) if model_name else canvas(name, **places)
+    data = load(name, model, seed=seed, augment=augment_recipe or augment, skip_bad=skip_bad, **places)
+    for note in data.notes:
+        click.echo(note, err=True)
+    sheet.draw(path, data, epochs, count)
+    click.echo(f"wrote {path}")

@@ -1,0 +1,38 @@
+"""Columns: what kind of thing each input and each target of a model is.
+
+A column knows which arrays fit it, how to draw random ones and how to read one from a file. A model file names the kind
+of each of its inputs in the literal INPUTS. Of a model that kzoo did not make, the documented names of inputs, the
+dtype and the rank tell. NumPy only: what reads images imports TensorFlow inside.
+"""
+
+from kzoo import catalog
+from kzoo.data.columns.image import Image
+from kzoo.data.columns.label import Label, Logit, TokenLabel
+from kzoo.data.columns.numbers import Numbers, Sequence
+from kzoo.data.columns.tokens import Mask, Segments, Tokens, id_limits, vocabulary_size
+
+KINDS = {column.kind: column for column in (Image, Tokens, Mask, Segments, Numbers, Sequence)}
+NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
+BY_RANK = {3: "image", 2: "sequence"}
+
+__all__ = [
+    "KINDS", "Image", "Label", "Logit", "Mask", "Numbers", "Segments", "Sequence", "TokenLabel", "Tokens", "id_limits",
+    "inputs_of", "vocabulary_size",
+]  # fmt: skip
+
+
+def inputs_of(model) -> dict:
+    """The columns of a model's inputs by name, in the model's order."""
+    declared = catalog.literals_of(model).get("INPUTS", {})
+    return {tensor.name: KINDS[declared.get(tensor.name) or _kind(tensor)](model, tensor) for tensor in model.inputs}
+
+
+def _kind(tensor):
+    dtype, rank = str(tensor.dtype), len(tensor.shape) - 1
+    if tensor.name in NAMES:
+        return NAMES[tensor.name]
+    if dtype == "bool":
+        return "mask"
+    if "int" in dtype and dtype not in ("uint8", "uint16"):
+        return "tokens"
+    return BY_RANK.get(rank, "numbers")

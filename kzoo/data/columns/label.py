@@ -1,0 +1,92 @@
+"""The columns of targets: a class an example, one of two classes as a logit, a class a token."""
+
+import numpy as np
+
+from kzoo.data import checks
+
+
+class Label:
+    """A class index an example, int32 (examples,).
+
+    Args:
+        num_classes: how many classes there are.
+        num_outputs: how many outputs learn the same labels: auxiliary heads.
+    """
+
+    mixes = True  # whether shares of several classes may stand in place of one
+
+    def __init__(self, num_classes, num_outputs=1):
+        self.num_classes, self.num_outputs = num_classes, num_outputs
+
+    def check(self, label, y, x):
+        """Labels as they are stored, and a weight for each or None; ValueError for what the model cannot learn.
+
+        Args:
+            label: what an error calls them.
+            x: the checked inputs, one array or a dict of them.
+        """
+        return checks.check_labels(y, self.num_classes, label), None
+
+    def draw(self, random, batch_size, length):
+        """A random batch of labels, and weights or None."""
+        labels = random.integers(0, self.num_classes, (batch_size,), dtype=np.int32)
+        return self.repeat(labels), None
+
+    def to_batch(self, labels):
+        """Stored labels as a tensor that the loss takes."""
+        import tensorflow as tf
+
+        return tf.cast(labels, tf.int32)
+
+    def repeat(self, labels):
+        """The labels of one output as those of all of them."""
+        return (labels,) * self.num_outputs if self.num_outputs > 1 else labels
+
+
+class Logit(Label):
+    """One of two classes for a single logit, float32 (examples, 1)."""
+
+    mixes = False
+
+    def check(self, label, y, x):
+        labels, weight = super().check(label, y, x)
+        return labels.astype(np.float32)[:, None], weight
+
+    def draw(self, random, batch_size, length):
+        return random.integers(0, 2, (batch_size, 1)).astype(np.float32), None
+
+    def to_batch(self, labels):
+        import tensorflow as tf
+
+        return tf.cast(tf.reshape(labels, (-1, 1)), tf.float32)
+
+
+class TokenLabel(Label):
+    """A class a token, int32 (examples, length), with a weight each: 0 where there is none.
+
+    Args:
+        first: the lowest class that random batches hold: 1 where 0 is the padding of a vocabulary.
+        length: how many tokens an example has; None where that is open.
+    """
+
+    mixes = False
+
+    def __init__(self, num_classes, first=0, length=None):
+        super().__init__(num_classes)
+        self.first, self.length = first, length
+
+    def check(self, label, y, x):
+        """-100, as in PyTorch, marks a token without a label; neither counts what a padding mask leaves out."""
+        y, weight = checks.check_token_labels(y, self.num_classes, label)
+        mask = x.get("padding_mask") if isinstance(x, dict) else None
+        if mask is not None and mask.shape != y.shape:
+            raise ValueError(
+                f"{label} have shape {y.shape}, but the padding mask {mask.shape}; wanted one label a token"
+            )
+        return y, weight if mask is None else weight * (mask != 0)
+
+    def draw(self, random, batch_size, length):
+        labels = random.integers(
+            self.first, max(2, self.num_classes), (batch_size, self.length or length), dtype=np.int32
+        )
+        return labels, np.ones(labels.shape, np.float32)

@@ -1,0 +1,92 @@
+"""The columns of text: token ids, which of them are real, and which of two texts each belongs to."""
+
+import numpy as np
+
+from kzoo.catalog import card_of
+from kzoo.data import checks
+from kzoo.data.columns.numbers import Numbers
+
+
+class Tokens(Numbers):
+    """Token ids (length,) from 0 up to the rows of the table that looks them up; 0 is padding."""
+
+    kind = "tokens"
+    first = 1  # the lowest id that random batches hold
+
+    def __init__(self, model, tensor):
+        super().__init__(model, tensor)
+        self.limit = id_limit(model, self.name)
+        self.model = model
+
+    def _check_values(self, x):
+        from kzoo.graph import longest_sequence  # imports Keras, which whoever has a model has
+
+        longest = longest_sequence(self.model)
+        if longest and x.shape[1] > longest:
+            raise ValueError(
+                f"{self.label} has {x.shape[1]} tokens a text; the model has positions for {longest}: cut the texts, "
+                f"or build the model with max_length={x.shape[1]}"
+            )
+        return checks.check_token_ids(self.label, x, self.limit)
+
+    def draw(self, random, batch_size, length):
+        return random.integers(self.first, self.limit or 2, self._drawn_shape(batch_size, length), dtype=np.int32)
+
+    def read(self, path, preprocessing):
+        raise ValueError(f"{self.label} wants token ids, which {path} cannot give; pass texts, or use --data")
+
+
+class Segments(Tokens):
+    """Which of two texts each token belongs to, (length,): 0 or 1."""
+
+    kind = "segments"
+    first = 0
+
+
+class Mask(Numbers):
+    """Which places hold a real token, (length,): 1, or 0 for padding."""
+
+    kind = "mask"
+
+    def _check_values(self, x):
+        return x.astype(np.int32)
+
+    def draw(self, random, batch_size, length):
+        return np.ones(self._drawn_shape(batch_size, length), np.int32)
+
+    read = Tokens.read
+
+
+def vocabulary_size(model):
+    """Number of token ids the model knows: its keyword `vocabulary_size`, else its largest embedding; None if none.
+
+    A model that writes may look up sources in another table: there the outputs tell.
+    """
+    overrides = card_of(model).overrides
+    if "vocabulary_size" in overrides:
+        return overrides["vocabulary_size"]
+    if any(tensor.name == "decoder_token_ids" for tensor in model.inputs):
+        return model.outputs[0].shape[-1]
+    sizes = [getattr(layer, "input_dim", 0) for layer in model.layers if "Embedding" in type(layer).__name__]
+    return max(sizes, default=None)
+
+
+def id_limit(model, name):
+    """Number of ids that the int input of that name may hold: rows of the table that looks it up, else the vocabulary.
+
+    A model may have several tables: words and segments, or the words of two languages.
+    """
+    for layer in model.layers:
+        if "Embedding" in type(layer).__name__:
+            try:
+                looked_up = layer.input
+            except (AttributeError, ValueError):  # called twice: a tied table
+                continue
+            if isinstance(looked_up, type(model.inputs[0])) and looked_up.name == name:
+                return layer.input_dim
+    return vocabulary_size(model)
+
+
+def id_limits(columns) -> dict:
+    """The number of ids of every column of token ids, by its name."""
+    return {name: column.limit for name, column in columns.items() if isinstance(column, Tokens) and column.limit}

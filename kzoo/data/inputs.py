@@ -1,0 +1,43 @@
+"""Whether arrays and data sets fit a model, asked before its first step."""
+
+from kzoo.data import columns
+
+
+def check_inputs(model, x):
+    """Arrays a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
+
+    A model with one input takes one array, a model with several a dict by input name. uint8 images are divided by 255,
+    so that they give what float images in [0, 1] give; floats become float32, token ids int32.
+
+    Raises ValueError that names what was passed, what is wanted and the fix: lists, text, object and complex arrays, a
+    wrong rank or dimension, channels first, float images up to 255, NaN, ids outside the vocabulary, no example at all.
+    """
+    wanted = columns.inputs_of(model)
+    if len(wanted) == 1:
+        (column,) = wanted.values()
+        return column.check(x)
+    if not isinstance(x, dict):
+        raise ValueError(f"{model.name} takes a dict with {', '.join(wanted)}; got {type(x).__name__}")
+    if set(x) != set(wanted):
+        missing, unexpected = sorted(set(wanted) - set(x)), sorted(set(x) - set(wanted))
+        raise ValueError(f"{model.name} takes {', '.join(wanted)}; missing {missing}, unexpected {unexpected}")
+    checked = {name: column.check(x[name]) for name, column in wanted.items()}
+    lengths = {name: len(value) for name, value in checked.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the inputs of {model.name} have different numbers of examples: {lengths}")
+    return checked
+
+
+def check_data(model, data) -> None:
+    """ValueError if a data set was made for a model that knows more ids; its own were checked when it was loaded.
+
+    Under XLA an id beyond a table reads its last row without a word, and -1 does everywhere. Keras's own `model.fit`
+    and `model.predict` check nothing.
+    """
+    for name, limit in columns.id_limits(columns.inputs_of(model)).items():
+        held = data.id_limits.get(name, 0)
+        if held > limit:
+            raise ValueError(
+                f"data set {data.name} holds ids 0..{held - 1} as {name!r} and {model.name} knows 0..{limit - 1}; load "
+                f"the data with this model, or build it with vocabulary_size={held}"
+            )

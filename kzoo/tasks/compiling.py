@@ -1,0 +1,35 @@
+"""Keras' `compile` with a task's loss and metrics, and the names of what it logs."""
+
+from kzoo.tasks import base
+
+
+def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options) -> None:
+    """Compiles a model with its task's loss and metrics; further options go to `model.compile`.
+
+    Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5).
+    """
+    from kzoo.tasks import of
+
+    task = of(model)
+    loss, metrics = task.loss(model, label_smoothing), task.metrics(model)
+    others = base.num_outputs(model) - 1
+    if others:
+        options["loss_weights"] = [1.0] + [base.AUXILIARY_WEIGHT] * others
+        loss, metrics = [task.loss(model, label_smoothing) for _ in model.outputs], [metrics] + [[]] * others
+    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **options)
+
+
+def plain_names(model, logs) -> dict:
+    """Logs of Keras with the first output's metrics called as if it were the only one: `accuracy`, not `fc_accuracy`.
+
+    The losses of every head keep their names, since `loss` is their weighted sum.
+    """
+    if base.num_outputs(model) == 1:
+        return logs
+    mine = f"{model.output_names[0]}_"
+    return {_plain(key, "val_" + mine, "val_") or _plain(key, mine, "") or key: value for key, value in logs.items()}
+
+
+def _plain(key, prefix, instead):
+    rest = key.removeprefix(prefix)
+    return instead + rest if key.startswith(prefix) and rest != "loss" else None

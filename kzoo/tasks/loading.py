@@ -1,0 +1,126 @@
+"""From a name, arrays or texts to training, validation and test batches in a model's input structure."""
+
+import dataclasses
+
+from kzoo.catalog import card_of
+from kzoo.data import columns
+from kzoo.tasks import every, of_or_guess
+
+
+def load(
+    name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
+    tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
+    skip_bad=False, whole_words=False, length_buckets=True,
+):  # fmt: skip
+    """Loads a data set by name, fitted to a model.
+
+    Images up to 1 GB live in memory; larger sets are streamed and shuffled in blocks. Order and augmentation depend on
+    (seed, epoch, example) only. Images are float32 in [0, 1]; labels are int32 (batch,), or float32 (batch, 1) for
+    binary classification.
+
+    Args:
+        name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
+            prepared, can be prepared from `manual_dir`, or may be downloaded; or a folder of class folders of images
+            (`folders`). Translation takes a pair of texts, classification of texts one or two texts and a label, a
+            language model or pre-training a feature `text`, a .txt file or a folder of them.
+        model: a model of `kzoo.build`, or a Keras classifier; its task, inputs and outputs say what is wanted.
+        augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
+        data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
+        manual_dir: folder with the files as their authors publish them.
+        validation_fraction: how much of train becomes validation if the data set has none; the choice depends on the
+            examples only, and equal examples stay together.
+        tokenizer: a `Tokenizer`, a path, or the kind to train on the training texts: characters, words, subwords, bytes
+            or wordpieces. The model's own by default, else one is trained.
+        num_examples: train on so many examples only; of a language model, whole texts.
+        preprocessing: how images become the input, a `kzoo.Preprocessing`; the model's own by default.
+        max_length: tokens a text is cut to, or a row of a language model has; 128 by default, or the model's own limit.
+            How many texts were cut is in `notes`.
+        drop_remainder: leave out a last training batch that is not full.
+        skip_bad: leave out the files of a folder that are no images; `notes` counts and names them.
+        whole_words: mask words with all their tokens (masked language modelling).
+        length_buckets: put texts of like length into a training batch.
+
+    Raises ValueError that names what was passed, what is wanted and the fix.
+    """
+    from kzoo.data import dataset, token_rows
+
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
+    card, task = card_of(model), of_or_guess(model)
+    others = [other.words for other in every() if name in other.generated_data and other is not task]
+    if others:
+        raise ValueError(f"data set {name!r} is for {' or '.join(others)}; {model.name} is for {task.words}")
+    options = dataset.Options(
+        batch_size, seed, augment, validation_fraction, num_examples, preprocessing or card.preprocessing,
+        drop_remainder,
+    )  # fmt: skip
+    texts = token_rows.TextOptions(tokenizer or card.tokenizer, max_length, whole_words, length_buckets)
+    how = dataset.How(options, texts, data_dir, manual_dir, download, skip_bad)
+    return _noting_ids((task.synthetic if name == "synthetic" else task.batches)(name, model, how), model)
+
+
+def _noting_ids(data, model):
+    """The data, saying which ids they may hold: those of their tokenizer, else those of the model."""
+    known = data.tokenizer.vocabulary_size if data.tokenizer else None
+    wanted = columns.inputs_of(model)
+    data.id_limits = {
+        name: limit if isinstance(wanted[name], columns.Segments) else min(limit, known or limit)
+        for name, limit in columns.id_limits(wanted).items()
+    }
+    return data
+
+
+def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options):
+    """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices (examples,).
+
+    uint8 images of any size are fitted to the model and divided by 255; other numbers must have the input's shape. A
+    model with several inputs takes a dict of arrays, one with named outputs a dict of labels. Where every token has a
+    label, `y` is (examples, length): token ids, or tags; -100 counts nowhere, nor does what a padding mask leaves out.
+
+    Args:
+        validation, test: pairs (x, y), or None; without `validation`, a part of the training examples is set aside.
+        **options: batch_size, seed, augment, validation_fraction, num_examples, preprocessing and drop_remainder of
+            `load`.
+    """
+    from kzoo.data import dataset
+
+    known = [field.name for field in dataclasses.fields(dataset.Options)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"from_arrays: unknown keyword {', '.join(unknown)}; known: {', '.join(known)}")
+    parts = {"train": (x, y, None)}
+    for split, pair in (("validation", validation), ("test", test)):
+        if pair is not None:
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError(f"{split} must be a pair (x, y), got {type(pair).__name__}")
+            parts[split] = (*pair, None)
+    options["preprocessing"] = options.get("preprocessing") or card_of(model).preprocessing
+    task = of_or_guess(model)
+    return _noting_ids(task.arrays(name, parts, model, dataset.Options(**options), class_names), model)
+
+
+def from_texts(
+    texts, labels, model, validation=None, test=None, class_names=None, name="texts", tokenizer=None, max_length=None,
+    length_buckets=True, **options,
+):  # fmt: skip
+    """The same as `load` for the classification of one's own texts.
+
+    Args:
+        texts: a list of strings, or a pair of lists for pairs of texts.
+        labels: class indices (examples,).
+        validation, test: pairs (texts, labels), or None; without `validation`, a part of the training texts is.
+        class_names: names of the labels, for predictions.
+        **options: batch_size, seed, validation_fraction, num_examples and drop_remainder of `load`.
+    """
+    from kzoo.data import dataset, labelled_texts, token_rows
+
+    parts = {"train": (texts, labels), "validation": validation, "test": test}
+    parts = {
+        split: (part[0] if isinstance(part[0], tuple) else (part[0],), part[1]) for split, part in parts.items() if part
+    }
+    how = token_rows.TextOptions(tokenizer or card_of(model).tokenizer, max_length, length_buckets=length_buckets)
+    data = labelled_texts.from_parts(
+        name, {"name": name}, parts, model, of_or_guess(model).target(model), dataset.Options(**options), how,
+        class_names,
+    )  # fmt: skip
+    return _noting_ids(data, model)

@@ -1,0 +1,113 @@
+"""Object detection: boxes of objects in images, and what each of them shows.
+
+Boxes are (left, top, right, bottom) in pixels, counted from the outer edge of the first pixel, unless said otherwise.
+"""
+
+from kzoo.tasks import base
+from kzoo.tasks.object_detection.focal_losses import BoxLoss, FocalLoss, ObjectAccuracy
+
+RECIPE = {
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4, "schedule": "cosine", "clip_norm": 1.0,
+    "augment": "detection", "epochs": 60, "batch_size": 8,
+}  # fmt: skip
+
+
+class ObjectDetection(base.Task):
+    """Any number of boxes an image, learned by anchors (Lin et al. 2017)."""
+
+    name = "object_detection"
+    default_data = "voc/2007"
+    recipe = RECIPE
+
+    def loss(self, model, label_smoothing=0.0):
+        """The sum of both losses, as in the paper."""
+        if label_smoothing:
+            raise ValueError(f"the focal loss takes no label_smoothing, got {label_smoothing!r}; leave it at 0")
+        return {"class_logits": FocalLoss(), "box_regression": BoxLoss()}
+
+    def metrics(self, model):
+        return {"class_logits": [ObjectAccuracy()]}
+
+    def takes(self, builder):
+        from kzoo.tasks.object_detection import boxed_images
+
+        return boxed_images.has_boxes(builder)
+
+    def batches(self, name, model, how):
+        from kzoo.data.sources import folders
+        from kzoo.tasks.object_detection import boxed_images
+
+        if folders.find(name) is not None or name == "digits":
+            raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
+        return boxed_images.from_tfds(name, self.prepared(name, how), model, how.options)
+
+    def synthetic(self, name, model, how):
+        from kzoo.tasks.object_detection import boxed_images
+
+        return boxed_images.synthetic(name, model, base.SYNTHETIC_SIZES, how.options)
+
+    def arrays(self, name, parts, model, options, class_names=None):
+        raise ValueError(
+            f"from_arrays takes one label an image; {model.name} learns boxes: name a data set that has them"
+        )
+
+    def random_targets(self, model, x, random, length):
+        """One anchor in 30 stands for an object, and as many do not count."""
+        from kzoo.tasks.object_detection.anchors import random_targets
+
+        return random_targets(model, x.shape, random), None
+
+    def predict(self, model, x, batch_size=64):
+        from kzoo.tasks.object_detection.coco import find_objects
+
+        return [row for part in base.in_batches(x, batch_size) for row in find_objects(model, part)]
+
+    def rows_of_files(self, model, paths, top=3):
+        from kzoo.tasks.object_detection import findings
+
+        return findings.for_files(model, paths, model.kzoo.class_names)
+
+    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+        from kzoo.tasks.object_detection import findings
+
+        return findings.for_data(model, data, split, limit)
+
+    def line(self, row):
+        from kzoo.tasks.object_detection import findings
+
+        return findings.line(row)
+
+    def draw(self, path, model, rows, files=(), data=None, split="test"):
+        from kzoo.data import resizing
+        from kzoo.tasks.object_detection import findings
+
+        images = [resizing.in_colour(resizing.read_image(one)) for one in files] or findings.pictures(
+            data, split, len(rows)
+        )
+        findings.draw(path, images, rows)
+
+    def score(self, model, data, split, numbers):
+        """COCO's mean average precision and each class's at an overlap of 0.5."""
+        from kzoo.tasks.inference import choose_split
+        from kzoo.tasks.object_detection import coco
+
+        if not data.objects:
+            return {}
+        return coco.average_precision(model, choose_split(data, split), data.objects[split], data.class_names)
+
+    def endpoints(self, model):
+        from kzoo.tasks.object_detection import serving_boxes
+
+        # The anchors need a size.
+        return {} if None in model.inputs[0].shape[1:] else serving_boxes.endpoints(model)
+
+    def check_pixels(self, model, format):
+        super().check_pixels(model, format)
+        if format != "saved_model":
+            raise ValueError(
+                f"with_preprocessing: {model.name} finds objects, and their boxes are decoded by `serve_images` of "
+                f"format saved_model alone; format {format!r} holds the model's own inputs and outputs"
+            )
+
+
+TASK = ObjectDetection()

@@ -1,0 +1,96 @@
+"""Predictions as rows that people and programs can read."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from kzoo.data import columns
+from kzoo.data.inputs import check_inputs
+
+
+def files(task, model, paths, top):
+    """One row for every example in files that hold a model's one input."""
+    inputs = list(columns.inputs_of(model).values())
+    if len(inputs) != 1:
+        taken = ", ".join(column.name for column in inputs)
+        raise ValueError(f"{model.kzoo.name} takes {taken}, which files cannot give; use --data")
+    rows = []
+    for path in paths:
+        x = inputs[0].read(path, model.kzoo.preprocessing)
+        found = task.predict(model, check_inputs(model, x))
+        rows += [{"file": str(path), **row} for row in classes(found, model.kzoo.class_names, top)]
+    return rows
+
+
+def lines_of(texts):
+    """The texts themselves, and the lines that are not empty of those that are files."""
+    from kzoo.data.tokenizing.tokenizer_files import read_text
+
+    lines = []
+    for one in texts:
+        # A long text is no name that a file system would look up.
+        is_file = len(one) < 1024 and "\n" not in one and pathlib.Path(one).is_file()
+        lines += [line for line in read_text(pathlib.Path(one)).splitlines() if line.strip()] if is_file else [one]
+    return lines
+
+
+class TokenNames:
+    """A vocabulary as a list of names."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def __getitem__(self, index):
+        return self.tokenizer.engine.id_to_token(int(index)) or f"<{index}>"
+
+
+def first_batch(data, split, limit):
+    """Inputs, targets and weights or None of the first examples of a split, as arrays."""
+    from kzoo.tasks.inference import choose_split
+
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iter(choose_split(data, split).dataset)))
+    return keras.tree.map_structure(lambda array: None if array is None else np.asarray(array)[:limit], (x, y, weight))
+
+
+def known_tokens(data, outputs):
+    """Probabilities of the tokens that the tokenizer has: a model may know more ids than that."""
+    found = keras.ops.convert_to_numpy(outputs)
+    return found[..., : data.tokenizer.vocabulary_size] if data.tokenizer else found
+
+
+def decoded(tokenizer, ids, mask):
+    """Texts of rows of ids where the mask is above 0."""
+    return tokenizer.decode([row[keep > 0].tolist() for row, keep in zip(ids, mask, strict=True)])
+
+
+def name_of(index, class_names) -> str:
+    """The name of a class, its number where it has none."""
+    return class_names[index] if class_names else str(index)
+
+
+def classes(found, class_names, top) -> list:
+    """The likeliest classes of rows of probabilities, the best first."""
+    return [
+        {"classes": [
+            {"class": name_of(index, class_names), "probability": float(row[index])} for index in np.argsort(-row)[:top]
+        ]}
+        for row in found
+    ]  # fmt: skip
+
+
+def line(row) -> str:
+    """One row as a line of text."""
+    name = row.get("file", row.get("example", repr(row.get("text"))))
+    if "tokens" in row:
+        return f"{name}: " + " ".join(f"{entry['token']}/{entry['class']}" for entry in row["tokens"])
+    if "masks" in row:
+        return f"{name}: " + "; ".join(_chances(found) for found in row["masks"])
+    if "classes" not in row:
+        return f"{row['example']}: {row['source']!r} -> {row['prediction']!r} (wanted {row['target']!r})"
+    label = f" (label {row['label']})" if "label" in row else ""
+    return f"{name}: {_chances(row['classes'])}{label}"
+
+
+def _chances(found):
+    return ", ".join(f"{entry['class']} {entry['probability']:.3f}" for entry in found)

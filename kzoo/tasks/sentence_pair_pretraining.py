@@ -1,0 +1,32 @@
+"""BERT's pre-training: masked words, and whether the second of two segments follows the first."""
+
+from kzoo.data import columns
+from kzoo.tasks import base, texts
+from kzoo.tasks.language_modeling import RECIPE
+from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
+
+
+class SentencePairPretraining(base.Task):
+    """Both tasks of Devlin et al. 2018, section 3.1, learned at once."""
+
+    name = "sentence_pair_pretraining"
+    default_data = "shakespeare"
+    recipe = RECIPE
+
+    def target(self, model):
+        return {**base.label_by_output(model), "masked_words": columns.TokenLabel(model.outputs[0].shape[-1], first=1)}
+
+    def loss(self, model, label_smoothing=0.0):
+        """The sum of both losses, Devlin et al. 2018, section A.2."""
+        return {name: SparseCrossEntropy(True, label_smoothing) for name in model.output}
+
+    def metrics(self, model):
+        return {name: [Accuracy()] for name in model.output}
+
+    def batches(self, name, model, how):
+        from kzoo.data import sentence_pairs
+
+        return sentence_pairs.from_texts(*texts.corpus(self, name, how), model, how.options, how.texts)
+
+
+TASK = SentencePairPretraining()

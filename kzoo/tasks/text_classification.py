@@ -1,0 +1,37 @@
+"""Text classification: a class for a text, or for a pair of texts."""
+
+from kzoo.tasks import texts
+from kzoo.tasks.base import Task
+from kzoo.tasks.language_modeling import RECIPE as PRETRAINING
+
+# Devlin et al. 2018, section A.3
+RECIPE = {**PRETRAINING, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
+
+
+class TextClassification(Task):
+    """A class a text."""
+
+    name = "text_classification"
+    default_data = "movie_sentiment"
+    recipe = RECIPE
+    takes_texts = True
+
+    def batches(self, name, model, how):
+        from kzoo.data import labelled_texts
+        from kzoo.data.sources import corpora, prepared
+
+        builder = self.prepared(name, how)
+        parts, class_names = corpora.read_labelled(builder, prepared.sizes(builder))
+        identity = prepared.identity(name, builder)
+        target = self.target(model)
+        return labelled_texts.from_parts(name, identity, parts, model, target, how.options, how.texts, class_names)
+
+    def rows_of_texts(self, model, texts_, tokenizer, top=3):
+        from kzoo.tasks import reading
+
+        found, _, _ = texts.predicted(self, model, texts_, tokenizer)
+        rows = reading.classes(found, model.kzoo.class_names, top)
+        return [{"text": text, **row} for text, row in zip(texts_, rows, strict=True)]
+
+
+TASK = TextClassification()

@@ -1,0 +1,37 @@
+"""Token classification: a class for every token, such as a tag."""
+
+from kzoo.tasks import texts
+from kzoo.tasks.base import Task
+from kzoo.tasks.text_classification import RECIPE
+
+
+class TokenClassification(Task):
+    """A class a token; -100 marks tokens without one."""
+
+    name = "token_classification"
+    default_data = "synthetic"
+    recipe = RECIPE
+    takes_texts = True
+
+    def rows_of_texts(self, model, texts_, tokenizer, top=3):
+        """Every token of each text with its class."""
+        from kzoo.tasks import reading
+
+        found, ids, real = texts.predicted(self, model, texts_, tokenizer)
+        rows = []
+        for text, row, own, mask in zip(texts_, found, ids, real, strict=True):
+            names = [reading.name_of(index, model.kzoo.class_names) for index in row.argmax(-1)]
+            tokens = [(place, token) for place, token in enumerate(tokenizer.tokens(own)) if mask[place]]
+            rows.append({"text": text, "tokens": [{"token": token, "class": names[place]} for place, token in tokens]})
+        return rows
+
+    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+        from kzoo.tasks import reading
+
+        def write(row):
+            return " ".join(reading.name_of(index, data.class_names) for index in row)
+
+        return texts.rows_of_tokens(self, model, data, split, limit, write=write, of_vocabulary=False)
+
+
+TASK = TokenClassification()

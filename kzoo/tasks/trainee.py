@@ -1,0 +1,73 @@
+"""What `kzoo.fit` trains: which networks, with which optimizers and losses, and what of them is saved."""
+
+import keras
+
+from kzoo.tasks.compiling import compile_model, plain_names
+from kzoo.weights import load_weights, save_weights
+from kzoo.weights.hub import WEIGHTS_FILE
+
+
+class Trainee:
+    """One network with its task's loss and one optimizer. A task of several networks has a subclass of its own.
+
+    Attributes:
+        model: what the user passed, with a card: a model or an assembly.
+        runner: the Keras model whose `fit` runs the steps; it need not be one that can be saved.
+    """
+
+    def __init__(self, model, task):
+        self.model, self.task, self.runner = model, task, model
+
+    @property
+    def networks(self) -> list:
+        """Pairs of a network and the optimizer that trains it; the first stands for all in what a run reports."""
+        return [(self.model, self.runner.optimizer)]
+
+    def compile(self, recipe, make_optimizer, choose):
+        """Compiles the runner and returns how its steps run.
+
+        Args:
+            make_optimizer: `make_optimizer(network)` gives a fresh optimizer of the recipe.
+            choose: `choose(network, optimizer)` gives the `Execution` of steps, whose `options` go to `compile`.
+        """
+        optimizer = make_optimizer(self.model)
+        chosen = choose(self.model, optimizer)
+        compile_model(self.model, optimizer, recipe.label_smoothing, **chosen.options)
+        return chosen
+
+    def build(self, batch) -> None:
+        """Makes all variables of optimizers and metrics now, so that a backup can be restored before the first step."""
+        self.model.optimizer.build(self.model.trainable_variables)
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        outputs = self.model(x, training=False)
+        self.model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight)
+        self.model.compute_metrics(x, y, outputs, sample_weight=weight)
+        self.model.reset_metrics()
+
+    def variables(self) -> dict:
+        """All that a backup holds, lists of variables by the name of their group, always in the same order."""
+        return {
+            "model": self.model.variables,
+            "optimizer": self.runner.optimizer.variables,
+            "metrics": self.runner.metrics_variables,
+        }
+
+    @property
+    def weights(self) -> list:
+        """The weights that must stay finite, and that are kept where there is no folder."""
+        return self.model.weights
+
+    def save_weights(self, folder) -> None:
+        """Writes the weights that the run keeps into its folder."""
+        save_weights(self.model, folder / WEIGHTS_FILE)
+
+    def load_weights(self, folder) -> None:
+        """Reads back what `save_weights` wrote."""
+        load_weights(self.model, folder)
+
+    def logs(self, logs) -> dict:
+        """What Keras logs, by the names that people read."""
+        return plain_names(self.model, logs)
+
+    def epoch_done(self, folder, epoch) -> None:
+        """Called after every epoch that is kept, with the run's folder or None: for pictures of the state."""
