@@ -20,7 +20,7 @@ import runs
 from runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
 
 import kzoo
-from kzoo.training import backup, loop
+from kzoo.training import backup, run_loop
 
 WEIGHTS = "weights.safetensors"
 
@@ -82,7 +82,7 @@ def test_failure_in_a_callback_then_resume(epoch, step, saved, whole, tmp_path):
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("module, name", [(loop.reports, "write_history"), (loop.backup, "write")])
+@pytest.mark.parametrize("module, name", [(run_loop.reports, "write_history"), (run_loop.backup, "write")])
 def test_failure_while_an_epoch_is_booked(module, name, whole, tmp_path, monkeypatch):
     """Between the weights and the backup: the weights are of an epoch which the backup does not know yet."""
     original, calls = getattr(module, name), []

@@ -123,6 +123,7 @@ def load_data(name, source, model, **options):
 
 def with_options(*options):
     """A decorator that gives a command several options."""
+
     def decorate(command):
         for option in reversed(options):
             command = option(command)

@@ -2,6 +2,7 @@
 
 import keras
 
+from kzoo.building.saving import write_description
 from kzoo.tasks.compiling import compile_model, plain_names
 from kzoo.weights import load_weights, save_weights
 from kzoo.weights.hub import WEIGHTS_FILE
@@ -19,8 +20,13 @@ class Trainee:
         self.model, self.task, self.runner = model, task, model
 
     @property
+    def parts(self) -> list:
+        """The flat models that are trained."""
+        return [self.model]
+
+    @property
     def networks(self) -> list:
-        """Pairs of a network and the optimizer that trains it; the first stands for all in what a run reports."""
+        """Pairs of a flat model and the optimizer that trains it; the first stands for all in what a run reports."""
         return [(self.model, self.runner.optimizer)]
 
     def compile(self, recipe, make_optimizer, choose):
@@ -56,6 +62,10 @@ class Trainee:
     def weights(self) -> list:
         """The weights that must stay finite, and that are kept where there is no folder."""
         return self.model.weights
+
+    def describe(self, folder) -> None:
+        """Writes what is needed to use the weights in a folder without the run."""
+        write_description(self.model, folder)
 
     def save_weights(self, folder) -> None:
         """Writes the weights that the run keeps into its folder."""

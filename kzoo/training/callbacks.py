@@ -72,8 +72,9 @@ class StepWatch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.first, self.done = self.done, min(self.skipped + batch + 1, self.split.num_batches)
-        if logs and not math.isfinite(logs["loss"]):
-            raise NonFiniteError(f"the loss became {float(logs['loss'])} {self.where()}")
+        for name, value in (logs or {}).items():
+            if name.endswith("loss") and not math.isfinite(value):
+                raise NonFiniteError(f"the {name.replace('_', ' ')} became {float(value)} {self.where()}")
         backup_steps = self.loop.recipe.backup_steps
         due = backup_steps and self.done - self.saved >= backup_steps
         if not (due or self.loop.signals.received) or self.done == self.split.num_batches:

@@ -9,12 +9,12 @@ import keras
 from kzoo import graph, tasks
 from kzoo.catalog import update_card
 from kzoo.training import backup, execution
-from kzoo.training.loop import Loop
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
 from kzoo.training.resuming import State, identity
 from kzoo.training.resuming import resume as resume_run
 from kzoo.training.run_folder import open_run
+from kzoo.training.run_loop import Loop
 
 
 @dataclasses.dataclass(repr=False)
@@ -67,14 +67,14 @@ def fit(
     task.check_trains(model.name)
     recipe = make_recipe(_defaults(task, data, choices), choices)
     _seed(recipe)
-    data = _load_data(model, data, recipe, task)
+    trainee = task.trainee(model)
+    data = _load_data(trainee, data, recipe)
     folder = _open_folder(run_folder, resume, overwrite)
     _learn_from_data(model, data)
     _freeze(model, recipe.train_from)
-    trainee = task.trainee(model)
     chosen = _compile(trainee, recipe, data)
     num_steps = recipe.epochs * data.train.num_batches
-    with pruned(model, recipe, num_steps) as pruning, execution.in_effect(trainee.networks, chosen.fuse):
+    with pruned(trainee, recipe, num_steps) as pruning, execution.in_effect(trainee.networks, chosen.fuse):
         if folder and overwrite:  # only now that nothing speaks against the new run
             shutil.rmtree(folder)
         facts = identity(trainee, recipe, data, chosen.fuse)
@@ -98,7 +98,7 @@ def _train(loop, callbacks, progress):
         loop.trainee.load_weights(folder)
         return f"already complete (epoch {state.epoch}/{loop.recipe.epochs}); nothing was trained"
     if folder:
-        open_run(folder).describe(loop.trainee.model, loop.identity)
+        open_run(folder).describe(loop.trainee, loop.identity)
     try:
         loop.run(callbacks, progress)
     except backup.NonFiniteError as error:
@@ -131,7 +131,7 @@ def _seed(recipe):
         tf.config.experimental.enable_op_determinism()
 
 
-def _load_data(model, data, recipe, task):
+def _load_data(trainee, data, recipe):
     if data is None or isinstance(data, str | tuple):
         from kzoo.data import from_arrays, load
 
@@ -139,12 +139,13 @@ def _load_data(model, data, recipe, task):
         if isinstance(data, tuple):
             if len(data) != 2:
                 raise ValueError(f"a pair (x, y) of arrays is wanted, got a tuple of {len(data)}")
-            data = from_arrays(*data, model, **options)
+            data = from_arrays(*data, trainee.model, **options)
         else:
-            data = load(data or task.default_data, model, **options)
+            data = load(data or trainee.task.default_data, trainee.model, **options)
     from kzoo.data import check_data
 
-    check_data(model, data)
+    for part in trainee.parts:
+        check_data(part, data)
     if recipe.early_stopping and data.validation is None:
         raise ValueError(f"early_stopping needs validation data, and {data.name} has none")
     return data

@@ -151,9 +151,11 @@ class Masked(keras.constraints.Constraint):
 
 
 @contextlib.contextmanager
-def pruned(model, recipe, num_steps):
-    """While entered, training steps of a compiled model prune it as the recipe says: its `Pruning`, or None."""
-    pruning = Pruning(model, recipe, num_steps) if recipe.prune else None
+def pruned(trainee, recipe, num_steps):
+    """While entered, training steps of a compiled trainee prune it as the recipe says: its `Pruning`, or None."""
+    if recipe.prune and len(trainee.parts) > 1:
+        raise ValueError(f"prune={recipe.prune!r} is for one network; {trainee.model.name} trains {len(trainee.parts)}")
+    pruning = Pruning(trainee.parts[0], recipe, num_steps) if recipe.prune else None
     try:
         yield pruning
     finally:

@@ -88,8 +88,8 @@ class RunFolder:
             raise ValueError(f"{self.path} is not empty and holds no training run (no {RUN_FILE}); name another folder")
         atomic.require_writable(self.path)
 
-    def describe(self, model, facts) -> None:
+    def describe(self, trainee, facts) -> None:
         """Writes `run.json`, and what is needed to use the weights without the run."""
         with atomic.file(self.path / RUN_FILE) as temporary:
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        saving.write_description(model, self.path)
+        trainee.describe(self.path)

@@ -9,7 +9,7 @@ from kzoo import catalog
 from kzoo.data.columns.image import Image
 from kzoo.data.columns.label import Label, Logit, TokenLabel
 from kzoo.data.columns.numbers import Numbers, Sequence
-from kzoo.data.columns.tokens import Mask, Segments, Tokens, id_limits, vocabulary_size
+from kzoo.data.columns.token_ids import Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {column.kind: column for column in (Image, Tokens, Mask, Segments, Numbers, Sequence)}
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
