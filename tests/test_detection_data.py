@@ -202,7 +202,7 @@ def refused(message, name, model, **options):
 
 def test_data_and_model_that_do_not_fit(folder, model, tmp_path):
     classifier = kzoo.build("cnn", input_shape=(*SIZE, 3), filters=(2, 2), hidden_dim=3)
-    refused("has boxes of objects.*cnn is for image_classification: build a detector", "squares", classifier,
+    refused("is for object detection .*; cnn is for image classification", "squares", classifier,
             data_dir=folder)  # fmt: skip
     refused("'digits' has no boxes of objects", "digits", model)
     (tmp_path / "cats").mkdir()

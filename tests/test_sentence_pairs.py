@@ -183,7 +183,7 @@ def test_one_document_takes_other_parts_of_itself(tmp_path, tokenizer):
         (DOCUMENTS, {"max_length": 7}, "max_length must be at least 8, got 7"),
         (DOCUMENTS, {"max_length": 64}, "has positions for 32"),
         (DOCUMENTS, {"augment": True}, "augment moves images"),
-        (DOCUMENTS, {"tokenizer": Tokenizer.train("characters", DOCUMENTS, 80)}, "pretraining needs a mask token"),
+        (DOCUMENTS, {"tokenizer": Tokenizer.train("characters", DOCUMENTS, 80)}, "needs a mask token"),
         ([" ", ""], {}, "no training examples"),
     ],
 )

@@ -9,9 +9,10 @@ from kzoo.support.suggest import did_you_mean
 from kzoo.tasks.base import Task, num_classes, num_outputs, probabilities
 from kzoo.tasks.compiling import compile_model, plain_names
 from kzoo.tasks.inference import evaluate, predict
+from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 
 __all__ = [
-    "Task", "compile_model", "evaluate", "every", "find", "names", "num_classes", "num_outputs", "of", "plain_names",
+    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "evaluate", "every", "find", "names", "num_classes", "num_outputs", "of", "plain_names",
     "predict", "probabilities",
 ]  # fmt: skip
 
