@@ -143,7 +143,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
     )
     step, path = inference_step(network, x) if mode == "infer" else training_step(network, x, y, weight, chosen.fuse)
     start = time.perf_counter()
-    with execution.in_effect(network, chosen.fuse):
+    with execution.in_effect([(network, network.optimizer)], chosen.fuse):
         wait(step())
     first_call_seconds = time.perf_counter() - start
     samples, steps_per_round = timing.time_rounds(step, wait, seconds)

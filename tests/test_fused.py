@@ -39,7 +39,7 @@ def operations(model, training=True):
 def step(model, x, fuse):
     """Outputs, gradients of inputs and weights, and moved statistics of one training step."""
     x = tf.constant(x)
-    with fused.fused_steps(model) if fuse else contextlib.nullcontext(), tf.GradientTape() as tape:
+    with fused.fused_steps(model, model.optimizer) if fuse else contextlib.nullcontext(), tf.GradientTape() as tape:
         tape.watch(x)
         outputs = tf.cast(model(x, training=True), "float32")
         loss = tf.reduce_sum(tf.sin(outputs))
@@ -76,7 +76,7 @@ def test_one_value_a_channel_has_no_variance():
 def test_only_training_steps_traced_inside_are_fused():
     model = compiled(kzoo.build("resnet18", input_shape=(32, 32, 3), num_classes=3))
     assert len(fused.fusible_norms(model)) == 20
-    with fused.fused_steps(model):
+    with fused.fused_steps(model, model.optimizer):
         assert FUSED in operations(model)
         assert FUSED not in operations(model, training=False)
         model.trainable = False  # Keras then normalises by the statistics that it has
@@ -88,7 +88,7 @@ def test_only_training_steps_traced_inside_are_fused():
 
 def test_a_model_saved_inside_is_a_plain_one(tmp_path):
     model = norm_model()
-    with fused.fused_steps(model):
+    with fused.fused_steps(model, model.optimizer):
         step(model, IMAGES, fuse=False)
         model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -113,7 +113,7 @@ def test_what_the_operation_cannot_do_stays_composed():
     for why, output in others.items():
         model = compiled(keras.Model(row if why == "rows" else image, output))
         assert not fused.fusible_norms(model), why
-        with fused.fused_steps(model):
+        with fused.fused_steps(model, model.optimizer):
             assert FUSED not in operations(model), why
 
 
@@ -123,7 +123,7 @@ def train(optimizer, fuse, num_steps=5):
     row = keras.Input((6,))
     model = compiled(keras.Model(row, layers.Dense(3)(layers.Dense(8, activation="tanh")(row))), optimizer())
     random = np.random.default_rng(1)
-    with fused.fused_steps(model) if fuse else contextlib.nullcontext():
+    with fused.fused_steps(model, model.optimizer) if fuse else contextlib.nullcontext():
         for _ in range(num_steps):
             model.train_on_batch(random.normal(size=(4, 6)), random.normal(size=(4, 3)))
     return model

@@ -40,7 +40,10 @@ def test_adam_is_that_of_the_paper(fuse):
         slope = gradient(weights)
         m, v = 0.9 * m + 0.1 * slope, 0.999 * v + 0.001 * slope**2
         weights -= 0.1 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-7)
-    with gradients.summed(model.optimizer), fused.fused_steps(model) if fuse else contextlib.nullcontext():
+    with (
+        gradients.summed(model.optimizer),
+        fused.fused_steps(model, model.optimizer) if fuse else contextlib.nullcontext(),
+    ):
         for _ in range(3):
             model.train_on_batch(TOKENS, np.zeros((1, 3, 2)))
     np.testing.assert_allclose(model.get_weights()[0], weights, atol=1e-5)

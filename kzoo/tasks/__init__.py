@@ -12,8 +12,8 @@ from kzoo.tasks.inference import evaluate, predict
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 
 __all__ = [
-    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "evaluate", "every", "find", "names", "num_classes", "num_outputs", "of", "plain_names",
-    "predict", "probabilities",
+    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "evaluate", "every", "find", "names", "num_classes",
+    "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities",
 ]  # fmt: skip
 
 
