@@ -172,7 +172,7 @@ def kzoo_side(work, folder):
         from kzoo.training.execution import in_effect
     except ImportError:  # an earlier kzoo
         return keras_peer(model, WORKS[work].get("output"))
-    return keras_peer(model, WORKS[work].get("output"), tracing=functools.partial(in_effect, fuse=True))
+    return keras_peer(model, WORKS[work].get("output"), tracing=lambda one: in_effect([(one, one.optimizer)], True))
 
 
 def kzoo_fast_side(work, folder, precision="float32", runtime="tensorflow"):
