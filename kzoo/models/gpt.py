@@ -34,6 +34,12 @@ VARIANTS = {
     "gpt3_175b": {"num_layers": 96, "hidden_dim": 12288, "num_heads": 96, "max_length": 2048},
 }  # fmt: skip
 LORA_LAYERS = ("c_attn",)
+# Hugging Face's "Conv1D" is a linear map whose matrix is stored (inputs, outputs)
+LAYOUTS = {
+    "c_attn": {"kernel": ("weight", "same")},
+    "c_proj": {"kernel": ("weight", "same")},
+    "c_fc": {"kernel": ("weight", "same")},
+}
 DERIVED = {"lm_head.weight": ("transformer.wte.weight", "transformer.tokens_embed.weight")}
 # masks that early releases stored beside the weights
 TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)

@@ -23,6 +23,7 @@ TASK = "translation"
 INPUTS = {"encoder_token_ids": "tokens", "encoder_padding_mask": "mask", "decoder_token_ids": "tokens"}
 WRITES = "decoder_token_ids"
 LORA_LAYERS = ("q_proj", "v_proj")
+LAYOUTS = {"final_logits_bias": {"bias": ("{}", "row")}}  # a buffer of the network itself
 VARIANTS = {
     "transformer_base": {"num_layers": 6, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048, "dropout": 0.1},
     "transformer_big": {"num_layers": 6, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096, "dropout": 0.3},
