@@ -117,11 +117,16 @@ def list_models(pattern="*", task=None, max_params=None):
     ]
 
 
-def arguments(model):
+def arguments(model) -> dict:
     """Every keyword that a model of the catalogue was built with, defaults too; ValueError for any other model."""
     card = card_of(model)
     if card.architecture is None:
         raise ValueError(f"{model.name} was not built by kzoo.build, so its keywords are not known")
-    function = importlib.import_module(f"kzoo.models.{card.architecture}").build
+    return arguments_of(find(card.name), card.overrides)
+
+
+def arguments_of(entry, overrides) -> dict:
+    """Every keyword that a variant is built with, defaults too."""
+    function = importlib.import_module(f"kzoo.models.{entry.architecture}").build
     defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
-    return {**defaults, **find(card.name).arguments, **card.overrides}
+    return {**defaults, **entry.arguments, **overrides}
