@@ -1,3 +1,4 @@
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -6,6 +7,9 @@ import pytest
 
 import kzoo
 from kzoo import catalog
+from kzoo.catalog import keywords
+
+ENTRIES = importlib.import_module("kzoo.catalog.entries")
 
 
 def test_importing_kzoo_imports_neither_keras_nor_tensorflow():
@@ -91,3 +95,120 @@ def test_no_room_hides_a_public_function():
     rooms = {path.stem for path in pathlib.Path(kzoo.__file__).parent.iterdir()}
     assert not rooms & set(kzoo.ROOMS)
     assert all(callable(getattr(kzoo, name)) for name in kzoo.ROOMS)
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A catalogue of one file, `own`, whose literals are given as text."""
+    caches = (ENTRIES.literals, ENTRIES.entries)
+
+    def write(text):
+        needed = "TASK = 'image_classification'\nINPUTS = {'image': 'image'}\n"
+        (tmp_path / "own.py").write_text(f'"""Own: a model."""\n{needed}{text}\n')
+        monkeypatch.setattr(ENTRIES, "MODELS", tmp_path)
+        for function in caches:
+            function.cache_clear()
+
+    yield write
+    for function in caches:
+        function.cache_clear()
+
+
+def test_a_variant_may_start_from_another(written):
+    written(
+        "VARIANTS = {'a': {'like': 'c', 'depths': 1}, 'b': {'filters': 5, 'depths': 2}, 'c': {'like': 'b', 'size': 3}}"
+    )
+    assert catalog.find("own").arguments == {"filters": 5, "size": 3, "depths": 1}
+    assert catalog.find("c").arguments == {"filters": 5, "size": 3, "depths": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("VARIANTS = {'a': {'like': 'b'}, 'b': {'like': 'a'}}", "variants start from each other: a, b, a"),
+        ("VARIANTS = {'a': {'like': 'a'}}", "variants start from each other: a, a"),
+        ("VARIANTS = {'small': {}, 'b': {'like': 'smal'}}", "b: unknown variant 'smal'; did you mean small"),
+        ("VARIANTS = {'a': {}}\nHEADLES = True", "unknown literal 'HEADLES'; did you mean HEADLESS .*called _HEADLES"),
+        ("VARIANTS = {'a': {}}\nNUM_ANCHORS = 9", "unknown literal 'NUM_ANCHORS'.*called _NUM_ANCHORS"),
+        ("VARIANTS = {'a': {}}\nHEAD = tuple('ab')", "HEAD must be written out as a literal"),
+        ("_VARIANTS = {}", "lacks VARIANTS"),
+    ],
+)
+def test_a_model_file_that_says_something_unknown(written, text, words):
+    written(text)
+    with pytest.raises(ValueError, match=f"models/own.py:? .*{words}|models/own.py {words}"):
+        kzoo.list_models()
+
+
+def test_constants_of_the_files_own(written):
+    written("VARIANTS = {'a': {}}\n_NUM_ANCHORS = 9\nsmall = 3\nBLOCKS = {'a': len}")
+    assert set(catalog.literals("own")) == {"DOC", "TASK", "INPUTS", "VARIANTS"}
+
+
+def build_own(
+    num_layers=2,
+    offset=3,
+    first=0,
+    num_extra=0,
+    shift=-1,
+    epsilon=1e-3,
+    weight=0.0,
+    width_multiplier=1.0,
+    scales=(0.5, 1.0),
+    sizes=(32, 64),
+    places=(1, 0),
+    shape=(None, 3),
+    names=("a",),
+    anything=(),
+    other=None,
+    name="own",
+):
+    """A signature of every kind of keyword."""
+
+
+OWN = catalog.Entry("own", "mlp", {"": "image_classification"}, "", "", {})
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"offset": 0, "first": 0, "num_extra": 0, "shift": -1},
+        {"epsilon": 0.0, "weight": 0, "width_multiplier": 2},
+        {"scales": (0.0, 1, 2.5)},
+        {"scales": [1, 2, 3]},
+        {"sizes": [1], "places": (0, 0, 2), "shape": (None, None)},
+        {"names": ("b", "c"), "anything": ("a", 3), "other": 0},
+    ],
+)
+def test_values_of_the_kinds_of_their_defaults(overrides):
+    assert keywords.checked(OWN, build_own, overrides) == overrides
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "words"),
+    [
+        ({"num_layers": 0}, ValueError, "num_layers must be at least 1, got 0"),
+        ({"num_extra": -1}, ValueError, "num_extra must be at least 0, got -1"),
+        ({"offset": -1}, ValueError, "offset must be at least 0, got -1"),
+        ({"shift": -2}, ValueError, "shift must be at least -1, got -2"),
+        ({"offset": 1.0}, TypeError, "offset must be an int, got 1.0"),
+        ({"epsilon": -1e-9}, ValueError, "epsilon must be a finite number of at least 0, got -1e-09"),
+        ({"epsilon": float("inf")}, ValueError, "epsilon must be a finite number of at least 0, got inf"),
+        ({"epsilon": float("nan")}, ValueError, "epsilon must be a finite number"),
+        ({"epsilon": True}, ValueError, "epsilon must be a finite number"),
+        ({"width_multiplier": 0.0}, ValueError, "width_multiplier must be a number above 0, got 0.0"),
+        ({"scales": (0.5, "1")}, TypeError, r"scales must be a tuple of numbers, got \(0.5, '1'\)"),
+        ({"scales": (True,)}, TypeError, "scales must be a tuple of numbers"),
+        ({"scales": 0.5}, TypeError, "scales must be a tuple of numbers, got 0.5"),
+        ({"scales": (0.5, float("nan"))}, ValueError, "scales must be finite"),
+        ({"scales": (-0.5,)}, ValueError, r"scales must be at least 0, got \(-0.5,\)"),
+        ({"sizes": (32, 0)}, ValueError, "sizes must be at least 1"),
+        ({"sizes": (32, 1.5)}, TypeError, "sizes must be a tuple of ints"),
+        ({"names": (1,)}, TypeError, "names must be a tuple of strings"),
+        ({"names": "ab"}, TypeError, "names must be a tuple of strings, got 'ab'"),
+        ({"anything": 3}, TypeError, "anything must be a tuple, got 3"),
+    ],
+)
+def test_values_of_other_kinds_and_out_of_range(overrides, error, words):
+    with pytest.raises(error, match=f"own: {words}"):
+        keywords.checked(OWN, build_own, overrides)

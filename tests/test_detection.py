@@ -17,6 +17,7 @@ from seeded_weights import digest, draw_detector_outputs, draw_images, load_draw
 
 import kzoo
 from kzoo.layers import NearestResize
+from kzoo.models import retinanet
 from kzoo.tasks.object_detection import coco, focal_losses, matching
 from kzoo.tasks.object_detection.anchors import anchors_of
 
@@ -139,11 +140,29 @@ def test_epsilon_of_the_backbone():
         ({"backbone_options": {"dephts": [1]}}, TypeError, "unknown keyword 'dephts'.*depths"),
         ({"backbone_options": 3}, TypeError, "backbone_options must be a dict"),
         ({"input_shape": (32, 32)}, ValueError, "input_shape must be"),
+        ({"backbone": "bert_base"}, ValueError, "unknown backbone 'bert_base'"),
+        (
+            {"backbone": "vit_ti_16", "taps": ("encoder.ln",), "input_shape": (32, 32, 3), "backbone_options": {}},
+            ValueError,
+            "tap 'encoder.ln' gives .*wanted maps",
+        ),
+        ({"backbone_options": {"input_shape": (9, 9, 3)}}, TypeError, "backbone_options takes no input_shape"),
+        ({"backbone_options": {"depths": 3}}, TypeError, "resnet18: depths must be a tuple of ints, got 3"),
     ],
 )
 def test_impossible_configurations(overrides, kind, message):
     with pytest.raises(kind, match=message):
         kzoo.build("retinanet", **{**TINY, **overrides})
+
+
+def test_the_keywords_of_a_detector_name_its_backbone():
+    with keras.StatelessScope(initialize_variables=False):
+        model = kzoo.build("retinanet", **TINY)
+    keywords = kzoo.catalog.arguments(model)
+    assert keywords["backbone"] == "resnet18" and keywords["backbone_options"] == TINY["backbone_options"]
+    assert keywords["head_depth"] == 1 and keywords["taps"] == ("layer2", "layer3", "layer4")
+    with pytest.raises(TypeError, match="backbone must be a model here, got 'resnet18'"):
+        retinanet.build("resnet18")
 
 
 @pytest.fixture(scope="module")

@@ -47,3 +47,41 @@ def test_unknown_taps(model):
 def test_strides_need_images(model):
     with pytest.raises(ValueError, match="strides need"):
         graph.strides(kzoo.features(model, ["fc1"]))
+
+
+def test_embedded_layers_are_renamed_copies(model):
+    image, (first, second) = graph.embed(model, "body.", ["conv1", "conv2"])
+    embedded = keras.Model(image, [first, second])
+    assert [layer.name for layer in embedded.layers][1:] == [
+        f"body.{layer.name}" for layer in graph.layers_before(model, "conv2")[1:]
+    ] + ["body.conv2"]
+    weights = [layer.get_weights() for layer in model.layers if layer.name in ("conv1", "conv2")]
+    for name, values in zip(("body.conv1", "body.conv2"), weights, strict=True):
+        assert not np.array_equal(embedded.get_layer(name).get_weights()[0], values[0]), "weights of its own"
+        embedded.get_layer(name).set_weights(values)
+    x = np.random.default_rng(0).random((2, 12, 8, 3), "float32")
+    wanted = kzoo.features(model, ["conv1", "conv2"])(x)
+    for got, tap in zip(embedded(x), ("conv1", "conv2"), strict=True):
+        np.testing.assert_array_equal(got, wanted[tap])
+
+
+def test_embedding_goes_on_from_a_given_tensor_and_shares_what_was_shared():
+    body = kzoo.build("recurrent_cnn", filters=8, num_steps=2, input_shape=(None, None, 3))
+    image = keras.Input((12, 12, 1), name="image")
+    x = keras.layers.Conv2D(3, 1, name="stem")(image)
+    inputs, (x,) = graph.embed(body, "body.", ["layer3"], x)
+    assert inputs.shape == (None, 12, 12, 3)
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pool")(x))
+    assert [layer.name for layer in model.layers][:3] == ["image", "stem", "body.layer1.conv"]
+    names = [layer.name for layer in model.layers]
+    assert len(set(names)) == len(names) and "body.layer4.feedforward" not in names
+    calls = [call.operation.name for call in graph.calls(model)]
+    assert calls.count("body.layer2.recurrent") == 2
+    assert model(np.ones((1, 12, 12, 1), "float32")).shape == (1, 8)
+
+
+def test_embedding_changes_configurations_and_refuses_unknown_taps(model):
+    _, (x,) = graph.embed(model, "", ["conv1"], changes=lambda layer: {"filters": 7} if layer.name == "conv1" else {})
+    assert x.shape == (None, 12, 8, 7)
+    with pytest.raises(ValueError, match="unknown tap 'conv9'; did you mean conv"):
+        graph.embed(model, "body.", ["conv9"])

@@ -1,5 +1,6 @@
 """One row an architecture, every check for every row; a model file without a row fails."""
 
+import ast
 import copy
 import functools
 import json
@@ -240,6 +241,14 @@ def joined(outputs):
 def test_every_architecture_has_a_row():
     assert set(ROWS) == {path.stem for path in catalog.MODELS.glob("*.py")} - {"__init__"}
     assert {name for row in ROWS.values() for name in row["counts"]} == {name for name, _ in VARIANTS}
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_no_model_file_imports_another(architecture):
+    tree = ast.parse((catalog.MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert not [name for name in imported if name.startswith("kzoo.models")]
 
 
 @pytest.mark.parametrize(("name", "architecture"), VARIANTS)

@@ -5,6 +5,7 @@ import importlib
 from kzoo import catalog
 from kzoo.catalog import keywords
 from kzoo.rewrites import repeat
+from kzoo.support.suggest import did_you_mean
 
 
 def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides):
@@ -22,8 +23,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
     """
     entry = catalog.find(name)
-    module = importlib.import_module(f"kzoo.models.{entry.architecture}")
-    arguments = {"name": entry.name, **entry.arguments, **keywords.checked(entry, module.build, overrides)}
+    _check(entry, overrides)
     import keras
 
     policy = keras.config.dtype_policy()
@@ -31,17 +31,17 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         keras.config.set_dtype_policy(dtype)
     try:
         if weights is None:
-            return _made(module, arguments, entry, overrides, rewrites)
+            return _made(entry, overrides, rewrites)
         from kzoo.weights import checkpoint
         from kzoo.weights.blank import BlankVariables
 
         opened = checkpoint.open_weights(weights)  # its sha256 is computed while the graph is built
         if rewrites or not load_head:  # not all that is built is replaced, or it is built from what was built
-            model = _made(module, arguments, entry, overrides, rewrites)
+            model = _made(entry, overrides, rewrites)
             checkpoint.load_weights(model, opened, load_head)
             return model
         with BlankVariables() as blank:
-            model = _made(module, arguments, entry, overrides)
+            model = _made(entry, overrides)
             checkpoint.load_weights(model, opened, assign=blank.assign)
         for file in opened:
             file.verify()
@@ -50,8 +50,39 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         keras.config.set_dtype_policy(policy)
 
 
-def _made(module, arguments, entry, overrides, rewrites=()):
-    """The model of a module, rewritten, with how it was built."""
-    model = module.build(**arguments)
+def _check(entry, overrides):
+    keywords.checked(entry, importlib.import_module(f"kzoo.models.{entry.architecture}").build, overrides)
+
+
+def _made(entry, overrides, rewrites=()):
+    """The model of a variant, rewritten, with the card that says how it was built."""
+    model = _graph(entry, overrides)
     model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides)
     return repeat(model, rewrites)
+
+
+def _graph(entry, overrides):
+    """The graph of a variant. A keyword that names another model, as `BUILT_FROM` says, gets that model's graph."""
+    given = {**entry.arguments, "name": entry.name, **overrides}
+    everything = catalog.arguments_of(entry, given)
+    for key, how in catalog.literals(entry.architecture).get("BUILT_FROM", {}).items():
+        given[key] = _part(entry.name, key, how, everything)
+    return importlib.import_module(f"kzoo.models.{entry.architecture}").build(**given)
+
+
+def _part(model, key, how, given):
+    """The graph that a keyword of a model names."""
+    choices, options = catalog.list_models(task=how["task"]), given[how["options"]] or {}
+    if given[key] not in choices:
+        raise ValueError(f"{model}: {did_you_mean(key, given[key], choices)}")
+    if not isinstance(options, dict):
+        raise TypeError(f"{model}: {how['options']} must be a dict of keywords, got {options!r}")
+    shared = {name: given[name] for name in how["shares"]}
+    for name in ("name", *shared):
+        if name in options:
+            raise TypeError(f"{model}: {how['options']} takes no {name}, which is that of {model} itself")
+    entry = catalog.find(given[key])
+    features = {"num_classes": 0} if catalog.literals(entry.architecture).get("HEADLESS") else {}
+    overrides = {**features, **options, **shared}
+    _check(entry, overrides)
+    return _graph(entry, overrides)

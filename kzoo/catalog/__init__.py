@@ -6,6 +6,7 @@ from kzoo.catalog.entries import (
     MODELS,
     Entry,
     arguments,
+    arguments_of,
     entries,
     figures,
     find,
@@ -15,7 +16,5 @@ from kzoo.catalog.entries import (
 )
 from kzoo.catalog.preprocessing import Preprocessing
 
-__all__ = [
-    "FIGURES", "MODELS", "Card", "Entry", "Preprocessing", "arguments", "card_of", "entries", "figures", "find",
-    "list_models", "literals", "literals_of", "update_card",
-]  # fmt: skip
+__all__ = ["FIGURES", "MODELS", "Card", "Entry", "Preprocessing", "arguments", "arguments_of", "card_of", "entries"]
+__all__ += ["figures", "find", "list_models", "literals", "literals_of", "update_card"]

@@ -1,6 +1,6 @@
 """The catalogue: what can be built, read from the text of the files in `models/`.
 
-A model file is its own entry: the first line of its docstring, its `TASK` and its `VARIANTS`. Reading the text keeps
+A model file is its own entry: the first line of its docstring and the literals of LITERALS. Reading the text keeps
 listing fast, since nothing of Keras is imported until something is built.
 """
 
@@ -18,6 +18,25 @@ import re
 from kzoo.catalog.card import card_of
 from kzoo.support.suggest import did_you_mean
 
+# literal of a model file -> what the house reads in it; an upper-case literal that is not listed is an error
+LITERALS = {
+    "TASK": "what the model is for, or a dict from each value of the keyword `head` to what it is for",
+    "INPUTS": "{input: what kind of thing it is}",
+    "WRITES": "the input that generation extends",
+    "VARIANTS": "{name: keywords of `build`}; `like` names another variant whose keywords come first",
+    "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
+    "keywords, `shares`: keywords that it takes from this model}}",
+    "HEADLESS": "True if `num_classes=0` gives features",
+    "HEAD": "layers that `load_head=False` leaves as they are",
+    "HEAD_IF_MISSING": "layers that belong to the head only if the file lacks them",
+    "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
+    "TRAINING_ONLY": "patterns of tensors that serve training alone",
+    "DERIVED": "{tensor of the reference: where it comes from, `computed` or `zeros`}",
+    "ALIASES": "((pattern, replacement), ...) from the names of other releases to those of the layers",
+    "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
+    "LORA_LAYERS": "layers that low-rank updates usually choose",
+}
+REQUIRED = {"TASK", "INPUTS", "VARIANTS"}
 MODELS = pathlib.Path(__file__).parents[1] / "models"
 FIGURES = pathlib.Path(__file__).with_name("figures.json")
 
@@ -37,38 +56,51 @@ class Entry:
     arguments: dict
 
     @property
-    def task(self):
+    def task(self) -> str:
         """The task as built without overrides."""
         return self.task_of({})
 
-    def task_of(self, overrides):
+    def task_of(self, overrides) -> str:
         """The task of the model that these overrides build."""
         head = {**self.arguments, **overrides}.get("head", "")
         return self.tasks.get(head) or next(iter(self.tasks.values()))
 
 
 @functools.cache
-def literals(architecture):
-    """The module-level literals of a model file and its docstring (as `DOC`), without running the file."""
+def literals(architecture) -> dict:
+    """The module-level literals of a model file and its docstring (as `DOC`), without running the file.
+
+    Raises ValueError for an upper-case literal that LITERALS does not list, one that it lists and that is no literal,
+    and a file that lacks one of REQUIRED. A constant of the file's own begins with an underscore.
+    """
     tree = ast.parse((MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
     values = {"DOC": ast.get_docstring(tree) or ""}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
-            try:
-                values[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue  # a table of functions: not part of the catalogue
+        name = node.targets[0].id if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) else ""
+        if not name.isupper() or name.startswith("_"):
+            continue
+        try:
+            values[name] = ast.literal_eval(node.value)
+        except ValueError:  # such as a table of functions, which is not part of the catalogue
+            if name in LITERALS:
+                raise ValueError(f"models/{architecture}.py: {name} must be written out as a literal") from None
+            continue
+        if name not in LITERALS:
+            raise ValueError(f"models/{architecture}.py: {did_you_mean('literal', name, LITERALS)} A constant of the "
+                             f"file's own is called _{name}")  # fmt: skip
+    if missing := sorted(REQUIRED - values.keys()):
+        raise ValueError(f"models/{architecture}.py lacks {', '.join(missing)}")
     return values
 
 
-def literals_of(model):
+def literals_of(model) -> dict:
     """The literals of the file that a model was built from; none for a model that `kzoo.build` did not make."""
     architecture = card_of(model).architecture
     return literals(architecture) if architecture else {}
 
 
 @functools.cache
-def entries():
+def entries() -> dict[str, Entry]:
     """All variants by name, and each architecture's name for its first variant."""
     found = {}
     for path in sorted(MODELS.glob("*.py")):
@@ -77,27 +109,41 @@ def entries():
         values = literals(path.stem)
         summary = values["DOC"].partition("\n")[0].partition(": ")[2].rstrip(".")
         paper = re.search(r"https?://[^\s,)]*\w", values["DOC"])
-        for name, arguments in values["VARIANTS"].items():
-            tasks = values["TASK"] if isinstance(values["TASK"], dict) else {"": values["TASK"]}
+        tasks = values["TASK"] if isinstance(values["TASK"], dict) else {"": values["TASK"]}
+        for name in values["VARIANTS"]:
+            arguments = _arguments(path.stem, values["VARIANTS"], name)
             entry = Entry(name, path.stem, tasks, summary, paper.group() if paper else "", arguments)
             found[name] = entry
             found.setdefault(path.stem, entry)
     return found
 
 
-def find(name):
+def _arguments(architecture, variants, *chain):
+    """The keywords of the last variant of a chain, in which each one starts from the next."""
+    arguments = dict(variants[chain[-1]])
+    base = arguments.pop("like", None)
+    if base is None:
+        return arguments
+    if base in chain:
+        raise ValueError(f"models/{architecture}.py: variants start from each other: {', '.join((*chain, base))}")
+    if base not in variants:
+        raise ValueError(f"models/{architecture}.py: {chain[-1]}: {did_you_mean('variant', base, variants)}")
+    return {**_arguments(architecture, variants, *chain, base), **arguments}
+
+
+def find(name) -> Entry:
     """The entry of a variant or architecture; ValueError with the nearest names if there is none."""
     if not isinstance(name, str) or name not in entries():
         raise ValueError(did_you_mean("model", name, list_models()))
     return entries()[name]
 
 
-def figures():
+def figures() -> dict:
     """Parameters and multiply-accumulates per variant, as the last run of `scripts/make_figures.py` computed them."""
     return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
 
 
-def list_models(pattern="*", task=None, max_params=None):
+def list_models(pattern="*", task=None, max_params=None) -> list[str]:
     """Names of the variants that match a shell-style pattern, a task and a largest number of parameters.
 
     A variant matches a task that one of its heads is for. Raises ValueError for a task that no model has.
@@ -117,11 +163,16 @@ def list_models(pattern="*", task=None, max_params=None):
     ]
 
 
-def arguments(model):
+def arguments(model) -> dict:
     """Every keyword that a model of the catalogue was built with, defaults too; ValueError for any other model."""
     card = card_of(model)
     if card.architecture is None:
         raise ValueError(f"{model.name} was not built by kzoo.build, so its keywords are not known")
-    function = importlib.import_module(f"kzoo.models.{card.architecture}").build
+    return arguments_of(find(card.name), card.overrides)
+
+
+def arguments_of(entry, overrides) -> dict:
+    """Every keyword that a variant is built with, defaults too."""
+    function = importlib.import_module(f"kzoo.models.{entry.architecture}").build
     defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
-    return {**defaults, **find(card.name).arguments, **card.overrides}
+    return {**defaults, **entry.arguments, **overrides}

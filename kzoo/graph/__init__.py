@@ -1,5 +1,6 @@
 """Walking, replaying and joining flat functional graphs."""
 
+from kzoo.graph.embedding import embed
 from kzoo.graph.walking import (
     Call,
     Step,
@@ -16,7 +17,5 @@ from kzoo.graph.walking import (
     strides,
 )
 
-__all__ = [
-    "Call", "Step", "calls", "features", "find_tap", "layers_before", "longest_sequence", "num_bytes", "record",
-    "replace_layers", "replay", "require_flat", "strides",
-]  # fmt: skip
+__all__ = ["Call", "Step", "calls", "embed", "features", "find_tap", "layers_before", "longest_sequence", "num_bytes"]
+__all__ += ["record", "replace_layers", "replay", "require_flat", "strides"]

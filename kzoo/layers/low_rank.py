@@ -21,6 +21,13 @@ class LowRankDense(layers.Layer):
     Weights: `lora_a` (inputs, rank), `lora_b` (rank, units), beside those of `dense`.
     """
 
+    TENSORS = {  # as `peft` names the updates
+        "kernel": ("weight", "kernel"),
+        "bias": ("bias", "same"),
+        "lora_a": ("lora_A.weight", "kernel"),
+        "lora_b": ("lora_B.weight", "kernel"),
+    }
+
     def __init__(self, dense, rank, alpha=None, dropout=0.0, **kwargs):
         kwargs = {"name": dense.name, "dtype": dense.dtype_policy, **kwargs}
         super().__init__(**kwargs)

@@ -13,8 +13,6 @@ from keras import layers, ops
 
 from kzoo.layers.attention import check_heads, join_heads, split_heads
 
-# What the reference checkpoints call the table of a position layer: `<layer>.weight`.
-TENSOR_NAME = "weight"
 ORDERINGS = ("interleaved", "half_split")
 
 
@@ -182,6 +180,8 @@ class LearnedPositions(layers.Layer):
     TensorFlow raises its own error when the graph runs.
     """
 
+    TENSORS = {"embeddings": ("weight", "same")}
+
     def __init__(self, max_length, embeddings_initializer="uniform", **kwargs):
         super().__init__(**kwargs)
         if type(max_length) is not int or max_length < 1:
@@ -191,7 +191,7 @@ class LearnedPositions(layers.Layer):
 
     def build(self, inputs_shape):
         self.embeddings = self.add_weight(
-            (self.max_length, inputs_shape[-1]), initializer=self.embeddings_initializer, name=TENSOR_NAME
+            (self.max_length, inputs_shape[-1]), initializer=self.embeddings_initializer, name="weight"
         )
 
     def call(self, inputs, padding_mask=None, positions=None):
@@ -280,6 +280,8 @@ class RelativePositionBias(layers.Layer):
     Raises ValueError where the buckets do not fit the distances.
     """
 
+    TENSORS = {"embeddings": ("weight", "same")}
+
     def __init__(self, num_heads, num_buckets=32, max_distance=128, bidirectional=True, **kwargs):
         super().__init__(**kwargs)
         check_heads(num_heads)
@@ -294,7 +296,7 @@ class RelativePositionBias(layers.Layer):
         self.bidirectional = bidirectional
 
     def build(self, query_shape, key_shape):
-        self.embeddings = self.add_weight((self.num_buckets, self.num_heads), initializer="normal", name=TENSOR_NAME)
+        self.embeddings = self.add_weight((self.num_buckets, self.num_heads), initializer="normal", name="weight")
 
     def call(self, query, key):
         distances = token_positions(key)[None, :] - token_positions(query)[:, None]

@@ -14,6 +14,8 @@ class ClassToken(layers.Layer):
     Weight: `embedding` (1, 1, hidden_dim).
     """
 
+    TENSORS = {"embedding": ("{}", "same")}  # a parameter of the network itself, under the layer's name
+
     def build(self, input_shape):
         self.embedding = self.add_weight((1, 1, input_shape[-1]), initializer="zeros", name="embedding")
 
@@ -78,6 +80,8 @@ class Bias(layers.Layer):
 
     Weight: `bias` (last axis).
     """
+
+    TENSORS = {"bias": ("bias", "same")}
 
     def build(self, input_shape):
         self.bias = self.add_weight((input_shape[-1],), initializer="zeros", name="bias")

@@ -23,17 +23,17 @@ VARIANTS = {
 HEAD = ("classifier.6", "fc8")
 HEADLESS = True
 
-KERNEL_SIZES = (11, 5, 3, 3, 3)
-TORCHVISION_NAMES = (
+_KERNEL_SIZES = (11, 5, 3, 3, 3)
+_TORCHVISION_NAMES = (
     *("features.0", "features.3", "features.6", "features.8", "features.10"),
     *("classifier.1", "classifier.4", "classifier.6"),
 )
-CAFFE_NAMES = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+_CAFFE_NAMES = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
 
 def convolutions(x, filters, names, two_groups):
     """Five convolutions; the first, second and last are followed by 3x3 maxima that overlap, stride 2 (section 3.4)."""
-    for index, (count, kernel_size, name) in enumerate(zip(filters, KERNEL_SIZES, names, strict=True)):
+    for index, (count, kernel_size, name) in enumerate(zip(filters, _KERNEL_SIZES, names, strict=True)):
         groups = 2 if two_groups and index in (1, 3, 4) else 1  # the third convolution sees both groups
         first = {"strides": 4, "padding": 2} if index == 0 else {}
         x = padded_conv(x, count, kernel_size, name, groups=groups, **first)
@@ -62,7 +62,7 @@ def build(
     """
     if len(filters) != 5 or (two_groups and any(count % 2 for count in filters)):
         raise ValueError(f"{name}: filters must be five numbers, even ones for two groups, got {filters}")
-    names = CAFFE_NAMES if two_groups else TORCHVISION_NAMES
+    names = _CAFFE_NAMES if two_groups else _TORCHVISION_NAMES
     image = image_input(input_shape, 63, name)
     x = convolutions(image, filters, names[:5], two_groups)
     x = flatten_channels_first(AdaptiveAveragePooling2D(6, name="avgpool")(x))

@@ -47,12 +47,12 @@ ALIASES = (
     (r"\.beta$", ".bias"),
 )
 # Section A.2 and the authors' code
-INITIALIZER = {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}
+_INITIALIZER = {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}
 
 
 def dense(units, name, **options):
     """A linear map with the paper's initial weights."""
-    return layers.Dense(units, kernel_initializer=INITIALIZER, name=name, **options)
+    return layers.Dense(units, kernel_initializer=_INITIALIZER, name=name, **options)
 
 
 def norm(x, name):
@@ -143,15 +143,15 @@ def build(
     embedding = layers.ReversibleEmbedding(
         vocabulary_size,
         hidden_dim,
-        embeddings_initializer=INITIALIZER,
+        embeddings_initializer=_INITIALIZER,
         reverse_dtype="float32",
         name="bert.embeddings.word_embeddings",
     )
     segments = layers.Embedding(
-        2, hidden_dim, embeddings_initializer=INITIALIZER, name="bert.embeddings.token_type_embeddings"
+        2, hidden_dim, embeddings_initializer=_INITIALIZER, name="bert.embeddings.token_type_embeddings"
     )
     x = layers.Add(name="bert.embeddings.add")([embedding(token_ids), segments(segment_ids)])
-    x = LearnedPositions(max_length, INITIALIZER, name="bert.embeddings.position_embeddings")(x)
+    x = LearnedPositions(max_length, _INITIALIZER, name="bert.embeddings.position_embeddings")(x)
     x = layers.Dropout(dropout, name="bert.embeddings.dropout")(norm(x, "bert.embeddings.LayerNorm"))
     for index in range(num_layers):
         x = encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, f"bert.encoder.layer.{index}")

@@ -26,7 +26,7 @@ HEAD = ("fc", "aux1.fc2", "aux2.fc2")
 TRAINING_ONLY = (r"aux[12]\.",)
 
 # filters of each module, in the columns of table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection
-MODULES = {
+_MODULES = {
     "inception3a": (64, 96, 128, 16, 32, 32),
     "inception3b": (128, 128, 192, 32, 96, 64),
     "inception4a": (192, 96, 208, 16, 48, 64),
@@ -53,7 +53,7 @@ def local_response_norm(x, name):
 
 def inception(x, conv, name, large_kernel):
     """Four branches joined along the channels, figure 2b."""
-    one, three_reduce, three, five_reduce, five, projection = MODULES[name]
+    one, three_reduce, three, five_reduce, five, projection = _MODULES[name]
     pooled = layers.MaxPooling2D(3, 1, "same", name=f"{name}.branch4.0")(x)
     branches = [
         conv(x, one, 1, f"{name}.branch1"),
@@ -131,7 +131,7 @@ def build(
         x = local_response_norm(x, "norm2")
     x = ceil_max_pool(x, "maxpool2")
     heads = []
-    for module in MODULES:
+    for module in _MODULES:
         if module == "inception4a":
             x = ceil_max_pool(x, "maxpool3")
         elif module == "inception5a":

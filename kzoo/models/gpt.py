@@ -22,18 +22,23 @@ VARIANTS = {
     "gpt2_medium": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16},
     "gpt2_large": {"num_layers": 36, "hidden_dim": 1280, "num_heads": 20},
     "gpt2_xl": {"num_layers": 48, "hidden_dim": 1600, "num_heads": 25},
-    "gpt1": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "vocabulary_size": 40478, "max_length": 512,
-             "post_norm": True},
-    "gpt3_small": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "max_length": 2048},
-    "gpt3_medium": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "max_length": 2048},
-    "gpt3_large": {"num_layers": 24, "hidden_dim": 1536, "num_heads": 16, "max_length": 2048},
-    "gpt3_xl": {"num_layers": 24, "hidden_dim": 2048, "num_heads": 16, "max_length": 2048},
-    "gpt3_2_7b": {"num_layers": 32, "hidden_dim": 2560, "num_heads": 32, "max_length": 2048},
-    "gpt3_6_7b": {"num_layers": 32, "hidden_dim": 4096, "num_heads": 32, "max_length": 2048},
-    "gpt3_13b": {"num_layers": 40, "hidden_dim": 5140, "num_heads": 20, "max_length": 2048},
-    "gpt3_175b": {"num_layers": 96, "hidden_dim": 12288, "num_heads": 96, "max_length": 2048},
-}  # fmt: skip
+    "gpt1": {"like": "gpt2", "vocabulary_size": 40478, "max_length": 512, "post_norm": True},
+    "gpt3_small": {"like": "gpt2", "max_length": 2048},
+    "gpt3_medium": {"like": "gpt2_medium", "max_length": 2048},
+    "gpt3_large": {"like": "gpt3_small", "num_layers": 24, "hidden_dim": 1536, "num_heads": 16},
+    "gpt3_xl": {"like": "gpt3_small", "num_layers": 24, "hidden_dim": 2048, "num_heads": 16},
+    "gpt3_2_7b": {"like": "gpt3_small", "num_layers": 32, "hidden_dim": 2560, "num_heads": 32},
+    "gpt3_6_7b": {"like": "gpt3_small", "num_layers": 32, "hidden_dim": 4096, "num_heads": 32},
+    "gpt3_13b": {"like": "gpt3_small", "num_layers": 40, "hidden_dim": 5140, "num_heads": 20},
+    "gpt3_175b": {"like": "gpt3_small", "num_layers": 96, "hidden_dim": 12288, "num_heads": 96},
+}
 LORA_LAYERS = ("c_attn",)
+# Hugging Face's "Conv1D" is a linear map whose matrix is stored (inputs, outputs)
+LAYOUTS = {
+    "c_attn": {"kernel": ("weight", "same")},
+    "c_proj": {"kernel": ("weight", "same")},
+    "c_fc": {"kernel": ("weight", "same")},
+}
 DERIVED = {"lm_head.weight": ("transformer.wte.weight", "transformer.tokens_embed.weight")}
 # masks that early releases stored beside the weights
 TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)

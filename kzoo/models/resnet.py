@@ -27,22 +27,8 @@ VARIANTS = {
         "input_shape": (32, 32, 3),
         "num_classes": 10,
     },
-    "resnet32": {
-        "block": "basic",
-        "depths": (5, 5, 5),
-        "filters": 16,
-        "small_images": True,
-        "input_shape": (32, 32, 3),
-        "num_classes": 10,
-    },
-    "resnet56": {
-        "block": "basic",
-        "depths": (9, 9, 9),
-        "filters": 16,
-        "small_images": True,
-        "input_shape": (32, 32, 3),
-        "num_classes": 10,
-    },
+    "resnet32": {"like": "resnet20", "depths": (5, 5, 5)},
+    "resnet56": {"like": "resnet20", "depths": (9, 9, 9)},
 }
 HEAD = ("fc", "linear")
 HEADLESS = True
@@ -89,7 +75,7 @@ def zero_padding(x, filters, strides, name):
     return x
 
 
-BLOCKS = {"basic": basic, "bottleneck": bottleneck}
+_BLOCKS = {"basic": basic, "bottleneck": bottleneck}
 
 
 def build(
@@ -107,8 +93,8 @@ def build(
     one; `small_images` takes a 3x3 stem without pooling and shortcuts without parameters. `num_classes=0` returns the
     averaged features. Raises ValueError for an unknown block.
     """
-    if block not in BLOCKS:
-        raise ValueError(f"{name}: block must be one of {', '.join(BLOCKS)}, got {block!r}")
+    if block not in _BLOCKS:
+        raise ValueError(f"{name}: block must be one of {', '.join(_BLOCKS)}, got {block!r}")
     image = image_input(input_shape, 1, name)
     stem = (3, 1) if small_images else (7, 2)
     x = layers.ReLU(name="relu")(conv_norm(image, filters, *stem, "conv1", "bn1"))
@@ -119,7 +105,7 @@ def build(
         for index in range(depth):
             block_name = f"layer{stage}.{index}"
             strides = 2 if stage > 1 and index == 0 else 1
-            y = BLOCKS[block](x, filters * 2 ** (stage - 1), strides, block_name)
+            y = _BLOCKS[block](x, filters * 2 ** (stage - 1), strides, block_name)
             x = shortcut(x, y.shape[-1], strides, block_name)
             x = layers.ReLU(name=block_name)(layers.Add(name=f"{block_name}.add")([x, y]))
     x = layers.GlobalAveragePooling2D(dtype="float32", name="avgpool")(x)

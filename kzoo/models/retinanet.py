@@ -7,56 +7,38 @@ in torchvision without weights; a frozen one is `train_from`. torchvision runs i
 epsilon of zero: `batch_norm_epsilon=1e-12` is that.
 """
 
-import inspect
 import math
 
 import keras
 from keras import layers
 
 from kzoo import graph
-from kzoo.layers.images import image_input, padded_conv
+from kzoo.layers.images import padded_conv
 from kzoo.layers.pyramids import NearestResize
-from kzoo.models import alexnet, densenet, googlenet, inception_v3, recurrent_cnn, resnet, vgg
-from kzoo.support.suggest import did_you_mean
 
 TASK = "object_detection"
 INPUTS = {"image": "image"}
+BUILT_FROM = {
+    "backbone": {"task": "image_classification", "options": "backbone_options", "shares": ("input_shape",)},
+}
 VARIANTS = {"retinanet_resnet50_fpn": {"backbone": "resnet50", "taps": ("layer2", "layer3", "layer4")}}
 HEAD = ("head.classification_head.cls_logits",)
-BACKBONES = {
-    name: (module, options)
-    for module in (alexnet, densenet, googlenet, inception_v3, recurrent_cnn, resnet, vgg)
-    for name, options in module.VARIANTS.items()
-}
-NUM_ANCHORS = 9  # three sizes times three shapes a cell, section 4
-FOREGROUND_PRIOR = 0.01  # section 4.1: what a fresh head believes of every class
-SMALL_WEIGHTS = {"class_name": "RandomNormal", "config": {"stddev": 0.01}}
+_NUM_ANCHORS = 9  # three sizes times three shapes a cell, section 4
+_FOREGROUND_PRIOR = 0.01  # section 4.1: what a fresh head believes of every class
+_SMALL_WEIGHTS = {"class_name": "RandomNormal", "config": {"stddev": 0.01}}
 
 
-def tapped_backbone(backbone, taps, options, input_shape, epsilon, name):
-    """A flat model from `image` to the list of tapped maps, its layers called `backbone.body.` and their own name."""
-    if backbone not in BACKBONES:
-        raise ValueError(f"{name}: {did_you_mean('backbone', backbone, BACKBONES)}")
-    module, defaults = BACKBONES[backbone]
-    known = [key for key in inspect.signature(module.build).parameters if key not in ("input_shape", "name")]
-    for key in options:
-        if key not in known:
-            raise TypeError(f"{name}: {did_you_mean('keyword', key, known)} (all of {backbone}: {', '.join(known)})")
-    arguments = {"num_classes": 0 if getattr(module, "HEADLESS", False) else 2, **defaults, **options}
-    whole = module.build(**{**arguments, "input_shape": input_shape, "name": backbone})
-    maps = [graph.find_tap(whole, tap).output for tap in taps]
-    for tap, tensor in zip(taps, maps, strict=True):
-        if len(tensor.shape) != 4:
-            raise ValueError(f"{name}: tap {tap!r} gives {tensor.shape}, wanted maps (batch, height, width, channels)")
+def tapped_maps(backbone, taps, epsilon, name):
+    """The image and the maps of the taps, from the backbone's layers as `backbone.body.` and their own names."""
 
-    def renamed(layer):
-        config = {**layer.get_config(), "name": f"backbone.body.{layer.name}"}
-        if isinstance(layer, layers.BatchNormalization):
-            config["epsilon"] = epsilon
-        return type(layer).from_config(config)
+    def changes(layer):
+        return {"epsilon": epsilon} if isinstance(layer, layers.BatchNormalization) else {}
 
-    image = image_input(input_shape, 1, name)
-    return keras.models.clone_model(keras.Model(whole.input, maps), image, clone_function=renamed)
+    image, maps = graph.embed(backbone, "backbone.body.", taps, changes=changes)
+    for tap, x in zip(taps, maps, strict=True):
+        if len(x.shape) != 4:
+            raise ValueError(f"{name}: tap {tap!r} gives {x.shape}, wanted maps (batch, height, width, channels)")
+    return image, maps
 
 
 def pyramid(maps, filters, num_extra):
@@ -82,14 +64,14 @@ def pyramid(maps, filters, num_extra):
 
 def head(levels, depth, width, prefix, leaf, bias, output):
     """The same convolutions on every level, then (batch, anchors of all levels, width) in float32."""
-    filters, same = levels[0].shape[-1], {"padding": "same", "kernel_initializer": SMALL_WEIGHTS}
+    filters, same = levels[0].shape[-1], {"padding": "same", "kernel_initializer": _SMALL_WEIGHTS}
     tower = []
     for index in range(depth):
         tower.append(layers.Conv2D(filters, 3, **same, name=f"{prefix}.conv.{index}.0"))
         tower.append(layers.ReLU(name=f"{prefix}.conv.{index}.1"))
     tower.append(
         layers.Conv2D(
-            NUM_ANCHORS * width,
+            _NUM_ANCHORS * width,
             3,
             bias_initializer=keras.initializers.Constant(bias),
             dtype="float32",
@@ -121,13 +103,13 @@ def build(
     """Images (batch, height, width, channels) to what every anchor says, both in float32.
 
     A dict: `class_logits` (batch, num_anchors, num_classes), a sigmoid's logit a class, and `box_regression`
-    (batch, num_anchors, 4), the offsets that `kzoo.detection` decodes. Anchors come level by level, from the finest,
-    within a level row by row, nine a cell. Height and width may be None, and need not divide by any stride.
+    (batch, num_anchors, 4), the offsets that `kzoo.tasks.detection` decodes. Anchors come level by level, from the
+    finest, within a level row by row, nine a cell. Height and width may be None, and need not divide by any stride.
 
     Args:
-        backbone: a variant of an image classifier, such as "resnet18" or "densenet121".
+        backbone: the graph of an image classifier, for which `kzoo.build` takes its variant, such as "densenet121".
         taps: its stages or layers that the pyramid stands on, from the finest map to the coarsest.
-        backbone_options: dict of keywords of the backbone's own `build`.
+        backbone_options: dict of keywords of the backbone's own `build`, for `kzoo.build` to make it with.
         filters: channels of every level of the pyramid and of the heads.
         head_depth: 3x3 convolutions of each head before its output.
         anchor_sizes: smallest side, in pixels, of the square anchors of each level; more sizes than taps add coarser
@@ -141,15 +123,14 @@ def build(
             f"{name}: anchor_sizes has {len(anchor_sizes)} levels and taps has {len(taps)}; wanted at least one tap "
             "and a size for each"
         )
-    if not isinstance(backbone_options, dict | type(None)):
-        raise TypeError(f"{name}: backbone_options must be a dict of keywords, got {backbone_options!r}")
-    options = (taps, backbone_options or {}, input_shape, batch_norm_epsilon, name)
-    body = tapped_backbone(backbone, *options)
-    levels = pyramid(body.outputs, filters, len(anchor_sizes) - len(taps))
-    prior = -math.log((1 - FOREGROUND_PRIOR) / FOREGROUND_PRIOR)
+    if not isinstance(backbone, keras.Model):
+        raise TypeError(f"{name}: backbone must be a model here, got {backbone!r}; kzoo.build makes it from its name")
+    image, maps = tapped_maps(backbone, taps, batch_norm_epsilon, name)
+    levels = pyramid(maps, filters, len(anchor_sizes) - len(taps))
+    prior = -math.log((1 - _FOREGROUND_PRIOR) / _FOREGROUND_PRIOR)
     heads = {
         "class_logits": (num_classes, "head.classification_head", "cls_logits", prior),
         "box_regression": (4, "head.regression_head", "bbox_reg", 0.0),
     }
     outputs = {key: head(levels, head_depth, *choices, output=key) for key, choices in heads.items()}
-    return keras.Model(body.input, outputs, name=name)
+    return keras.Model(image, outputs, name=name)

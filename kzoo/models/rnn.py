@@ -13,16 +13,16 @@ TASK = "sequence_classification"
 INPUTS = {"features": "sequence"}
 VARIANTS = {"rnn_lstm": {"cell": "lstm"}, "rnn_gru": {"cell": "gru"}, "rnn_simple": {"cell": "simple"}}
 
-CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+_CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
 
 def build(cell="lstm", num_layers=2, units=8, num_features=10, num_classes=2, name="rnn_lstm"):
     """Sequences (batch, length, num_features) to logits (batch, num_classes)."""
-    if cell not in CELLS:
-        raise ValueError(f"rnn: cell must be one of {', '.join(CELLS)}, got {cell!r}")
+    if cell not in _CELLS:
+        raise ValueError(f"rnn: cell must be one of {', '.join(_CELLS)}, got {cell!r}")
     features = keras.Input((None, num_features), name="features")
     x = features
     for index in range(num_layers):
-        x = CELLS[cell](units, return_sequences=index < num_layers - 1, name=f"rnn.l{index}")(x)
+        x = _CELLS[cell](units, return_sequences=index < num_layers - 1, name=f"rnn.l{index}")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="fc")(x)
     return keras.Model(features, logits, name=name)

@@ -19,13 +19,7 @@ INPUTS = {"encoder_token_ids": "tokens", "encoder_padding_mask": "mask", "decode
 WRITES = "decoder_token_ids"
 VARIANTS = {
     "seq2seq_small": {"num_layers": 2, "hidden_dim": 256, "dropout": 0.1, "vocabulary_size": 8000},
-    "seq2seq_attention": {
-        "num_layers": 2,
-        "hidden_dim": 256,
-        "dropout": 0.1,
-        "vocabulary_size": 8000,
-        "attention": True,
-    },
+    "seq2seq_attention": {"like": "seq2seq_small", "attention": True},
     "seq2seq_sutskever": {
         "num_layers": 4,
         "hidden_dim": 1000,
@@ -34,12 +28,12 @@ VARIANTS = {
     },
 }
 # Section 3.4: every parameter starts between -0.08 and 0.08
-INITIALIZER = {"class_name": "RandomUniform", "config": {"minval": -0.08, "maxval": 0.08}}
+_INITIALIZER = {"class_name": "RandomUniform", "config": {"minval": -0.08, "maxval": 0.08}}
 
 
 def embed(token_ids, vocabulary_size, hidden_dim, name):
     """A table of word vectors, (batch, length) to (batch, length, hidden_dim)."""
-    table = layers.Embedding(vocabulary_size, hidden_dim, embeddings_initializer=INITIALIZER, name=f"{name}.embedding")
+    table = layers.Embedding(vocabulary_size, hidden_dim, embeddings_initializer=_INITIALIZER, name=f"{name}.embedding")
     return table(token_ids)
 
 
@@ -53,9 +47,9 @@ def stack(x, states, mask, num_layers, dropout, name):
             x.shape[-1],
             return_sequences=True,
             return_state=True,
-            kernel_initializer=INITIALIZER,
-            recurrent_initializer=INITIALIZER,
-            bias_initializer=INITIALIZER,
+            kernel_initializer=_INITIALIZER,
+            recurrent_initializer=_INITIALIZER,
+            bias_initializer=_INITIALIZER,
             unit_forget_bias=False,
             # cuDNN takes no padding before the text and no row of nothing but padding
             use_cudnn="auto" if mask is None else False,
@@ -69,10 +63,10 @@ def stack(x, states, mask, num_layers, dropout, name):
 def attend(x, encoded, mask):
     """Puts beside every output of the decoder the average of the source that it attends to, equation 5."""
     hidden_dim = x.shape[-1]
-    query = layers.Dense(hidden_dim, use_bias=False, kernel_initializer=INITIALIZER, name="attention.score")(x)
+    query = layers.Dense(hidden_dim, use_bias=False, kernel_initializer=_INITIALIZER, name="attention.score")(x)
     context = DotProductAttention(1, name="attention")(query, encoded, encoded, padding_mask=mask)
     x = layers.Concatenate(name="attention.concatenate")([context, x])
-    combine = layers.Dense(hidden_dim, activation="tanh", use_bias=False, kernel_initializer=INITIALIZER,
+    combine = layers.Dense(hidden_dim, activation="tanh", use_bias=False, kernel_initializer=_INITIALIZER,
                            name="attention.combine")  # fmt: skip
     return combine(x)
 
@@ -104,5 +98,5 @@ def build(
     x, _ = stack(x, states, None, num_layers, dropout, "decoder")
     if attention:
         x = attend(x, encoded, mask)
-    logits = layers.Dense(vocabulary_size, kernel_initializer=INITIALIZER, dtype="float32", name="projection")(x)
+    logits = layers.Dense(vocabulary_size, kernel_initializer=_INITIALIZER, dtype="float32", name="projection")(x)
     return keras.Model(inputs, logits, name=name)

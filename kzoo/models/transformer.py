@@ -23,23 +23,20 @@ TASK = "translation"
 INPUTS = {"encoder_token_ids": "tokens", "encoder_padding_mask": "mask", "decoder_token_ids": "tokens"}
 WRITES = "decoder_token_ids"
 LORA_LAYERS = ("q_proj", "v_proj")
+LAYOUTS = {"final_logits_bias": {"bias": ("{}", "row")}}  # a buffer of the network itself
 VARIANTS = {
     "transformer_base": {"num_layers": 6, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048, "dropout": 0.1},
     "transformer_big": {"num_layers": 6, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096, "dropout": 0.3},
     "transformer_tiny": {
+        "like": "transformer_base",
         "num_layers": 2,
         "hidden_dim": 128,
         "num_heads": 4,
         "intermediate_dim": 512,
-        "dropout": 0.1,
         "vocabulary_size": 512,
     },
     "marian": {
-        "num_layers": 6,
-        "hidden_dim": 512,
-        "num_heads": 8,
-        "intermediate_dim": 2048,
-        "dropout": 0.1,
+        "like": "transformer_base",
         "vocabulary_size": 65001,
         "activation": "silu",
         "positions": "half_split",
@@ -56,7 +53,7 @@ DERIVED = {
     "model.decoder.embed_positions.weight": "computed",
 }
 # Keras's names, and Marian's other name for the last
-ACTIVATIONS = ("relu", "gelu", "silu", "swish")
+_ACTIVATIONS = ("relu", "gelu", "silu", "swish")
 
 
 def add_and_norm(x, update, dropout, name):
@@ -127,8 +124,8 @@ def build(
     Marian's checkpoints; `logits_bias` adds their fixed bias, which training leaves alone.
     """
     check_ordering(positions, "positions")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"{name}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"{name}: activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
     encoder_token_ids = keras.Input((None,), dtype="int32", name="encoder_token_ids")
     encoder_padding_mask = keras.Input((None,), dtype="int32", name="encoder_padding_mask")
     decoder_token_ids = keras.Input((None,), dtype="int32", name="decoder_token_ids")

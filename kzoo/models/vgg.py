@@ -18,10 +18,10 @@ VARIANTS = {
     "vgg11": {"depths": (1, 1, 2, 2, 2)},
     "vgg13": {"depths": (2, 2, 2, 2, 2)},
     "vgg19": {"depths": (2, 2, 4, 4, 4)},
-    "vgg11_bn": {"depths": (1, 1, 2, 2, 2), "with_batch_norm": True},
-    "vgg13_bn": {"depths": (2, 2, 2, 2, 2), "with_batch_norm": True},
-    "vgg16_bn": {"depths": (2, 2, 3, 3, 3), "with_batch_norm": True},
-    "vgg19_bn": {"depths": (2, 2, 4, 4, 4), "with_batch_norm": True},
+    "vgg11_bn": {"like": "vgg11", "with_batch_norm": True},
+    "vgg13_bn": {"like": "vgg13", "with_batch_norm": True},
+    "vgg16_bn": {"like": "vgg16", "with_batch_norm": True},
+    "vgg19_bn": {"like": "vgg19", "with_batch_norm": True},
 }
 HEAD = ("classifier.6",)
 HEADLESS = True

@@ -23,6 +23,11 @@ VARIANTS = {
 }
 HEADLESS = True
 LORA_LAYERS = ("in_proj",)
+# parameters that torch keeps in a module without one of their own
+LAYOUTS = {
+    "in_proj": {"kernel": ("{}_weight", "kernel"), "bias": ("{}_bias", "same")},
+    "pos_embedding": {"embeddings": ("{}", "row")},
+}
 HEAD = ("heads.head",)
 # timm's names, and those of torchvision before 0.14 (`linear_1`)
 ALIASES = (

@@ -12,7 +12,7 @@ from kzoo.layers import LowRankDense
 from kzoo.rewrites import low_rank_updates as rewrite
 from kzoo.support import atomic
 from kzoo.weights import files
-from kzoo.weights.layouts import CONV1D, find_slots, rows_of
+from kzoo.weights.layouts import find_slots, tensors_of
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
@@ -46,7 +46,7 @@ def save_lora(model, path):
         "lora_dropout": settings["dropout"],
         "target_modules": settings["layers"],
         "modules_to_save": settings["train"] or None,
-        "fan_in_fan_out": any(rows_of(model.get_layer(name)) is CONV1D for name in settings["layers"]),
+        "fan_in_fan_out": any(_is_stored_by_inputs(model, name) for name in settings["layers"]),
         "bias": "none",
         "task_type": None,
         "inference_mode": True,
@@ -99,12 +99,16 @@ def load_lora(model, path):
         model = rewrite.lora(model, **settings)
     values = []
     for slot in _slots(model, settings["train"]):
-        parts = [np.asarray(arrays[names[name]]) for name in slot.names]
-        dtype = keras.backend.standardize_dtype(slot.variable.dtype)
-        values.append((slot.variable, slot.read(*parts).astype(dtype)))
+        values.append((slot.variable, slot.read(*(np.asarray(arrays[names[name]]) for name in slot.names))))
     for variable, value in values:
         variable.assign(value)
     return model
+
+
+def _is_stored_by_inputs(model, name):
+    """Whether the reference stores a layer's matrix as (inputs, outputs), which `peft` is told."""
+    exceptions = catalog.literals_of(model).get("LAYOUTS", {})
+    return tensors_of(model.get_layer(name), exceptions)["kernel"][1] == "same"
 
 
 def _slots(model, train):

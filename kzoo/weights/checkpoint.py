@@ -69,14 +69,13 @@ def load_weights(model, weights, load_head=True, assign=None):
     checkpoint.compare(loaded, adapted, head)
     arrays = checkpoint.read(verify=assign is None)
     # TensorFlow copies an array that becomes a tensor; other backends may go on reading the file.
-    copies = keras.backend.backend() != "tensorflow"
+    copies = True if keras.backend.backend() != "tensorflow" else None
     values = []
     for slot in loaded:
         parts = [np.asarray(arrays[name]) for name in slot.names]
         if slot is adapted:
             parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
-        dtype = keras.backend.standardize_dtype(slot.variable.dtype)
-        values.append(slot.read(*parts).astype(dtype, copy=copies))
+        values.append(np.array(slot.read(*parts), copy=copies))
     preprocessing = read_beside(checkpoint.files[0].path)
     for slot, value in zip(loaded, values, strict=True):
         if assign:
