@@ -28,10 +28,7 @@ class Programs:
 
     def __init__(self, model):
         self.decoder = Decoder(model)
-        self.variables = [
-            variable for step in self.decoder.once + self.decoder.steps for variable in step.layer.variables
-        ]
-        self.variables = list({id(variable): variable for variable in self.variables}.values())
+        self.variables = self.decoder.variables(self.decoder.once + self.decoder.steps)
         self.functions = {}
         self.num_compiled = 0
 

@@ -10,7 +10,8 @@ Conventions, for one example (a batch of 1) in inference:
   dropout and identities share their input's memory; a dot-product attention also holds its scores in float32 while it
   runs. Weights and other working memory inside a call are not in it.
 - *Cache bytes* are what generation keeps between tokens (`kzoo.generation`): keys and values of causal self-attention
-  for every token written, recurrent states, and what the encoder hands to the decoder for every token of the source.
+  for every token written, recurrent states, queues of causal convolutions, and what the encoder hands to the decoder
+  for every token of the source.
 """
 
 from kzoo.measure.counting import DEFAULT_LENGTH, measure, without_weights

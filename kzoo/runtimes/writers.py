@@ -10,12 +10,13 @@ import threading
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from kzoo.catalog import card_of
 from kzoo.data.synthetic import synthetic_inputs
 from kzoo.generation import loop
-from kzoo.generation.decoder import Decoder, attends_to_itself
+from kzoo.generation.decoder import Decoder
+from kzoo.generation.memories import ATTENTION
 from kzoo.layers.attention import MASKED, join_heads, split_heads
 from kzoo.runtimes import choices, litert, openvino
 from kzoo.runtimes.fast_path import folder_bytes
@@ -27,8 +28,8 @@ def fast_writer(model, precision="int8_weights", runtime="openvino"):
     """A model that writes tokens, for `kzoo.generate` to write with faster: every step in another runtime.
 
     Args:
-        model: what `kzoo.generate` takes, but for recurrent ones; it is not changed, and later changes of its weights
-            do not show.
+        model: what `kzoo.generate` takes, but for recurrent and convolutional ones; it is not changed, and later
+            changes of its weights do not show.
         precision: "float32", "bfloat16" (on processors that have it), or "int8_weights": weights of 8 bits with a scale
             a channel, which is a quarter of the bytes that every token reads.
         runtime: "openvino" or "litert", extras of kzoo. LiteRT is the faster with weights of 8 bits; it takes no
@@ -38,8 +39,8 @@ def fast_writer(model, precision="int8_weights", runtime="openvino"):
     Returns a `FastWriter`, to be passed to `kzoo.generate` in the model's place; all of its settings but beam search
     work. Its `report` says the bytes of the program and how far the logits of a random text moved.
 
-    Raises ValueError for a model that writes no tokens or is recurrent, a translator in LiteRT, an unknown runtime or
-    precision; ModuleNotFoundError that names the extra where the runtime is not installed.
+    Raises ValueError for a model that writes no tokens or not by attention alone, a translator in LiteRT, an unknown
+    runtime or precision; ModuleNotFoundError that names the extra where the runtime is not installed.
     """
     choices.check(runtime, precision, None)
     if precision not in PRECISIONS.get(runtime, ()):
@@ -114,10 +115,12 @@ class _Steps(Decoder):
 
     def __init__(self, model, precision):
         super().__init__(model)
-        if any(isinstance(step.layer, layers.RNN) for step in self.steps):
-            raise ValueError(f"{model.name} is recurrent, and fast_writer writes by attention alone; pass the model "
-                             "itself to kzoo.generate")  # fmt: skip
-        self.attending = [step for step in self.steps if attends_to_itself(step)]
+        remembering = [step for step, _ in self.remembering(1)]
+        other = [step.layer.name for step in remembering if self.memories[id(step)] is not ATTENTION]
+        if other:
+            raise ValueError(f"{model.name} is recurrent or convolutional ({other[0]}), and fast_writer writes by "
+                             "attention alone; pass the model itself to kzoo.generate")  # fmt: skip
+        self.attending = remembering
         self.lock = threading.Lock()
 
     def empty_caches(self, batch_size, length, context):
@@ -186,9 +189,10 @@ class _LiteRTSteps(_Steps):
 STEPS = {"openvino": _OpenVINOSteps, "litert": _LiteRTSteps}
 
 
-def _attend_apart(layer, query, key, value, cache, places, num_pads):
+def _attend_apart(layer, args, kwargs, cache, now):
     """Attention to what was written and, apart, to the new tokens; the new keys and values by head."""
-    query, key, value = (ops.transpose(split_heads(x, layer.num_heads), (0, 2, 1, 3)) for x in (query, key, value))
+    places, num_pads = now.places, now.num_pads
+    query, key, value = (ops.transpose(split_heads(x, layer.num_heads), (0, 2, 1, 3)) for x in args[:3])
     query = ops.cast(query, "float32") * query.shape[-1] ** -0.5
     key, value = ops.cast(key, "float32"), ops.cast(value, "float32")
     keys, values = cache
@@ -219,8 +223,7 @@ def _program(decoder, batch_size=None, num_tokens=None):
     for index, array in enumerate(decoder.empty_caches(1, 1, None)):
         _, heads, _, width = array.shape
         specs.append(tf.TensorSpec((batch_size, heads, None, width), "float32", f"cache_{index}"))
-    variables = [variable for step in decoder.steps for variable in step.layer.variables]
-    weights = list({id(variable): (variable, variable.numpy()) for variable in variables}.values())
+    weights = [(variable, variable.numpy()) for variable in decoder.variables(decoder.steps)]
 
     def run(tokens, position, num_pads, *rest):
         context, flat = rest[: len(decoder.context)], rest[len(decoder.context) :]
