@@ -179,11 +179,11 @@ def _draw_differences(axes):
         ]
         axes.plot([x for x, _ in points], [names.index(y) for _, y in points], marker, ms=4, alpha=0.8, label=title)
     axes.axvline(1e-5, color="0.3", lw=1, ls="--")
-    axes.text(8e-6, len(names) - 0.6, "the bound, 1e-5", ha="right", va="bottom", fontsize=7)
+    axes.text(8e-6, len(names) - 0.6, "a SavedModel's bound, 1e-5", ha="right", va="bottom", fontsize=7)
     axes.set(xscale="log", xlim=(7e-9, 2e-5), yticks=range(len(names)), ylim=(-0.7, len(names) + 0.4))
     axes.set_yticklabels(names, fontsize=7)
     axes.tick_params(axis="x", labelsize=7)
-    axes.set_xlabel("largest difference, as a share of the outputs' scale (float32)", fontsize=8)
+    axes.set_xlabel("largest difference by the outputs' scale, float32 (1e-8: none at all)", fontsize=8)
     axes.set_title("Every export is compared with its model", fontsize=10)
     axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(0.88, 0))
 
@@ -193,9 +193,9 @@ def _draw_speeds(axes):
     sides = {"kzoo_fast": "kzoo.fast", "kzoo_fast_onnxruntime": "… ONNX Runtime", "kzoo_fast_openvino": "… OpenVINO",
              "kzoo_fast_openvino_int8": "… OpenVINO, int8", "torch": "torch, eager or compiled"}  # fmt: skip
     for place, (side, title) in enumerate(sides.items()):
-        best = {work: [measured[work, one] for one in (TORCH if side == "torch" else (side,)) if (work, one) in measured]
-                for work in WORKS}  # fmt: skip
-        ratios = [measured[work, WORKS[work][2]] / min(best[work]) for work in WORKS]
+        ways = TORCH if side == "torch" else (side,)
+        best = {work: min(measured[work, way] for way in ways if (work, way) in measured) for work in WORKS}
+        ratios = [measured[work, rival] / best[work] for work, (_, _, rival) in WORKS.items()]
         positions = [row + (place - 2) * 0.16 for row in range(len(WORKS))]
         bars = axes.barh(positions, ratios, 0.15, label=title, color="0.6" if side == "torch" else f"C{place}")
         axes.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], fontsize=6, padding=2)

@@ -3,14 +3,13 @@
 A name that kzoo does not have is a warning, which a strict build fails on. Everything is read from source text.
 """
 
+import importlib
 import logging
 import pathlib
 import re
 
 import griffe
 from mkdocs.structure.files import File
-
-import kzoo
 
 log = logging.getLogger("mkdocs.plugins.kzoo")
 PACKAGE = griffe.load("kzoo", search_paths=[pathlib.Path(__file__).parents[2]], resolve_aliases=True)
@@ -27,8 +26,9 @@ def _rooms(module):
     package = PACKAGE if module == "kzoo" else PACKAGE[module.removeprefix("kzoo.")]
     if "ROOMS" not in package.members:
         return {name: f"{module}.{name}" for name in package.exports}
-    rooms = vars(kzoo)["ROOMS"] if module == "kzoo" else vars(__import__(module, fromlist=["ROOMS"]))["ROOMS"]
-    return {name: f"{module}.{room}.{name}" for name, room in rooms.items()}
+    rooms = importlib.import_module(module).ROOMS  # names that resolve on first use: the import is light
+    places = {name: room if room.startswith("kzoo.") else f"{module}.{room}" for name, room in rooms.items()}
+    return {name: f"{place}.{name}" for name, place in places.items()}
 
 
 PUBLIC = {f"{module}.{name}": place for module in INTRODUCTIONS for name, place in _rooms(module).items()}
