@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import os
 import pathlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -202,12 +203,13 @@ def public():
 
 @pytest.mark.parametrize("thing", list(public()))
 def test_documented_arguments_are_those_of_the_signature(thing):
-    documented = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(thing) or "", re.M | re.S)
-    assert inspect.getdoc(thing)
+    documented = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(thing), re.M | re.S)
     parameters = inspect.signature(thing).parameters
     for line in re.findall(r"^ {4}(\*{0,2}\w+(?:, \*{0,2}\w+)*): ", documented[1] if documented else "", re.M):
         for name in line.replace("*", "").split(", "):
             assert name in parameters, f"{name} is documented and not taken"
+    for name in re.findall(r"`(kzoo(?:\.\w+)+)", inspect.getdoc(thing)):
+        assert pkgutil.resolve_name(name) is not None
 
 
 def test_site_builds_strictly(tmp_path):
