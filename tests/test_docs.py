@@ -7,6 +7,7 @@ A comment just before a block says how the tests treat it:
     <!-- before: images = ... -->                Python that runs first, for what the reader is supposed to have
 """
 
+import configparser
 import contextlib
 import importlib.util
 import inspect
@@ -165,6 +166,14 @@ def test_front_page_is_short_and_chinese_has_the_same_commands():
         ]
 
     assert bare(CHINESE) == bare(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", CHINESE], ids=lambda page: page.name)
+def test_front_page_lists_every_extra(page):
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", page.read_text(encoding="utf-8").partition("```python")[0], re.M)
+    assert set(parser["options.extras_require"]) == set(re.findall(r"`(\w+)`", " ".join(rows)))
 
 
 @pytest.mark.parametrize("page", [*PAGES, CHINESE], ids=lambda page: page.name)
