@@ -1,4 +1,4 @@
-"""Trains the recipes whose results the README states, and prints each beside what it must reach.
+"""Trains the recipes whose results docs/results.md states, and prints each beside what it must reach.
 
     python benchmarks/recipes.py digits digits_augmented          # the data comes with the installation
     TFDS_DATA_DIR=FOLDER python benchmarks/recipes.py mnist blood_cells  # needs them prepared
