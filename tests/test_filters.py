@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from runs import make, run
+from small_runs import make, run
 
 import kzoo
 from kzoo.rewrites import filters

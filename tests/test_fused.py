@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from runs import Stop, fail, make, run
+from small_runs import Stop, fail, make, run
 
 import kzoo
 from kzoo.training import execution, fused

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from golden_files import GOLDEN, golden, run, write
-from runs import Stop, fail
+from small_runs import Stop, fail
 
 import kzoo
 from kzoo.layers import LowRankDense

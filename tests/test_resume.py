@@ -16,8 +16,8 @@ import time
 import keras
 import numpy as np
 import pytest
-import runs
-from runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
+import small_runs
+from small_runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
 
 import kzoo
 from kzoo.training import backup, loop
@@ -439,16 +439,16 @@ def test_resume_without_a_run(tmp_path):
 ON_JAX = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[1])
-import runs
+import small_runs
 folder = pathlib.Path(sys.argv[2])
 choices = {"epochs": 2}
-runs.run(folder / "whole", **choices)
+small_runs.run(folder / "whole", **choices)
 try:
-    runs.run(folder / "run", callbacks=[runs.Stop(runs.fail, 2, 5)], **choices)
+    small_runs.run(folder / "run", callbacks=[small_runs.Stop(small_runs.fail, 2, 5)], **choices)
 except RuntimeError:
-    runs.run(folder / "run", resume=True, **choices)
+    small_runs.run(folder / "run", resume=True, **choices)
 try:
-    runs.run(folder / "nan", optimizer="sgd", weight_decay=0.0, learning_rate=1e30, **choices)
+    small_runs.run(folder / "nan", optimizer="sgd", weight_decay=0.0, learning_rate=1e30, **choices)
 except ArithmeticError as error:
     print(error)
 """
@@ -456,7 +456,7 @@ except ArithmeticError as error:
 
 def test_jax_resumes_exactly(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", ON_JAX, pathlib.Path(runs.__file__).parent, tmp_path],
+        [sys.executable, "-c", ON_JAX, pathlib.Path(small_runs.__file__).parent, tmp_path],
         capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "jax"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

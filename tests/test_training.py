@@ -9,8 +9,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-import runs
-from runs import Stop, make, make_translator, run
+import small_runs
+from small_runs import Stop, make, make_translator, run
 
 import kzoo
 from kzoo import tasks
@@ -315,7 +315,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path):
         model.trainable_variables[0].assign(model.trainable_variables[0] * math.nan)
 
     with pytest.raises(NonFiniteError, match=r"weight \S+ is not finite in epoch 2, step 13 \(learning rate"):
-        run(folder, (model, data), callbacks=[Stop(ruin, 2, runs.NUM_BATCHES)])
+        run(folder, (model, data), callbacks=[Stop(ruin, 2, small_runs.NUM_BATCHES)])
     state = backup.read_state(folder)[1]
     assert (state["epoch"], state["step"]) == (1, 12)
     assert all(np.isfinite(array).all() for array in weights(model) + weights(kzoo.load(folder)))
