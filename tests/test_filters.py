@@ -15,14 +15,6 @@ from kzoo.rewrites.channels import DEPTHWISE, TRANSPOSED, Channels
 SMALL = {"input_shape": (32, 32, 3), "num_classes": 5}
 
 
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 def toy(**outputs):
     """Depthwise, transposed and squeezing layers, a residual and a product."""
     image = keras.Input((8, 8, 3))

@@ -27,14 +27,6 @@ STEADY = {"schedule": "constant", "warmup_steps": 0}
 ATTENTION = ["bert.encoder.layer.0.attention.self", "bert.encoder.layer.1.attention.self"]
 
 
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 def small_bert(**overrides):
     keras.utils.set_random_seed(0)
     return kzoo.build("bert", **{**BERT, "head": "classification", "num_classes": 2, **overrides})

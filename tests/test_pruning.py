@@ -21,14 +21,6 @@ WEIGHTS = "weights.safetensors"
 SMALL_CNN = {"name": "mnist_cnn", "filters": (4, 4, 4), "hidden_dim": 8}
 
 
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 def equal(folder, other):
     assert rows_without_seconds(folder / "history.csv") == rows_without_seconds(other / "history.csv")
     return (folder / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()

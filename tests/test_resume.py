@@ -25,25 +25,6 @@ from kzoo.training import backup, loop
 WEIGHTS = "weights.safetensors"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tfds")
-    saved = os.environ.get("TFDS_DATA_DIR")
-    os.environ["TFDS_DATA_DIR"] = str(folder)
-    yield folder
-    os.environ.pop("TFDS_DATA_DIR")
-    if saved is not None:
-        os.environ["TFDS_DATA_DIR"] = saved
-
-
-@pytest.fixture(scope="module", autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run of the small recipe that nothing stopped."""
@@ -466,9 +447,6 @@ def test_jax_resumes_exactly(tmp_path):
 
 
 def test_compiled_runs_resume_bit_for_bit_and_as_compiled_runs_only(tmp_path):
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()  # other runs of this process have turned it on, and it turns XLA off
     choices = {"deterministic": False, "jit_compile": True, "epochs": 2}
     assert run(tmp_path / "whole", **choices).execution.startswith("XLA on (as asked)")
     stopped(tmp_path / "run", 2, 5, **choices)

@@ -22,21 +22,6 @@ from kzoo.training.recipe import make_optimizer, make_recipe
 CONSTANT = {"schedule": "constant", "warmup_steps": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def data_dir(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 def weights(model):
     return [keras.ops.convert_to_numpy(variable.value) for variable in model.weights]
 
