@@ -53,7 +53,7 @@ CELLS = {
 
 
 def parse(arguments):
-    parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--model", action="append", choices=SMALL, help="architecture; repeatable; default all")
     parser.add_argument("--format", action="append", choices=CELLS, help="repeatable; default all")
     parser.add_argument(
@@ -61,7 +61,7 @@ def parse(arguments):
     )
     parser.add_argument("--again", action="store_true", help="measure cells that --output holds already too")
     parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results"), help="folder")
-    return parser.parse_args(arguments)
+    return parser.parse(arguments)
 
 
 def small(architecture):
@@ -190,7 +190,6 @@ def store(document, output):
 def main(arguments=None):
     options = parse(arguments)
     output = pathlib.Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
     models, formats = options.model or list(SMALL), options.format or list(CELLS)
     wanted = [(model, format, precision) for model in models for format in formats for precision in CELLS[format]]
     document = begin(output / "exports.json", wanted if options.again else ())

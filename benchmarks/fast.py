@@ -11,8 +11,6 @@ last line on stdout is one JSON document, also written to --output after every p
 failed, 2 for bad arguments, 130 after Ctrl-C.
 """
 
-import contextlib
-import json
 import os
 import pathlib
 import sys
@@ -26,13 +24,13 @@ BATCH_SIZES = {"resnet50": (1, 8), "bert_base": (1, 8), "lstm": (32,)}
 
 
 def parse(arguments):
-    parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--work", action="append", choices=BATCH_SIZES, help="repeatable; default all")
     parser.add_argument("--batch-size", type=harness.positive(int), help="in place of each work's own")
     parser.add_argument("--runtime", action="append", help="repeatable; default all that are installed")
     parser.add_argument("--seconds", type=harness.positive(float), default=30.0, help="of each measurement")
     parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results" / "fast.json"))
-    return parser.parse_args(arguments)
+    return parser.parse(arguments)
 
 
 def work(name, batch_size):
@@ -122,12 +120,7 @@ def main(arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from kzoo.runtimes import choices
 
-    command = ["python", "benchmarks/fast.py", *(sys.argv[1:] if arguments is None else arguments)]
-    document = {
-        "command": command, "machine": harness.machine(), "versions": harness.versions(), "rows": [],
-        "interrupted": False,
-    }  # fmt: skip
-    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
+    document = harness.begin("fast", rows=[])
     runtimes = options.runtime or [runtime for runtime in choices.RUNTIMES if choices.is_installed(runtime)]
     jobs = [
         {"work": name, "batch_size": batch_size, "runtime": runtime, "seconds": options.seconds}
@@ -136,28 +129,21 @@ def main(arguments=None):
         for runtime in runtimes
     ]
     path = pathlib.Path(options.output)
-    try:
+    with harness.interruptible(document):
         for job in jobs:
             answer = harness.run_child(__file__, job, "tensorflow", "cpu", TIMEOUT)
             rows = answer if isinstance(answer, list) else [{**job, "candidate": job["runtime"], **answer}]
             document["rows"] += rows
             harness.store(document, path)
-            print(f"{job['work']}, batch {job['batch_size']}", file=sys.stderr)
+            harness.say(f"{job['work']}, batch {job['batch_size']}")
             for row in rows:
                 told = (
                     row.get("error")
                     or f"{row['min_ms']:9.2f} ms  median {row['median_ms']:9.2f}  {row['ratio']:5.2f} x"
                 )
-                print(f"  {row['candidate']:28} {told}", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
+                harness.say(f"  {row['candidate']:28} {told}")
     return harness.publish(document, path)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        with contextlib.redirect_stdout(sys.stderr):  # converters print
-            found = measure(json.loads(sys.argv[1]))
-        print(json.dumps(found))
-    else:
-        sys.exit(main())
+    harness.main_or_job(main, measure)

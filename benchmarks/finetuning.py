@@ -9,13 +9,14 @@ on all test images of the five. The last line of standard output is one JSON
 document, which --output also stores. Exit status 1 if no way of fine-tuning beats scratch.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
 import sys
 import tempfile
 import time
+
+import harness
 
 NUM_IMAGES = 200
 FIT = {"epochs": 40, "batch_size": 20, "schedule": "cosine", "optimizer": "adam"}
@@ -98,13 +99,17 @@ def fine_tune(name, way, weights, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--data", choices=sorted(AUGMENT), default="fashion_mnist", help="default: fashion_mnist")
-    parser.add_argument("--seeds", type=int, default=3, help="how many choices of 200 images (3)")
-    parser.add_argument("--pretraining-images", type=int, default=20_000, help="how many known images (20,000)")
-    parser.add_argument("--pretraining-epochs", type=int, default=2, help="how often each is seen (2)")
+    parser.add_argument("--seeds", type=harness.positive(int), default=3, help="how many choices of 200 images (3)")
+    parser.add_argument(
+        "--pretraining-images", type=harness.positive(int), default=20_000, help="how many known images (20,000)"
+    )
+    parser.add_argument(
+        "--pretraining-epochs", type=harness.positive(int), default=2, help="how often each is seen (2)"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to store the results in")
-    arguments = parser.parse_args()
+    arguments = parser.parse(None)
     with tempfile.TemporaryDirectory() as folder:
         weights = pathlib.Path(folder) / "known"
         known = pretrain(arguments.data, weights, arguments.pretraining_images, arguments.pretraining_epochs)

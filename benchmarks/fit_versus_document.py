@@ -8,7 +8,6 @@ well; importing, reading the images and building the model lie outside. The last
 also written to --output. Exit status: 0, 1 if a repetition failed, 2 for bad arguments, 130 after Ctrl-C.
 """
 
-import json
 import pathlib
 import statistics
 import sys
@@ -16,8 +15,6 @@ import tempfile
 
 import harness
 import timing
-
-from kzoo.support import atomic
 
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("fit_side.py")
 SIDES = ("document", "kzoo")
@@ -34,19 +31,14 @@ NOTES = {
 
 
 def parse(arguments=None):
-    parser = harness.OneLineParser(prog="fit_versus_document.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     add = parser.add_argument
     add("--images", type=harness.positive(int), default=60_000, metavar="N", help="training images; default: 60000")
     add("--epochs", type=harness.positive(int), default=3, metavar="N", help="default: 3")
     add("--repetitions", type=harness.positive(int), default=3, metavar="N", help="of each side; default: 3")
     add("--timeout", type=harness.positive(float), default=1800.0, help="seconds after which a repetition is stopped")
-    add("--output", default="runs/fit_versus_document", metavar="FOLDER", help="default: runs/fit_versus_document")
-    options = parser.parse_args(arguments)
-    try:
-        atomic.require_writable(options.output)
-    except ValueError as error:
-        parser.error(error)
-    return options
+    parser.add_output_folder("runs/fit_versus_document")
+    return parser.parse(arguments)
 
 
 def summarize_side(repetitions):
@@ -106,35 +98,17 @@ def print_summary(document):
 
 def main(arguments=None):
     options = parse(arguments)
-    document = {
-        "benchmark": "fit_versus_document",
-        "command": ["python", *sys.argv],
-        "machine": harness.machine(),
-        "versions": harness.versions(),
-        "notes": NOTES,
-        "epochs": options.epochs,
-        "batch_size": 64,
-        "target": TARGET,
-        "repetitions": [],
-        "interrupted": False,
-    }
-    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr, flush=True))
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            run_all(options, document, folder)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
-        print("interrupted; writing what was finished", file=sys.stderr)
+    facts = {"notes": NOTES, "epochs": options.epochs, "batch_size": 64, "target": TARGET, "repetitions": []}
+    document = harness.begin("fit_versus_document", **facts)
+    with harness.interruptible(document), tempfile.TemporaryDirectory() as folder:
+        run_all(options, document, folder)
     done = [repetition for repetition in document["repetitions"] if "error" not in repetition]
     by_side = {side: [repetition for repetition in done if repetition["side"] == side] for side in SIDES}
     document["sides"] = {side: summarize_side(found) for side, found in by_side.items() if found}
     if len(document["sides"]) == 2:
         document |= compare(document["sides"]["document"], document["sides"]["kzoo"])
     print_summary(document)
-    line = json.dumps(document)
-    with atomic.file(pathlib.Path(options.output) / "fit_versus_document.json") as temporary:
-        temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    print(harness.store(document, pathlib.Path(options.output) / "fit_versus_document.json"))
     if document["interrupted"]:
         return 130
     return int(len(done) < 2 * options.repetitions)

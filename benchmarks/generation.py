@@ -60,11 +60,7 @@ def run(arguments):
     """The result of the whole comparison as a dict."""
     request = {"sizes": SIZES, "prompt_length": arguments.prompt_length, "new_tokens": arguments.new_tokens}
     rows = {}
-    document = {
-        "command": ["python", *sys.argv], "machine": harness.machine(), "versions": harness.versions(PACKAGES),
-        **request, "rounds": arguments.rounds, "sides": rows,
-    }  # fmt: skip
-    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
+    document = harness.begin("generation", PACKAGES, **request, rounds=arguments.rounds, sides=rows)
     with contextlib.ExitStack() as stack:
         request["folder"] = stack.enter_context(tempfile.TemporaryDirectory())
         with harness.Child(SIDE, {**request, "side": "weights"}, arguments.timeout) as weights:
@@ -152,13 +148,13 @@ def show(document):
 
 
 def main():
-    parser = harness.OneLineParser(prog="generation.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--rounds", type=harness.positive(int), default=5, help="turns of every writer (5)")
     parser.add_argument("--prompt-length", type=harness.positive(int), default=32, help="tokens of the prompt (32)")
     parser.add_argument("--new-tokens", type=harness.positive(int), default=64, help="tokens to write (64)")
     parser.add_argument("--timeout", type=harness.positive(float), default=300.0, help="seconds for one answer (300)")
     parser.add_argument("--output", type=pathlib.Path, default=RESULT, help="JSON file to store the result in")
-    options = parser.parse_args()
+    options = parser.parse(None)
     document = run(options)
     show(document)
     print(harness.store(document, options.output))

@@ -29,7 +29,27 @@ PACKAGES = ("kzoo", "keras", "keras-hub", *BACKENDS, "numpy")
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Refuses bad arguments in one line on stderr, exit status 2."""
+    """A benchmark's arguments, by its docstring; refuses bad ones in one line on stderr, exit status 2."""
+
+    def __init__(self, description):
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def add_output_folder(self, default):
+        self.add_argument("--output", default=default, metavar="FOLDER", help=f"default: {default}")
+
+    def parse(self, arguments, check=lambda options: None):
+        """The arguments as a namespace, after `check`, which raises ValueError, and a look at where results go."""
+        from kzoo.support import atomic
+
+        options = self.parse_args(arguments)
+        try:
+            check(options)
+            if options.output:
+                output = pathlib.Path(options.output)
+                atomic.require_writable(output.parent if output.suffix else output)
+        except ValueError as error:
+            self.error(error)
+        return options
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {' '.join(str(message).split())}\n")
@@ -200,7 +220,45 @@ def load_average():
     return round(os.getloadavg()[0], 2)
 
 
-def warn_if_busy(description, say):
+def say(text):
+    """One line for the person who waits, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def begin(benchmark, packages=(), **facts):
+    """A benchmark's document before anything is measured: command, machine, versions, `facts`."""
+    document = {
+        "benchmark": benchmark,
+        "command": ["python", *sys.argv],
+        "machine": machine(),
+        "versions": versions(packages),
+        **facts,
+        "interrupted": False,
+    }
+    warn_if_busy(document["machine"])
+    return document
+
+
+@contextlib.contextmanager
+def interruptible(document):
+    """Ctrl-C ends what runs inside; the document says so, and what was finished is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        document["interrupted"] = True
+        say("interrupted; writing what was finished")
+
+
+def main_or_job(main, work):
+    """Ends the process with `main()`; or, where a script started itself by `run_child`, with `work` of that job."""
+    if len(sys.argv) != 2 or not sys.argv[1].startswith("{"):
+        sys.exit(main())
+    with contextlib.redirect_stdout(sys.stderr):  # converters print
+        found = work(json.loads(sys.argv[1]))
+    print(json.dumps(found))
+
+
+def warn_if_busy(description):
     """Says it when other programs take more than half of the cores of the machine that is about to be measured."""
     load, cores = description["load_average"], description["num_cpu_cores"]
     if load > cores / 2:

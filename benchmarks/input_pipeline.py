@@ -15,8 +15,6 @@ import tempfile
 
 import harness
 
-from kzoo.support import atomic
-
 SIDE_SCRIPT = pathlib.Path(__file__).with_name("input_pipeline_side.py")
 FILES, TRAINING, FED = "kzoo from files", "training alone", "training fed from files"
 ROWS = {
@@ -36,19 +34,14 @@ NOTES = {
 
 
 def parse(arguments=None):
-    parser = harness.OneLineParser(prog="input_pipeline.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     add = parser.add_argument
     add("--images", type=harness.positive(int), default=1024, metavar="N", help="JPEGs to make; default: 1024")
     add("--batch-size", type=harness.positive(int), default=32, metavar="N", help="default: 32")
     add("--epochs", type=harness.positive(int), default=3, metavar="N", help="timed; default: 3")
     add("--timeout", type=harness.positive(float), default=600.0, help="seconds after which a row is stopped")
-    add("--output", default="runs/input_pipeline", metavar="FOLDER", help="default: runs/input_pipeline")
-    options = parser.parse_args(arguments)
-    try:
-        atomic.require_writable(options.output)
-    except ValueError as error:
-        parser.error(error)
-    return options
+    parser.add_output_folder("runs/input_pipeline")
+    return parser.parse(arguments)
 
 
 def judge(rows):
@@ -84,23 +77,10 @@ def measure(options, document):
 
 def main(arguments=None):
     options = parse(arguments)
-    document = {
-        "benchmark": "input_pipeline",
-        "command": ["python", *sys.argv],
-        "machine": harness.machine(),
-        "versions": harness.versions(),
-        "notes": NOTES,
-        "images": options.images,
-        "batch_size": options.batch_size,
-        "rows": [],
-        "interrupted": False,
-    }
-    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr, flush=True))
-    try:
+    facts = {"notes": NOTES, "images": options.images, "batch_size": options.batch_size, "rows": []}
+    document = harness.begin("input_pipeline", **facts)
+    with harness.interruptible(document):
         measure(options, document)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
-        print("interrupted; writing what was finished", file=sys.stderr)
     first = next(
         (row["images_per_second"] for row in document["rows"] if row["name"] == FILES and "error" not in row), 0
     )

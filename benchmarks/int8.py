@@ -10,11 +10,8 @@ examples and everything is measured on test examples. A row reaches its aim if a
 for the GPT that is the accuracy of the next token. Every work has a process of its own; results are stored after each.
 """
 
-import contextlib
-import json
 import math
 import pathlib
-import sys
 
 import failures
 import harness
@@ -25,7 +22,7 @@ POINTS = 0.01  # of accuracy, at most, as share of 1
 
 
 def parse(arguments):
-    parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--work", action="append", choices=WORKS, help="repeatable; default all")
     parser.add_argument("--source", action="append", default=[], metavar="WORK=PATH", help="run folder or weight file")
     parser.add_argument("--runtime", action="append", choices=RUNTIMES, help="repeatable; default all installed ones")
@@ -36,16 +33,17 @@ def parse(arguments):
     parser.add_argument("--train-batches", type=harness.positive(int), help="train on so many batches an epoch alone")
     parser.add_argument("--timeout", type=harness.positive(float), default=7200.0, help="seconds for one work")
     parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results" / "int8.json"))
-    options = parser.parse_args(arguments)
-    options.sources = {}
-    for given in options.source:
-        work, _, path = given.partition("=")
-        if work not in WORKS or not path or not pathlib.Path(path).exists():
-            parser.error(
-                f"--source takes WORK=PATH, a work of {', '.join(WORKS)} and a path that exists; got {given!r}"
-            )
-        options.sources[work] = path
-    return options
+
+    def check(options):
+        options.sources = {}
+        for given in options.source:
+            work, _, path = given.partition("=")
+            if work not in WORKS or not path or not pathlib.Path(path).exists():
+                wanted = f"WORK=PATH, a work of {', '.join(WORKS)} and a path that exists"
+                raise ValueError(f"--source takes {wanted}; got {given!r}")
+            options.sources[work] = path
+
+    return parser.parse(arguments, check)
 
 
 def recipe(work):
@@ -197,33 +195,21 @@ def line(row):
 
 
 def main(arguments=None):
-    given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] and given[0].startswith("{"):
-        with contextlib.redirect_stdout(sys.stderr):  # converters print
-            found = measure(json.loads(given[0]))
-        print(json.dumps(found))
-        return 0
-    options = parse(given)
+    options = parse(arguments)
     output = pathlib.Path(options.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    document = {"command": " ".join(sys.argv), "machine": harness.machine(), "versions": harness.versions(),
-                "rows": [], "interrupted": False}  # fmt: skip
-    for work in options.work or WORKS:
-        job = {"work": work, "source": options.sources.get(work), "epochs": options.epochs,
-               "examples": options.examples, "runtimes": options.runtime,
-               "train_batches": options.train_batches}  # fmt: skip
-        try:
+    document = harness.begin("int8", rows=[])
+    common = {"epochs": options.epochs, "examples": options.examples, "train_batches": options.train_batches}
+    with harness.interruptible(document):
+        for work in options.work or WORKS:
+            job = {"work": work, "source": options.sources.get(work), "runtimes": options.runtime, **common}
             found = harness.run_child(__file__, job, "tensorflow", "cpu", options.timeout)
-        except KeyboardInterrupt:
-            document["interrupted"] = True
-            break
-        rows = found.get("rows") or [{"work": work, "error": found["error"]}]
-        document["rows"] += rows
-        for row in rows:
-            print(line(row), file=sys.stderr, flush=True)
-        harness.store(document, output)  # what there is, should the next one be cut off
+            rows = found.get("rows") or [{"work": work, "error": found["error"]}]
+            document["rows"] += rows
+            for row in rows:
+                harness.say(line(row))
+            harness.store(document, output)  # what there is, should the next one be cut off
     return harness.publish(document, output)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.main_or_job(main, measure)

@@ -10,10 +10,8 @@ for bad arguments, 130 after Ctrl-C.
 """
 
 import importlib.util
-import json
 import os
 import pathlib
-import sys
 import tempfile
 import time
 
@@ -36,19 +34,16 @@ TIMEOUT = 300.0
 def parse(arguments=None):
     """The command line as a namespace; anything that cannot be run exits 2 with one line."""
     from kzoo import catalog
-    from kzoo.support import atomic
 
-    parser = harness.OneLineParser(prog="loading.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--models", nargs="+", default=list(PEERS), metavar="NAME", help="default: resnet50 bert_base")
     parser.add_argument("--repetitions", type=harness.positive(int), default=5, help="of every side; default: 5")
     parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results" / "loading.json"))
-    options = parser.parse_args(arguments)
-    try:
+
+    def check(options):
         options.models = [catalog.find(name).name for name in options.models]
-        atomic.require_writable(pathlib.Path(options.output).parent)
-    except ValueError as error:
-        parser.error(error)
-    return options
+
+    return parser.parse(arguments, check)
 
 
 def child(job):
@@ -105,25 +100,15 @@ def installed(package):
 
 def main(arguments=None):
     options = parse(arguments)
-    document = {
-        "benchmark": "loading", "command": ["python", *sys.argv], "machine": harness.machine(),
-        "versions": harness.versions(), "rows": [], "interrupted": False,
-    }  # fmt: skip
-    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for model in options.models:
-                for row in measure(model, options.repetitions, folder):
-                    document["rows"].append(row)
-                    told = row.get("error") or f"{row['min']:.2f} s (median {row['median']:.2f}), loads {row['loads']}"
-                    print(f"{model}: {row['side']}: {told}", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
+    document = harness.begin("loading", rows=[])
+    with harness.interruptible(document), tempfile.TemporaryDirectory() as folder:
+        for model in options.models:
+            for row in measure(model, options.repetitions, folder):
+                document["rows"].append(row)
+                told = row.get("error") or f"{row['min']:.2f} s (median {row['median']:.2f}), loads {row['loads']}"
+                harness.say(f"{model}: {row['side']}: {told}")
     return harness.publish(document, options.output)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        print(json.dumps(child(json.loads(sys.argv[1]))))
-    else:
-        sys.exit(main())
+    harness.main_or_job(main, child)

@@ -44,7 +44,7 @@ NOTES = {
 
 def parse(arguments=None):
     """The command line as a namespace; anything that cannot be run exits 2 with one line."""
-    parser = harness.OneLineParser(prog="peers.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     add = parser.add_argument
     works, sides = ", ".join(peer_models.WORKS), ", ".join(peer_models.SIDES)
     add("--works", nargs="+", default=list(peer_models.DEFAULT_WORKS), metavar="WORK", help=f"of {works}")
@@ -54,40 +54,24 @@ def parse(arguments=None):
     add("--modes", nargs="+", default=list(MODES), metavar="MODE", help="infer train (default: both)")
     add("--rounds", type=harness.positive(int), default=10, metavar="N", help="turns of every side; default: 10")
     add("--timeout", type=harness.positive(float), default=600.0, help="seconds after which a side is given up")
-    add("--output", default="runs/peers", metavar="FOLDER", help="default: runs/peers")
-    options = parser.parse_args(arguments)
-    try:
+    parser.add_output_folder("runs/peers")
+
+    def check(options):
         harness.check_choices("work", options.works, tuple(peer_models.WORKS))
         harness.check_choices("side", options.sides, tuple(peer_models.SIDES))
         harness.check_choices("mode", options.modes, MODES)
-        atomic.require_writable(options.output)
-    except ValueError as error:
-        parser.error(error)
-    return options
+
+    return parser.parse(arguments, check)
 
 
 def measure(options, say):
     """The JSON document: every row that was measured or failed, and which sides are absent and why."""
-    document = {
-        "benchmark": "peers",
-        "command": ["python", *sys.argv],
-        "machine": harness.machine(),
-        "versions": harness.versions(PACKAGES),
-        "notes": NOTES,
-        "device": "cpu",
-        "rounds": options.rounds,
-        "rows": [],
-        "absent": [],
-        "interrupted": False,
-    }
-    harness.warn_if_busy(document["machine"], say)
-    try:
+    facts = {"notes": NOTES, "device": "cpu", "rounds": options.rounds, "rows": [], "absent": []}
+    document = harness.begin("peers", PACKAGES, **facts)
+    with harness.interruptible(document):
         for work in dict.fromkeys(options.works):
             with tempfile.TemporaryDirectory() as folder:
                 measure_work(document, options, work, folder, say)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
-        say("interrupted; writing what was finished")
     relate(document["rows"])
     relate_to_matmul(document["rows"])
     return document
@@ -298,7 +282,7 @@ def main(arguments=None):
     options = parse(arguments)
     from rich.console import Console
 
-    document = measure(options, lambda text: print(text, file=sys.stderr, flush=True))
+    document = measure(options, harness.say)
     print_table(document, Console(stderr=True, highlight=False, width=240))
     output = pathlib.Path(options.output)
     write_csv(output / "peers.csv", document["rows"])

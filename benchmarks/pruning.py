@@ -144,8 +144,8 @@ def draw(path, rows):
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def make_parser():
-    parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
+def parse(arguments):
+    parser = harness.OneLineParser(__doc__)
     positive = harness.positive(int)
     parser.add_argument(
         "points", nargs="*", metavar="POINT", help=f"all by default: {', '.join(POINTS)}".replace("%", "%%")
@@ -157,26 +157,21 @@ def make_parser():
     parser.add_argument("--rounds", type=positive, default=30, help="rounds of the latency's measurement (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the order and changes of images (0)")
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS / "pruning.json", help="JSON; the PNG beside it")
-    return parser
+
+    def check(options):
+        harness.check_choices("point", options.points, tuple(POINTS))
+        if options.weights and not options.weights.is_file():
+            raise ValueError(f"--weights {options.weights}: no such file")
+
+    return parser.parse(arguments, check)
 
 
 def main(arguments=None):
-    parser = make_parser()
-    arguments = parser.parse_args(arguments)
-    unknown = [point for point in arguments.points if point not in POINTS]
-    if unknown:
-        parser.error(f"unknown point {unknown[0]!r}; choose among {', '.join(map(repr, POINTS))}")
-    if arguments.weights and not arguments.weights.is_file():
-        parser.error(f"--weights {arguments.weights}: no such file")
-    machine = harness.machine()
-    harness.warn_if_busy(machine, lambda line: print(line, file=sys.stderr))
-    document = {
-        "command": " ".join(sys.argv), "model": RECIPE["model"], "data": RECIPE["data"], "machine": machine,
-        "versions": harness.versions(), "fit": {**FIT, "epochs": arguments.epochs}, "examples": arguments.examples,
-        "interrupted": False, "rows": [],
-    }  # fmt: skip
+    arguments = parse(arguments)
+    what = {"model": RECIPE["model"], "data": RECIPE["data"], "examples": arguments.examples}
+    document = harness.begin("pruning", **what, fit={**FIT, "epochs": arguments.epochs}, rows=[])
     rows, models = document["rows"], {}
-    try:
+    with harness.interruptible(document):
         if arguments.weights is None:
             arguments.weights = arguments.output.with_name("resnet20_fashion.safetensors")
             train(arguments.weights, arguments.seed, arguments.training_epochs, arguments.examples)
@@ -190,8 +185,6 @@ def main(arguments=None):
                 {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True
             )
         add_latencies(rows, models, arguments.rounds)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
     if models:
         draw(arguments.output.with_suffix(".png"), [row for row in rows if row["point"] in models])
     return harness.publish(document, arguments.output)

@@ -8,13 +8,13 @@ Each recipe runs once a seed in this process. The last line of standard output i
 stores. Exit status 1 if a recipe misses what it must reach.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
 import sys
 import time
 
+import harness
 import numpy as np
 
 
@@ -158,12 +158,12 @@ def run(name, num_seeds, epochs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("recipes", nargs="+", choices=sorted(RECIPES), metavar="RECIPE", help=", ".join(RECIPES))
-    parser.add_argument("--seeds", type=int, help="how many seeds, instead of the recipe's")
-    parser.add_argument("--epochs", type=int, help="how many epochs, instead of the recipe's")
+    parser.add_argument("--seeds", type=harness.positive(int), help="how many seeds, instead of the recipe's")
+    parser.add_argument("--epochs", type=harness.positive(int), help="how many epochs, instead of the recipe's")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to add the results to")
-    arguments = parser.parse_args()
+    arguments = parser.parse(None)
     results = [run(name, arguments.seeds, arguments.epochs) for name in arguments.recipes]
     if arguments.output:
         store(arguments.output, results)

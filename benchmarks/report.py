@@ -290,7 +290,7 @@ def make_page(folder):
 
 
 def main(arguments=None):
-    parser = harness.OneLineParser(prog="report.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, metavar="FOLDER", help="of JSON results")
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="default: report.html in that folder")
     options = parser.parse_args(arguments)

@@ -8,7 +8,6 @@ logistic regression on TF-IDF of words and pairs (scikit-learn where installed).
 JSON document, which --output also adds to. Exit status 1 if pre-training does not beat none.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
@@ -16,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import harness
 from recipes import store
 
 SIZES = {"num_layers": 2, "hidden_dim": 128, "num_heads": 2, "intermediate_dim": 512, "vocabulary_size": 4000}
@@ -94,11 +94,11 @@ def tfidf():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
-    parser.add_argument("--epochs", type=int, help="of every training, instead of the usual ones")
+    parser = harness.OneLineParser(__doc__)
+    parser.add_argument("--seeds", type=harness.positive(int), default=3, help="how many seeds")
+    parser.add_argument("--epochs", type=harness.positive(int), help="of every training, instead of the usual ones")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file of results by recipe to add to")
-    arguments = parser.parse_args()
+    arguments = parser.parse(None)
     tokenizer, rows = make_tokenizer(), {}
     with tempfile.TemporaryDirectory() as folder:
         before = pretrain(f"{folder}/bert", tokenizer, arguments.epochs)

@@ -9,8 +9,6 @@ operations that run side by side, as TensorFlow's may, add up to more than the c
 line on stdout is one JSON document, also written to --output. Exit status: 0, 1 if a side failed, 2 for bad arguments.
 """
 
-import contextlib
-import json
 import pathlib
 import sys
 import tempfile
@@ -44,12 +42,12 @@ GROUPS = {
 
 
 def parse(arguments):
-    parser = harness.OneLineParser(description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--work", choices=peer_models.WORKS, default="resnet50", help="default resnet50")
     parser.add_argument("--batch-size", type=harness.positive(int), help="default that of the work's training step")
     parser.add_argument("--steps", type=harness.positive(int), default=5, help="profiled; default 5")
     parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results" / "step_profile.json"))
-    return parser.parse_args(arguments)
+    return parser.parse(arguments)
 
 
 def tensorflow_operations(step, num_steps):
@@ -123,13 +121,7 @@ def measure(job):
 def main(arguments=None):
     options = parse(arguments)
     batch_size = options.batch_size or peer_models.WORKS[options.work]["train_batch"]
-    document = {
-        "benchmark": "step_profile",
-        "command": ["python", "benchmarks/step_profile.py", *(sys.argv[1:] if arguments is None else arguments)],
-        "machine": harness.machine(), "versions": harness.versions(), "work": options.work, "batch_size": batch_size,
-        "rows": [], "interrupted": False,
-    }  # fmt: skip
-    harness.warn_if_busy(document["machine"], lambda text: print(text, file=sys.stderr))
+    document = harness.begin("step_profile", work=options.work, batch_size=batch_size, rows=[])
     with tempfile.TemporaryDirectory() as folder:
         measure_sides(document, folder, options.steps)
     return harness.publish(document, pathlib.Path(options.output))
@@ -156,9 +148,4 @@ def measure_sides(document, folder, num_steps):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        with contextlib.redirect_stdout(sys.stderr):
-            found = measure(json.loads(sys.argv[1]))
-        print(json.dumps(found))
-    else:
-        sys.exit(main())
+    harness.main_or_job(main, measure)

@@ -36,7 +36,7 @@ NOTES = {
 
 def parse(arguments=None):
     """The command line as a namespace; anything that cannot be measured exits 2 with one line."""
-    parser = harness.OneLineParser(prog="throughput.py", description=__doc__.partition("\n")[0])
+    parser = harness.OneLineParser(__doc__)
     add = parser.add_argument
     add("--models", nargs="+", metavar="MODEL", help="names or patterns; by default one of each architecture")
     add("--devices", nargs="+", metavar="DEVICE", help="cpu gpu; by default all this machine has")
@@ -46,17 +46,15 @@ def parse(arguments=None):
     add("--sequence-length", type=harness.positive(int), default=32, metavar="N", help="where left open; default: 32")
     add("--seconds", type=harness.positive(float), default=5.0, help="time budget of a row's clock; default: 5")
     add("--timeout", type=harness.positive(float), default=600.0, help="seconds after which a row is stopped")
-    add("--output", default="runs/throughput", metavar="FOLDER", help="default: runs/throughput")
-    options = parser.parse_args(arguments)
-    try:
+    parser.add_output_folder("runs/throughput")
+
+    def check(options):
         options.models = expand(options.models)
         harness.check_choices("device", options.devices or [], harness.DEVICES)
         harness.check_choices("mode", options.mode, MODES)
         harness.check_choices("backend", options.backend, harness.BACKENDS)
-        atomic.require_writable(options.output)
-    except ValueError as error:
-        parser.error(error)
-    return options
+
+    return parser.parse(arguments, check)
 
 
 def expand(names):
@@ -102,27 +100,12 @@ def usable_devices(options, say):
 
 def measure(options, say):
     """The JSON document: every row that could be measured, finished or failed."""
-    document = {
-        "benchmark": "throughput",
-        "command": ["python", *sys.argv],
-        "machine": harness.machine(),
-        "versions": harness.versions(),
-        "notes": NOTES,
-        "devices": [],
-        "left_out": [],
-        "matmul_rates": [],
-        "rows": [],
-        "interrupted": False,
-    }
-    harness.warn_if_busy(document["machine"], say)
-    try:
+    document = harness.begin("throughput", notes=NOTES, devices=[], left_out=[], matmul_rates=[], rows=[])
+    with harness.interruptible(document):
         names, document["left_out"] = usable_devices(options, say)
         document["devices"] = [{"backend": b, "device": d, "name": name} for (b, d), name in names.items()]
         for backend, device in names:
             measure_device(document, options, backend, device, say)
-    except KeyboardInterrupt:
-        document["interrupted"] = True
-        say("interrupted; writing what was finished")
     document["comparisons"] = compare(document["rows"])
     return document
 
@@ -279,7 +262,7 @@ def main(arguments=None):
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.width = max(console.width, TABLE_WIDTH)
     start = time.perf_counter()
-    document = measure(options, lambda text: print(text, file=sys.stderr, flush=True))
+    document = measure(options, harness.say)
     document["seconds"] = round(time.perf_counter() - start, 1)
     output, modes = pathlib.Path(options.output), list(dict.fromkeys(options.mode))
     print_table(document, console)

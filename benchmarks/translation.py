@@ -8,7 +8,6 @@ sacrebleu scores the texts (BLEU and chrF). A word-by-word dictionary reaches BL
 standard output is one JSON document, which --output also adds to.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import harness
 from recipes import store
 
 DATA = "bible_en_es"
@@ -115,13 +115,15 @@ def score(hypotheses, references):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.OneLineParser(__doc__)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="which translators")
-    parser.add_argument("--minutes", type=float, default=15, help="processor minutes of training for each (15)")
-    parser.add_argument("--num-examples", type=int, help="train on so many pairs only")
-    parser.add_argument("--num-test", type=int, help="translate so many test pairs only")
+    parser.add_argument(
+        "--minutes", type=harness.positive(float), default=15, help="processor minutes of training for each (15)"
+    )
+    parser.add_argument("--num-examples", type=harness.positive(int), help="train on so many pairs only")
+    parser.add_argument("--num-test", type=harness.positive(int), help="translate so many test pairs only")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to add the results to")
-    arguments = parser.parse_args()
+    arguments = parser.parse(None)
     english, spanish = test_pairs(arguments.num_test)
     rows = {}
     with tempfile.TemporaryDirectory() as folder:

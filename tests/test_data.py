@@ -659,6 +659,6 @@ def test_synthetic_batches_fit_the_model():
         data = kzoo.data.load("synthetic", model)
         assert (data.train.num_examples, data.validation.num_examples, data.test.num_examples) == (1024, 128, 128)
         tasks.compile_model(model)
-        model.fit(data.train.dataset.take(1), verbose=0)
+        model.fit(data.train.dataset.take(1), shuffle=False, verbose=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         kzoo.data.synthetic_batch(MODEL, 0)

@@ -6,21 +6,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from runs import make, run
+from small_runs import make, run
 
 import kzoo
 from kzoo.rewrites import filters
 from kzoo.rewrites.channels import DEPTHWISE, TRANSPOSED, Channels
 
 SMALL = {"input_shape": (32, 32, 3), "num_classes": 5}
-
-
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 def toy(**outputs):

@@ -9,14 +9,6 @@ import kzoo
 SMALL = {"input_shape": (16, 16, 1), "num_classes": 3}
 
 
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
 def pictures(count=48, seed=0):
     """Three classes that differ in which part of the picture is bright."""
     random = np.random.default_rng(seed)

@@ -6,15 +6,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from runs import Stop, fail, make, run
+from small_runs import Stop, fail, make, run
 
 import kzoo
 from kzoo.training import execution, fused
 from kzoo.training.recipe import make_recipe
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.usefixtures("without_determinism")
-
 IMAGES = np.random.default_rng(0).normal(3.0, 2.0, (6, 5, 7, 4)).astype("float32")
 FUSED = "FusedBatchNormV3"
 

@@ -11,8 +11,6 @@ import kzoo
 from kzoo.training import fused, gradients
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.usefixtures("without_determinism")
-
 TOKENS = np.array([[1, 1, 2]])
 
 

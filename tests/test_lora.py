@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from golden_files import GOLDEN, golden, run, write
-from runs import Stop, fail
+from small_runs import Stop, fail
 
 import kzoo
 from kzoo.layers import LowRankDense
@@ -25,14 +25,6 @@ CASES = {
 }
 STEADY = {"schedule": "constant", "warmup_steps": 0}
 ATTENTION = ["bert.encoder.layer.0.attention.self", "bert.encoder.layer.1.attention.self"]
-
-
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 def small_bert(**overrides):

@@ -10,8 +10,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-import runs
-from runs import NUM_BATCHES, Stop, fail, make, rows_without_seconds, run
+import small_runs
+from small_runs import NUM_BATCHES, Stop, fail, make, rows_without_seconds, run
 
 import kzoo
 from kzoo.training import pruning
@@ -19,14 +19,6 @@ from kzoo.training.recipe import Recipe
 
 WEIGHTS = "weights.safetensors"
 SMALL_CNN = {"name": "mnist_cnn", "filters": (4, 4, 4), "hidden_dim": 8}
-
-
-@pytest.fixture(autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 def equal(folder, other):
@@ -192,13 +184,13 @@ def test_pruned_runs_resume_bit_for_bit(tmp_path):
 ON_JAX = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[1])
-import runs
+import small_runs
 folder, choices = pathlib.Path(sys.argv[2]), {"epochs": 2, "prune": "2:4"}
-print(runs.run(folder / "whole", **choices).sparsity["sparsity"])
+print(small_runs.run(folder / "whole", **choices).sparsity["sparsity"])
 try:
-    runs.run(folder / "run", callbacks=[runs.Stop(runs.fail, 2, 5)], **choices)
+    small_runs.run(folder / "run", callbacks=[small_runs.Stop(small_runs.fail, 2, 5)], **choices)
 except RuntimeError:
-    runs.run(folder / "run", resume=True, **choices)
+    small_runs.run(folder / "run", resume=True, **choices)
 """
 
 
@@ -206,7 +198,7 @@ except RuntimeError:
 def test_jax_prunes_and_resumes_exactly(tmp_path):
     pytest.importorskip("jax")
     done = subprocess.run(
-        [sys.executable, "-c", ON_JAX, pathlib.Path(runs.__file__).parent, tmp_path],
+        [sys.executable, "-c", ON_JAX, pathlib.Path(small_runs.__file__).parent, tmp_path],
         capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "jax"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

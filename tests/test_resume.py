@@ -16,32 +16,13 @@ import time
 import keras
 import numpy as np
 import pytest
-import runs
-from runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
+import small_runs
+from small_runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
 
 import kzoo
 from kzoo.training import backup, run_loop
 
 WEIGHTS = "weights.safetensors"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tfds")
-    saved = os.environ.get("TFDS_DATA_DIR")
-    os.environ["TFDS_DATA_DIR"] = str(folder)
-    yield folder
-    os.environ.pop("TFDS_DATA_DIR")
-    if saved is not None:
-        os.environ["TFDS_DATA_DIR"] = saved
-
-
-@pytest.fixture(scope="module", autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 @pytest.fixture(scope="module")
@@ -439,16 +420,16 @@ def test_resume_without_a_run(tmp_path):
 ON_JAX = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[1])
-import runs
+import small_runs
 folder = pathlib.Path(sys.argv[2])
 choices = {"epochs": 2}
-runs.run(folder / "whole", **choices)
+small_runs.run(folder / "whole", **choices)
 try:
-    runs.run(folder / "run", callbacks=[runs.Stop(runs.fail, 2, 5)], **choices)
+    small_runs.run(folder / "run", callbacks=[small_runs.Stop(small_runs.fail, 2, 5)], **choices)
 except RuntimeError:
-    runs.run(folder / "run", resume=True, **choices)
+    small_runs.run(folder / "run", resume=True, **choices)
 try:
-    runs.run(folder / "nan", optimizer="sgd", weight_decay=0.0, learning_rate=1e30, **choices)
+    small_runs.run(folder / "nan", optimizer="sgd", weight_decay=0.0, learning_rate=1e30, **choices)
 except ArithmeticError as error:
     print(error)
 """
@@ -456,7 +437,7 @@ except ArithmeticError as error:
 
 def test_jax_resumes_exactly(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", ON_JAX, pathlib.Path(runs.__file__).parent, tmp_path],
+        [sys.executable, "-c", ON_JAX, pathlib.Path(small_runs.__file__).parent, tmp_path],
         capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "jax"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -466,9 +447,6 @@ def test_jax_resumes_exactly(tmp_path):
 
 
 def test_compiled_runs_resume_bit_for_bit_and_as_compiled_runs_only(tmp_path):
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()  # other runs of this process have turned it on, and it turns XLA off
     choices = {"deterministic": False, "jit_compile": True, "epochs": 2}
     assert run(tmp_path / "whole", **choices).execution.startswith("XLA on (as asked)")
     stopped(tmp_path / "run", 2, 5, **choices)

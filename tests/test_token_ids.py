@@ -25,16 +25,6 @@ BAD = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_determinism():
-    """Which would turn XLA off without a word."""
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-    yield
-    config.disable_op_determinism()
-
-
 @pytest.fixture(params=MODES)
 def mode(request, monkeypatch):
     """How kzoo compiles models meanwhile."""

@@ -9,8 +9,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-import runs
-from runs import Stop, make, make_translator, run
+import small_runs
+from small_runs import Stop, make, make_translator, run
 
 import kzoo
 from kzoo import tasks
@@ -20,21 +20,6 @@ from kzoo.training import NonFiniteError, Recipe, TransformerSchedule, backup, e
 from kzoo.training.recipe import make_optimizer, make_recipe
 
 CONSTANT = {"schedule": "constant", "warmup_steps": 0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data_dir(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def determinism_ends_here():
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 def weights(model):
@@ -315,7 +300,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path):
         model.trainable_variables[0].assign(model.trainable_variables[0] * math.nan)
 
     with pytest.raises(NonFiniteError, match=r"weight \S+ is not finite in epoch 2, step 13 \(learning rate"):
-        run(folder, (model, data), callbacks=[Stop(ruin, 2, runs.NUM_BATCHES)])
+        run(folder, (model, data), callbacks=[Stop(ruin, 2, small_runs.NUM_BATCHES)])
     state = backup.read_state(folder)[1]
     assert (state["epoch"], state["step"]) == (1, 12)
     assert all(np.isfinite(array).all() for array in weights(model) + weights(kzoo.load(folder)))

@@ -10,7 +10,8 @@ import json
 
 import numpy as np
 import torch
-from text_models import GOLDEN, build
+from text_models import build
+from writing import GOLDEN
 
 LENGTHS = (3, 7, 5, 1)
 NEW_TOKENS = 12

@@ -11,16 +11,15 @@ wrote for one of them goes back into peft:
     python scripts/golden/lora.py --check-back bert folder
 """
 
-import argparse
-import pathlib
 import shutil
-import sys
 
 import numpy as np
 import peft
 import safetensors.numpy
 import torch
-from text_models import CLASSES, GOLDEN, case
+import writing
+from text_models import CLASSES, case
+from writing import GOLDEN
 
 CASES = {"bert": "bert_classification", "gpt2": "gpt2"}
 CONFIGS = {
@@ -65,22 +64,16 @@ def check_back(name, folder):
         model = peft.PeftModel.from_pretrained(base(name), folder)
         report = model.load_adapter(folder, "again")
     golden = safetensors.numpy.load_file(GOLDEN / "lora.safetensors")[f"output.{name}"]
-    difference = float(np.abs(outputs(name, model) - golden).max() / np.abs(golden).max())
     missing = [key for key in report.missing_keys if "lora_" in key or "modules_to_save.again" in key]
-    print(f"{name}: missing {missing or 'none'}, unexpected {report.unexpected_keys or 'none'}; greatest difference "
-          f"{difference:.2g} of the outputs' scale")  # fmt: skip
-    if missing or report.unexpected_keys or difference > 1e-5:
-        raise SystemExit(1)
+    if missing or report.unexpected_keys:
+        raise SystemExit(f"{name}: missing {missing}, unexpected {report.unexpected_keys}")
+    writing.must_agree(name, outputs(name, model), golden)
+
+
+def make_all():
+    found = {f"output.{name}": make(name) for name in CASES}
+    writing.write("lora", found, torch=torch.__version__, peft=peft.__version__)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check-back", nargs=2, metavar=("MODEL", "FOLDER"))
-    arguments = parser.parse_args()
-    if arguments.check_back:
-        check_back(*arguments.check_back)
-        sys.exit()
-    found = {f"output.{name}": make(name) for name in CASES}
-    path = pathlib.Path(GOLDEN) / "lora.safetensors"
-    safetensors.numpy.save_file(found, path, {"torch": torch.__version__, "peft": peft.__version__})
-    print(f"{path}: {path.stat().st_size:,} bytes")
+    writing.main(__doc__, make_all, check_back=(check_back, ("MODEL", "FOLDER")))

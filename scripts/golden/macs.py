@@ -10,12 +10,12 @@ two a multiply-accumulate), both for one image, and the figure that torchvision 
 
 import json
 import logging
-import pathlib
 import sys
 
 from torchvision_networks import import_torchvision, small_resnet
+from writing import GOLDEN
 
-PATH = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "macs.json"
+PATH = GOLDEN / "macs.json"
 TORCHVISION = (
     "alexnet", "densenet121", "densenet161", "densenet169", "densenet201", "googlenet", "inception_v3", "resnet18",
     "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn",

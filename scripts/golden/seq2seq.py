@@ -10,16 +10,14 @@ The other way, files that `kzoo.save_weights` wrote for the same two configurati
     python scripts/golden/seq2seq.py --check-back seq2seq weights.safetensors
 """
 
-import argparse
-import pathlib
-
 import numpy as np
 import safetensors.numpy
 import torch
+import writing
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from writing import GOLDEN
 
-GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
 SOURCE_VOCABULARY, VOCABULARY, HIDDEN_DIM, NUM_LAYERS = 31, 37, 12, 3
 
 
@@ -101,31 +99,23 @@ def logits(model, inputs):
 
 def make(name):
     model, inputs = random_model(name), random_inputs()
-    tensors = {key: value.numpy().copy() for key, value in model.state_dict().items()}
+    tensors = writing.arrays_of(model)
     tensors.update({f"input.{key}": value for key, value in inputs.items()})
     tensors[f"output.{name}"] = logits(model, inputs)
-    path = GOLDEN / f"{name}.safetensors"
-    safetensors.numpy.save_file(tensors, path, {"torch": torch.__version__})
-    print(f"{path}: {path.stat().st_size:,} bytes")
+    writing.write(name, tensors, torch=torch.__version__)
 
 
 def check_back(name, path):
     """Loads the file strictly; SystemExit unless it gives the golden logits."""
-    model = random_model(name)
-    model.load_state_dict({key: torch.from_numpy(value) for key, value in safetensors.numpy.load_file(path).items()})
+    model = writing.load_strictly(random_model(name), path)
     golden = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")[f"output.{name}"]
-    difference = np.abs(logits(model, random_inputs()) - golden).max()
-    print(f"{name}: fits without rest; greatest difference from the golden logits: {difference:.1e}")
-    if difference > 1e-5:
-        raise SystemExit(1)
+    writing.must_agree(name, logits(model, random_inputs()), golden)
+
+
+def make_all():
+    for name in ("seq2seq", "seq2seq_attention"):
+        make(name)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check-back", nargs=2, metavar=("NAME", "FILE"))
-    arguments = parser.parse_args()
-    if arguments.check_back:
-        check_back(*arguments.check_back)
-    else:
-        for each in ("seq2seq", "seq2seq_attention"):
-            make(each)
+    writing.main(__doc__, make_all, check_back=(check_back, ("NAME", "FILE")))

@@ -11,13 +11,12 @@ The other way, files NAME.safetensors that `kzoo.save_weights` wrote for the sam
     python scripts/golden/small_networks.py --check-back FOLDER
 """
 
-import argparse
 import pathlib
 
 import numpy as np
 import safetensors.numpy
-
-GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
+import writing
+from writing import GOLDEN
 
 
 def torch_references():
@@ -88,14 +87,17 @@ def make_torch(name, module, x):
     torch.manual_seed(sum(name.encode()))
     for parameter in module.parameters():  # biases too: zeros would hide a swap
         torch.nn.init.normal_(parameter, std=0.4)
-    tensors = {key: value.numpy().copy() for key, value in module.state_dict().items()}
-    write(name, {**tensors, "input": x, "output": run(module, x)}, {"torch": torch.__version__})
+    tensors = {**writing.arrays_of(module), "input": x, "output": run(module, x)}
+    writing.write(name, tensors, torch=torch.__version__)
 
 
-def make_keras():
+def make_keras(name):
     """The document's `Sequential` with fewer filters; its own layer names, in the reference's layout."""
     import keras
     from keras import layers
+
+    if name != "mnist_cnn":
+        raise SystemExit(f"--only takes mnist_cnn, not {name}")
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -120,42 +122,22 @@ def make_keras():
             axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
             tensors[f"{layer.name}.{'bias' if value.ndim == 1 else 'weight'}"] = value.transpose(axes)
     x = random.random((3, 19, 23, 1), "float32")
-    write("mnist_cnn", {**tensors, "input": x, "output": np.asarray(model(x))}, {"keras": keras.__version__})
-
-
-def write(name, tensors, metadata):
-    path = GOLDEN / f"{name}.safetensors"
-    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-    safetensors.numpy.save_file(tensors, path, metadata)
-    print(f"{path}: {path.stat().st_size:,} bytes")
+    tensors |= {"input": x, "output": np.asarray(model(x))}
+    writing.write("mnist_cnn", tensors, keras=keras.__version__)
 
 
 def check_back(folder):
     """Loads kzoo's files strictly: SystemExit if a tensor is missing or left over, or an output differs."""
-    import safetensors.torch
-
     for name, (module, x) in torch_references().items():
-        module.load_state_dict(safetensors.torch.load_file(folder / f"{name}.safetensors"), strict=True)
+        writing.load_strictly(module, pathlib.Path(folder) / f"{name}.safetensors")
         wanted = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")["output"]
-        difference = np.abs(run(module, x) - wanted).max()
-        print(f"{name}: nothing missing, nothing unexpected; largest difference {difference:.1e}")
-        if difference > 1e-5:
-            raise SystemExit(1)
+        writing.must_agree(name, run(module, x), wanted)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["mnist_cnn"])
-    parser.add_argument("--check-back", metavar="FOLDER", type=pathlib.Path)
-    arguments = parser.parse_args()
-    if arguments.check_back:
-        check_back(arguments.check_back)
-    elif arguments.only:
-        make_keras()
-    else:
-        for name, (module, x) in torch_references().items():
-            make_torch(name, module, x)
+def make_all():
+    for name, (module, x) in torch_references().items():
+        make_torch(name, module, x)
 
 
 if __name__ == "__main__":
-    main()
+    writing.main(__doc__, make_all, only=(make_keras, ("NAME",)), check_back=(check_back, ("FOLDER",)))

@@ -12,22 +12,17 @@ The other way, a file that `kzoo.save_weights` wrote for one of CLASSES below go
     python scripts/golden/text_models.py --check-back bert_classification weights.safetensors
 """
 
-import argparse
 import json
-import pathlib
 import shutil
-import sys
 import tempfile
 
 import numpy as np
 import safetensors.numpy
 import torch
 import transformers as hf
+import writing
+from writing import GOLDEN
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
-from seeded_weights import digest  # noqa: E402
-
-GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
 BERT = hf.BertConfig(
     vocab_size=37,
     hidden_size=16,
@@ -128,10 +123,6 @@ def build(name):
     return model
 
 
-def tensors_of(model):
-    return {name: value.numpy().copy() for name, value in model.state_dict().items()}
-
-
 def one_text_inputs(padded_left=False):
     """A batch of four: no padding, some, all but one token, and nothing but padding."""
     random = np.random.default_rng(0)
@@ -197,7 +188,7 @@ def make(name, members):
     tensors, outputs = {}, {}
     for member in members:
         model = build(member)
-        for key, value in tensors_of(model).items():
+        for key, value in writing.arrays_of(model).items():
             key = key if member != "bert_none" else f"bert.{key}"
             tensors.setdefault(key, value)
         fitted = {key.removeprefix("bert.") if member == "bert_none" else key: torch.from_numpy(value)
@@ -211,13 +202,13 @@ def make(name, members):
         )
     tensors.update({f"input.{key}": value for key, value in inputs.items()})
     tensors.update(outputs)
-    path = GOLDEN / f"{name}.safetensors"
-    safetensors.numpy.save_file(tensors, path, {"torch": torch.__version__, "transformers": hf.__version__})
-    print(f"{path}: {path.stat().st_size:,} bytes; {', '.join(sorted(outputs))}")
+    writing.write(name, tensors, torch=torch.__version__, transformers=hf.__version__)
 
 
 def facts(kind, config):
     """Parameters and tensors at full size, without allocating them. Tied and computed tensors are left out."""
+    from seeded_weights import digest
+
     with torch.device("meta"):
         model = kind(config)
     fixed = ("embed_positions", "position_ids", "lm_head", "embed_tokens", "cls.predictions.decoder")
@@ -228,36 +219,36 @@ def facts(kind, config):
     return {"parameters": parameters, "digest": digest(shapes)}
 
 
-def check_back(name, path):
-    """Loads the file through `from_pretrained`; SystemExit unless it fits without rest and gives the golden outputs."""
-    kind, config = CLASSES[name]
+def load_whole(kind, config, path):
+    """The model that `from_pretrained` makes of the file; SystemExit unless it fits without rest."""
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         shutil.copy(path, f"{folder}/model.safetensors")
         model, report = kind.from_pretrained(folder, output_loading_info=True)
+    found = {key: sorted(names) for key, names in report.items() if names}
+    if found:
+        raise SystemExit(f"{path} does not fit: {found}")
+    return model.eval()
+
+
+def check_back(name, path):
+    """Loads the file through `from_pretrained`; SystemExit unless it fits without rest and gives the golden outputs."""
+    model = load_whole(*CLASSES[name], path)
     run, inputs = case(name)
     group = "bert" if name.startswith("bert") else name
     golden = safetensors.numpy.load_file(GOLDEN / f"{group}.safetensors")
-    found = {key: sorted(names) for key, names in report.items() if names}
-    differences = {
-        key: float(np.abs(value - golden[f"output.{name}.{key}".rstrip(".")]).max())
-        for key, value in run(name, model.eval(), inputs).items()
-    }
-    print(f"{name}: not fitting: {found or 'none'}; greatest difference from the golden outputs: {differences}")
-    if found or max(differences.values()) > 1e-5:
-        raise SystemExit(1)
+    for key, value in run(name, model, inputs).items():
+        writing.must_agree(f"{name} {key}", value, golden[f"output.{name}.{key}".rstrip(".")])
+
+
+def make_all():
+    make("bert", [name for name in CLASSES if name.startswith("bert")])
+    for single in ("gpt2", "gpt1", "marian", "marian_apart"):
+        make(single, [single])
+    listed = {name: facts(*row) for name, row in FULL_SIZE.items()}
+    (GOLDEN / "text_shapes.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({name: row["parameters"] for name, row in listed.items()}))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check-back", nargs=2, metavar=("CLASS", "FILE"))
-    arguments = parser.parse_args()
-    if arguments.check_back:
-        check_back(*arguments.check_back)
-    else:
-        make("bert", [name for name in CLASSES if name.startswith("bert")])
-        for single in ("gpt2", "gpt1", "marian", "marian_apart"):
-            make(single, [single])
-        listed = {name: facts(*row) for name, row in FULL_SIZE.items()}
-        (GOLDEN / "text_shapes.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps({name: row["parameters"] for name, row in listed.items()}))
+    writing.main(__doc__, make_all, check_back=(check_back, ("CLASS", "FILE")))

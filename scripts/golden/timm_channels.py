@@ -6,21 +6,15 @@ In an environment of its own:
     python scripts/golden/timm_channels.py
 """
 
-import pathlib
-import sys
-import types
-
-import safetensors.torch
 import torch
+import writing
+from torchvision_networks import import_torchvision
 
-sys.modules["torchvision._meta_registrations"] = types.ModuleType("unused")  # its operators match no CPU build of torch
+import_torchvision()  # which timm imports too
 from timm.models import adapt_input_conv  # noqa: E402
-
-GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "timm_channels.safetensors"
 
 if __name__ == "__main__":
     torch.manual_seed(0)
     kernel = torch.randn(4, 3, 3, 3)
-    adapted = {f"channels.{count}": adapt_input_conv(count, kernel.clone()).contiguous() for count in (1, 2, 3, 4, 7)}
-    safetensors.torch.save_file({"kernel": kernel, **adapted}, GOLDEN)
-    print(f"{GOLDEN}: {GOLDEN.stat().st_size:,} bytes")
+    adapted = {f"channels.{count}": adapt_input_conv(count, kernel.clone()).numpy() for count in (1, 2, 3, 4, 7)}
+    writing.write("timm_channels", {"kernel": kernel.numpy(), **adapted})

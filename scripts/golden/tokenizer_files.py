@@ -10,7 +10,6 @@ The other way, a folder that `kzoo.data.Tokenizer.save` wrote is read by transfo
     python scripts/golden/tokenizer_files.py --check-back FOLDER
 """
 
-import argparse
 import io
 import json
 import pathlib
@@ -18,9 +17,10 @@ import tempfile
 
 import sentencepiece
 import transformers
+import writing
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "tokenizers"
+GOLDEN = writing.GOLDEN / "tokenizers"
 CORPUS = [
     "the quick brown fox jumps over the lazy dog and the dog sleeps",
     "The weather in Zürich is better than the weather in Paris",
@@ -154,10 +154,4 @@ def check_back(folder):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check-back", metavar="FOLDER")
-    arguments = parser.parse_args()
-    if arguments.check_back:
-        check_back(arguments.check_back)
-    else:
-        make()
+    writing.main(__doc__, make, check_back=(check_back, ("FOLDER",)))

@@ -14,21 +14,13 @@ checkpoint strictly and must give the same.
     python scripts/golden/torchvision_detection.py --check-back FOLDER
 """
 
-import argparse
 import json
 import pathlib
-import sys
-import tempfile
 
 import numpy as np
-import safetensors.numpy
-
-TESTS = pathlib.Path(__file__).parents[2] / "tests"
-GOLDEN = TESTS / "golden"
-sys.path.insert(0, str(TESTS))
-
-from seeded_weights import digest, draw_detector_outputs, draw_images, draw_weights, load_drawn_weights  # noqa: E402
-from torchvision_networks import import_torchvision, shapes_of  # noqa: E402
+import writing
+from seeded_weights import digest, draw_detector_outputs, draw_images
+from torchvision_networks import import_torchvision
 
 SIZES = ((45, 61), (64, 32))
 FULL_SIZE = (203, 165)
@@ -76,18 +68,6 @@ def full_detector():
     from torchvision.models.detection import retinanet_resnet50_fpn
 
     return retinanet_resnet50_fpn(weights=None, weights_backbone=None).eval()
-
-
-def load_drawn(module, rename=lambda name: name):
-    """Drawn weights, by the names that kzoo has for them."""
-    import torch
-
-    names = {rename(name): name for name in shapes_of(module)}
-    shapes = {name: shapes_of(module)[theirs] for name, theirs in names.items()}
-    drawn = {names[name]: torch.from_numpy(value) for name, value in draw_weights(shapes).items()}
-    missing, unexpected = module.load_state_dict(drawn, strict=False)
-    if unexpected or not all(key.endswith("_tracked") for key in missing):
-        raise SystemExit(f"missing {missing}, unexpected {unexpected}")
 
 
 def raw(module, x):
@@ -170,7 +150,7 @@ def make_files():
     kept = {}
     for kind in ("resnet", "densenet"):
         module = narrow_detector(kind)
-        load_drawn(module, densenet_name if kind == "densenet" else str)
+        writing.load_drawn(module, densenet_name if kind == "densenet" else str)
         for size in SIZES if kind == "resnet" else SIZES[:1]:
             outputs, anchors, per_level = raw(module, draw_images(*size))
             label = f"{kind}.{size[0]}x{size[1]}"
@@ -183,12 +163,8 @@ def make_files():
                 kept.update(detections(module, drawn, anchors, per_level, size))
                 kept.update(losses(module, drawn, anchors, size))
     with torch.device("meta"):
-        shapes = digest(shapes_of(full_detector()))
-    path = GOLDEN / "torchvision_retinanet.safetensors"
-    metadata = {"torch": torch.__version__, "shapes": json.dumps(shapes)}
-    safetensors.numpy.save_file({key: np.ascontiguousarray(value) for key, value in kept.items()}, path, metadata)
-    path.chmod(0o644)
-    print(f"{path}: {path.stat().st_size:,} bytes")
+        shapes = digest(writing.shapes_of(full_detector()))
+    writing.write("torchvision_retinanet", kept, torch=torch.__version__, shapes=json.dumps(shapes))
     for key, value in kept.items():
         print(f"  {key} {value.shape} {value.dtype}")
 
@@ -197,45 +173,23 @@ def write_from_kzoo(folder):
     """The checkpoint kzoo writes at full size, and its outputs for an odd image size."""
     import kzoo
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(folder)
     model = kzoo.build("retinanet_resnet50_fpn", input_shape=(*FULL_SIZE, 3))
-    with tempfile.TemporaryDirectory() as temporary:
-        load_drawn_weights(model, pathlib.Path(temporary))
-    kzoo.save_weights(model, folder / "retinanet_resnet50_fpn.safetensors")
+    writing.save_drawn_model(model, folder / "retinanet_resnet50_fpn.safetensors")
     outputs = model(draw_images(*FULL_SIZE))
     np.savez(folder / "outputs.npz", **{key: np.asarray(value) for key, value in outputs.items()})
-    print(f"wrote {folder}")
 
 
 def check_back(folder):
     """Loads kzoo's file strictly: SystemExit if a tensor is missing, left over or mis-shaped, or outputs differ."""
-    import safetensors.torch
-
-    module = full_detector()
-    module.load_state_dict(safetensors.torch.load_file(folder / "retinanet_resnet50_fpn.safetensors"), strict=True)
+    folder = pathlib.Path(folder)
+    module = writing.load_strictly(full_detector(), folder / "retinanet_resnet50_fpn.safetensors")
     reference, _, _ = raw(module, draw_images(*FULL_SIZE))
     ours = np.load(folder / "outputs.npz", allow_pickle=False)
     for key in KINDS:
-        wanted = reference[THEIRS[key]].numpy()
-        difference = np.abs(ours[key] - wanted).max() / np.abs(wanted).max()
-        print(f"{key} {wanted.shape}: largest difference {difference:.1e} of the scale")
-        if not difference < 1e-5:
-            raise SystemExit(1)
-    print("nothing missing, nothing unexpected")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", metavar="FOLDER", type=pathlib.Path)
-    parser.add_argument("--check-back", metavar="FOLDER", type=pathlib.Path)
-    arguments = parser.parse_args()
-    if arguments.write:
-        write_from_kzoo(arguments.write)
-    elif arguments.check_back:
-        check_back(arguments.check_back)
-    else:
-        make_files()
+        writing.must_agree(key, ours[key], reference[THEIRS[key]].numpy())
 
 
 if __name__ == "__main__":
-    main()
+    ways = {"write": (write_from_kzoo, ("FOLDER",)), "check_back": (check_back, ("FOLDER",))}
+    writing.main(__doc__, make_files, **ways)

@@ -14,21 +14,14 @@ strictly and must give the same output. Without names, all variants and both net
     python scripts/golden/torchvision_inception_vit.py --check-back FOLDER
 """
 
-import argparse
 import json
 import pathlib
-import sys
-import tempfile
 
 import numpy as np
-import safetensors.numpy
-
-TESTS = pathlib.Path(__file__).parents[2] / "tests"
-GOLDEN = TESTS / "golden"
-sys.path.insert(0, str(TESTS))
-
-from seeded_weights import digest, draw_images, draw_weights, load_drawn_weights  # noqa: E402
-from torchvision_networks import import_torchvision, shapes_of  # noqa: E402
+import writing
+from seeded_weights import digest, draw_images
+from torchvision_networks import import_torchvision
+from writing import GOLDEN, shapes_of
 
 ARCHITECTURES = ("googlenet", "inception_v3", "vit", "recurrent_cnn")
 WITH_AUXILIARY = ("googlenet", "googlenet_2014", "inception_v3")
@@ -205,19 +198,10 @@ def make_networks():
     import torch
 
     for name, (module, sizes) in golden_cases().items():
-        shapes = shapes_of(module)
-        drawn = {key: torch.from_numpy(value) for key, value in draw_weights(shapes).items()}
-        missing, unexpected = module.load_state_dict(drawn, strict=False)
-        if unexpected or not all(key.endswith("_tracked") for key in missing):
-            raise SystemExit(f"{name}: missing {missing}, unexpected {unexpected}")
+        shapes = writing.load_drawn(module)
         outputs = {f"{height}x{width}": run(module, images(name, height, width)) for height, width in sizes}
-        path = GOLDEN / f"torchvision_{name}.safetensors"
-        metadata = {"torch": torch.__version__}
-        if name == "vit_timm":  # its names are not kzoo's
-            metadata["shapes"] = json.dumps(shapes)
-        safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in outputs.items()}, path, metadata)
-        path.chmod(0o644)
-        print(f"{path}: {path.stat().st_size:,} bytes")
+        more = {"shapes": json.dumps(shapes)} if name == "vit_timm" else {}  # its names are not kzoo's
+        writing.write(f"torchvision_{name}", outputs, torch=torch.__version__, **more)
         for size, output in outputs.items():  # outputs that hardly depend on the image would prove little
             between = np.abs(output[..., 0, :] - output[..., 1, :]).max(-1)
             print(f"  {size}: scale {np.abs(output).max((-1, -2))}, between images {between}")
@@ -243,53 +227,35 @@ def make_shapes(names):
     print(f"{path}: {len(found)} networks")
 
 
-def write_from_kzoo(folder, names):
+def write_from_kzoo(folder, *names):
     """For every variant the checkpoint kzoo writes at full size, and its output for the default image size."""
     import kzoo
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name in names or all_names():
         variant, auxiliary = name.removesuffix("_auxiliary"), name.endswith("_auxiliary")
         model = kzoo.build(variant, **({"auxiliary": True} if auxiliary else {}))
-        with tempfile.TemporaryDirectory() as temporary:
-            load_drawn_weights(model, pathlib.Path(temporary))
-        kzoo.save_weights(model, folder / f"{name}.safetensors")
+        path = pathlib.Path(folder) / f"{name}.safetensors"
+        writing.save_drawn_model(model, path)
         outputs = model(images(name, *model.input.shape[1:3]))
-        np.save(folder / f"{name}.npy", np.stack(outputs) if auxiliary else np.asarray(outputs))
-        print(f"wrote {folder / name}.safetensors", flush=True)
+        np.save(path.with_suffix(".npy"), np.stack(outputs) if auxiliary else np.asarray(outputs))
 
 
 def check_back(folder):
     """Loads kzoo's files strictly: SystemExit if a tensor is missing, left over or mis-shaped, or outputs differ."""
-    import safetensors.torch
-
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(pathlib.Path(folder).glob("*.safetensors")):
         name = path.stem
-        module = full_reference(name)
-        module.load_state_dict(safetensors.torch.load_file(path), strict=True)
+        module = writing.load_strictly(full_reference(name), path)
         size = 32 if name.startswith("recurrent_cnn") else 299 if name.startswith("inception_v3") else 224
-        ours, reference = np.load(path.with_suffix(".npy")), run(module, images(name, size, size))
-        difference = np.abs(ours - reference).max() / np.abs(reference).max()
-        print(f"{name}: nothing missing, nothing unexpected; largest difference {difference:.1e} of the scale")
-        if not difference < 1e-5:
-            raise SystemExit(1)
+        writing.must_agree(name, np.load(path.with_suffix(".npy")), run(module, images(name, size, size)))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", nargs="+", metavar=("FOLDER", "NAME"))
-    parser.add_argument("--check-back", metavar="FOLDER", type=pathlib.Path)
-    arguments = parser.parse_args()
-    if arguments.write:
-        write_from_kzoo(pathlib.Path(arguments.write[0]), arguments.write[1:])
-    elif arguments.check_back:
-        check_back(arguments.check_back)
-    else:
-        make_networks()
-        vits = ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", *DEIT)
-        recurrent = [f"recurrent_cnn_{filters}" for filters in (160, 96, 128)]
-        make_shapes([*WITH_AUXILIARY, *(f"{name}_auxiliary" for name in WITH_AUXILIARY), *vits, *recurrent])
+def make_all():
+    make_networks()
+    vits = ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", *DEIT)
+    recurrent = [f"recurrent_cnn_{filters}" for filters in (160, 96, 128)]
+    make_shapes([*WITH_AUXILIARY, *(f"{name}_auxiliary" for name in WITH_AUXILIARY), *vits, *recurrent])
 
 
 if __name__ == "__main__":
-    main()
+    ways = {"write": (write_from_kzoo, ("FOLDER", "[NAME]")), "check_back": (check_back, ("FOLDER",))}
+    writing.main(__doc__, make_all, **ways)

@@ -12,21 +12,15 @@ strictly and must give the same output. Without names, all variants.
     python scripts/golden/torchvision_networks.py --check-back FOLDER
 """
 
-import argparse
 import json
 import pathlib
 import sys
-import tempfile
 import types
 
 import numpy as np
-import safetensors.numpy
-
-TESTS = pathlib.Path(__file__).parents[2] / "tests"
-GOLDEN = TESTS / "golden"
-sys.path.insert(0, str(TESTS))
-
-from seeded_weights import digest, draw_images, draw_weights, load_drawn_weights  # noqa: E402
+import writing
+from seeded_weights import digest, draw_images
+from writing import GOLDEN, shapes_of
 
 ARCHITECTURES = ("alexnet", "vgg", "resnet", "densenet")
 SMALL_RESNETS = {"resnet20": 3, "resnet32": 5, "resnet56": 9}
@@ -156,10 +150,6 @@ def full_reference(name):
     return alexnet_2012() if name == "alexnet_2012" else getattr(import_torchvision(), name)()
 
 
-def shapes_of(module):
-    return {key: tuple(value.shape) for key, value in module.state_dict().items() if not key.endswith("_tracked")}
-
-
 def run(module, x):
     import torch
 
@@ -171,10 +161,9 @@ def make_networks():
     import torch
 
     for name, (module, sizes) in golden_cases().items():
-        drawn = draw_weights(shapes_of(module))
-        module.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()}, strict=True)
+        writing.load_drawn(module)
         outputs = {f"{height}x{width}": run(module, draw_images(height, width)) for height, width in sizes}
-        write(f"torchvision_{name}", outputs)
+        writing.write(f"torchvision_{name}", outputs, torch=torch.__version__)
         for size, output in outputs.items():  # outputs that hardly depend on the image would prove little
             scale, difference = np.abs(output).max(), np.abs(output[0] - output[1]).max()
             print(f"  {size}: scale {scale:.2g}, between images {difference:.2g}")
@@ -194,17 +183,7 @@ def make_layers():
         for cells in (6, 7):
             pooled = nn.AdaptiveAvgPool2d(cells)(torch.from_numpy(draw_images(height, width)).permute(0, 3, 1, 2))
             tensors[f"pool {cells} {height} {width}"] = pooled.permute(0, 2, 3, 1).numpy()
-    write("torch_image_layers", tensors)
-
-
-def write(name, tensors):
-    import torch
-
-    path = GOLDEN / f"{name}.safetensors"
-    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-    safetensors.numpy.save_file(tensors, path, {"torch": torch.__version__})
-    path.chmod(0o644)
-    print(f"{path}: {path.stat().st_size:,} bytes")
+    writing.write("torch_image_layers", tensors, torch=torch.__version__)
 
 
 def make_shapes():
@@ -225,49 +204,30 @@ def make_shapes():
     print(f"{path}: {len(found)} variants")
 
 
-def write_from_kzoo(folder, names):
+def write_from_kzoo(folder, *names):
     """For every variant the checkpoint kzoo writes at full size, and its output for the default image size."""
     import kzoo
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name in names or [name for architecture in ARCHITECTURES for name in kzoo.list_models(architecture + "*")]:
-        model = kzoo.build(name)
-        with tempfile.TemporaryDirectory() as temporary:
-            load_drawn_weights(model, pathlib.Path(temporary))
-        kzoo.save_weights(model, folder / f"{name}.safetensors")
-        np.save(folder / f"{name}.npy", np.asarray(model(draw_images(*model.input.shape[1:3]))))
-        print(f"wrote {folder / name}.safetensors", flush=True)
+        model, path = kzoo.build(name), pathlib.Path(folder) / f"{name}.safetensors"
+        writing.save_drawn_model(model, path)
+        np.save(path.with_suffix(".npy"), np.asarray(model(draw_images(*model.input.shape[1:3]))))
 
 
 def check_back(folder):
     """Loads kzoo's files strictly; SystemExit if a tensor is missing, left over or mis-shaped, or an output differs."""
-    import safetensors.torch
-
-    for path in sorted(folder.glob("*.safetensors")):
-        module = full_reference(path.stem)
-        module.load_state_dict(safetensors.torch.load_file(path), strict=True)
+    for path in sorted(pathlib.Path(folder).glob("*.safetensors")):
+        module = writing.load_strictly(full_reference(path.stem), path)
         size = 32 if path.stem in SMALL_RESNETS else 224
-        ours, reference = np.load(path.with_suffix(".npy")), run(module, draw_images(size, size))
-        difference = np.abs(ours - reference).max() / np.abs(reference).max()
-        print(f"{path.stem}: nothing missing, nothing unexpected; largest difference {difference:.1e} of the scale")
-        if not difference < 1e-5:
-            raise SystemExit(1)
+        writing.must_agree(path.stem, np.load(path.with_suffix(".npy")), run(module, draw_images(size, size)))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", nargs="+", metavar=("FOLDER", "NAME"))
-    parser.add_argument("--check-back", metavar="FOLDER", type=pathlib.Path)
-    arguments = parser.parse_args()
-    if arguments.write:
-        write_from_kzoo(pathlib.Path(arguments.write[0]), arguments.write[1:])
-    elif arguments.check_back:
-        check_back(arguments.check_back)
-    else:
-        make_networks()
-        make_layers()
-        make_shapes()
+def make_all():
+    make_networks()
+    make_layers()
+    make_shapes()
 
 
 if __name__ == "__main__":
-    main()
+    ways = {"write": (write_from_kzoo, ("FOLDER", "[NAME]")), "check_back": (check_back, ("FOLDER",))}
+    writing.main(__doc__, make_all, **ways)
