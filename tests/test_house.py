@@ -13,7 +13,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 # A room imports rooms below itself only.
 ROOMS = [
     "__main__", "cli", "exporting", "explaining", "runtimes", "training", "tasks", "building", "rewrites", "measure",
-    "generation", "weights", "data", "catalog", "graph", "models", "layers", "support", "version",
+    "generation", "weights", "data", "catalog", "models", "graph", "layers", "support", "version",
 ]  # fmt: skip
 # where one looks up: names that `kzoo.data` offers although the task decides what they do
 FACADES = {"__init__": set(ROOMS)}

@@ -6,7 +6,7 @@ import types
 import keras
 import numpy as np
 import pytest
-import runs
+import small_runs as runs
 from keras import layers, ops
 
 import kzoo

@@ -107,7 +107,7 @@ def _statistics(label, num_texts, stream, split, length, tokenizer, num_special)
     return line + (f", {100 * unknown:.3g} % of the tokens unknown" if unknown else "")
 
 
-def inputs(model, ids, real, segments=None):
+def model_inputs(model, ids, real, segments=None):
     """The model's inputs by name, or the ids alone if it takes nothing else; one segment unless told otherwise."""
     segments = tf.zeros_like(ids) if segments is None else segments
     known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": segments}
@@ -130,7 +130,7 @@ def _shifted(stream, length, split, model, tokenizer, options, _whole_words):
         starts = starts if random is None else starts + random
         ids, inside = rows.gather(starts, length + 1)
         ids = tf.where(inside, ids, pad)
-        return inputs(model, ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
+        return model_inputs(model, ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
 
     return Split(
         rows.starts, finish, options.batch_size, options.seed, train, functools.partial(_offset, length=length)
@@ -170,7 +170,7 @@ def _masked(stream, length, split, model, tokenizer, options, whole_words):
         places = tf.range(length)[None]
         ids = tf.where(places == count + 1, last, ids)
         changed, chosen = (ids, tf.zeros_like(ids)) if random is None else choose(ids, random[1])
-        return inputs(model, changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
+        return model_inputs(model, changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
 
     # Validation and test are masked alike in every epoch, whatever the seed.
     return Split(

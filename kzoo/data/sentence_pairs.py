@@ -135,7 +135,7 @@ def _split(chunks, length, train, model, tokenizer, options, whole_words):
     def finish(index, random):
         ids, segments, real, follows = build(index, random[0])
         changed, chosen = choose(ids, random[1])
-        x = language.inputs(model, changed, real, segments)
+        x = language.model_inputs(model, changed, real, segments)
         y = {"masked_words": ids, "next_sentence": tf.cast(~follows, tf.int32)}
         weight = {"masked_words": tf.cast(chosen, tf.float32), "next_sentence": tf.ones_like(index, tf.float32)}
         return x, y, weight
