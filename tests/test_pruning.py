@@ -14,6 +14,7 @@ import small_runs
 from small_runs import NUM_BATCHES, Stop, fail, make, rows_without_seconds, run
 
 import kzoo
+from kzoo import tasks
 from kzoo.training import pruning
 from kzoo.training.recipe import Recipe
 
@@ -109,7 +110,7 @@ def test_steps_left_out_by_float16_do_not_leave_the_last_update_out():
     model, _ = make(dtype="mixed_float16")
     model.compile("sgd", "mse")
     model.optimizer.build(model.trainable_variables)
-    with pruning.pruned(model, Recipe(prune=0.8), 10) as masks:
+    with pruning.pruned(tasks.of(model).trainee(model), Recipe(prune=0.8), 10) as masks:
         assert not masks.is_complete()
         masks.finish()
     assert kzoo.sparsity(model)["sparsity"] == pytest.approx(0.8, abs=1e-3)
@@ -207,7 +208,7 @@ def test_jax_prunes_and_resumes_exactly(tmp_path):
 
 
 def test_runs_of_releases_without_pruning_resume(tmp_path, monkeypatch):
-    module = importlib.import_module("kzoo.training.fit")  # its package gives the function this name
+    module = importlib.import_module("kzoo.training.fitting")
     identity = module.identity
 
     def older(*all):

@@ -457,7 +457,7 @@ def test_compiled_runs_resume_bit_for_bit_and_as_compiled_runs_only(tmp_path):
 
 
 def test_runs_that_recorded_no_compilation_resume(tmp_path, monkeypatch, whole):
-    fit_module = importlib.import_module("kzoo.training.fit")  # its package gives the function this name
+    fit_module = importlib.import_module("kzoo.training.fitting")
     identity = fit_module.identity
     with monkeypatch.context() as patch:
         old = {"jit_compile"}

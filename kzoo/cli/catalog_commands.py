@@ -65,7 +65,7 @@ def info(name, overrides, length, layers, as_json):
 
     catalog.find(name)
     import_keras()
-    from kzoo import measure
+    from kzoo import building
 
-    facts = measure.info(name, length, layers, **settings_of(overrides))
+    facts = building.info(name, length, layers, **settings_of(overrides))
     return print_json(facts) if as_json else show(console(), facts)

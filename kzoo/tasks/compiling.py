@@ -6,11 +6,12 @@ from kzoo.tasks import base
 def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options) -> None:
     """Compiles a model with its task's loss and metrics; further options go to `model.compile`.
 
-    Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5).
+    Raises ValueError for a task that has no loss, such as the extraction of features. Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5).
     """
     from kzoo.tasks import of
 
     task = of(model)
+    task.check_trains(model.name)
     loss, metrics = task.loss(model, label_smoothing), task.metrics(model)
     others = base.num_outputs(model) - 1
     if others:
