@@ -5,7 +5,7 @@ Run it after adding or changing a model: python scripts/make_figures.py
 
 import json
 
-from kzoo import catalog, measure
+from kzoo import building, catalog
 from kzoo.support import atomic
 
 
@@ -13,7 +13,7 @@ def count_all():
     """Parameters and multiply-accumulates of every variant, {name: {"parameters", "macs"}}."""
     counts = {}
     for name in catalog.list_models():
-        facts = measure.info(name)
+        facts = building.info(name)
         counts[name] = {"parameters": facts["parameters"], "macs": facts["macs"]}
     return counts
 

@@ -15,12 +15,12 @@ tokenizer_option = click.option(
 
 def _tokenizer(model, source, path):
     """The tokenizer named, or where the model's own is; UsageError if there is neither."""
-    tokenizer = path or model.kzoo.tokenizer
-    if tokenizer is None:
-        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
     from kzoo.data import Tokenizer
 
-    return Tokenizer.load(tokenizer)
+    tokenizer = Tokenizer.load(path) if path else model.kzoo.tokenizer
+    if tokenizer is None:
+        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+    return tokenizer
 
 
 def _read_prompts(prompts, file):

@@ -6,7 +6,8 @@ from kzoo.tasks import base
 def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options) -> None:
     """Compiles a model with its task's loss and metrics; further options go to `model.compile`.
 
-    Raises ValueError for a task that has no loss, such as the extraction of features. Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5).
+    Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5). Raises
+    ValueError for a task that has no loss, such as the extraction of features.
     """
     from kzoo.tasks import of
 
