@@ -97,28 +97,14 @@ def pages_with(slow):
     return [page for page in wanted if not slow or any(row[2] == "slow" for row in blocks(page))]
 
 
-# page -> what of kzoo/cli must be mended before its blocks run; a mended fault fails here until its line is deleted
-FAULTS = {
-    "generation.md": "kzoo generate and show-attention hand a card's tokenizer on as if it were a path",
-    "measuring.md": "kzoo info asks kzoo.measure for what kzoo.building has",
-    "text.md": "kzoo show-attention hands a card's tokenizer on as if it were a path",
-}
-
-
-def with_faults(pages):
-    for page in pages:
-        known = [pytest.mark.xfail(strict=True, reason=FAULTS[page.name])] if page.name in FAULTS else []
-        yield pytest.param(page, marks=known, id=page.name)
-
-
-@pytest.mark.parametrize("page", list(with_faults(pages_with(slow=False))))
-def test_blocks_run(page, tmp_path, monkeypatch, quiet, without_determinism):
+@pytest.mark.parametrize("page", pages_with(slow=False), ids=lambda page: page.name)
+def test_blocks_run(page, tmp_path, monkeypatch, quiet):
     run_page(page, False, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow  # conversions to other runtimes and several trainings take minutes together
-@pytest.mark.parametrize("page", list(with_faults(pages_with(slow=True))))
-def test_slow_blocks_run(page, tmp_path, monkeypatch, quiet, without_determinism):
+@pytest.mark.parametrize("page", pages_with(slow=True), ids=lambda page: page.name)
+def test_slow_blocks_run(page, tmp_path, monkeypatch, quiet):
     run_page(page, True, tmp_path, monkeypatch)
 
 
