@@ -7,7 +7,7 @@ import json
 from kzoo.catalog import card_of
 
 # what `model.kzoo.rewrites` calls a rewrite -> the module whose function `repeat(model, **settings)` does it again
-ROOMS = {"lora": "lora", "prune_filters": "filters"}
+ROOMS = {"lora": "low_rank_updates", "prune_filters": "filters"}
 
 
 def repeat(model, rewrites):
