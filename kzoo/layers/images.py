@@ -17,8 +17,8 @@ def image_input(input_shape, minimum, model):
     if len(input_shape) != 3 or input_shape[2] is None:
         raise ValueError(f"{model}: input_shape must be (height, width, channels), channels known, got {input_shape}")
     if any(size is not None and size < minimum for size in input_shape[:2]):
-        raise ValueError(f"{model}: input_shape {input_shape} is too small: images of at least {minimum} x {minimum} "
-                         "pixels are needed")  # fmt: skip
+        wanted = f"images of at least {minimum} x {minimum} pixels are needed"
+        raise ValueError(f"{model}: input_shape {input_shape} is too small: {wanted}")
     return keras.Input(input_shape, name="image")
 
 

@@ -31,8 +31,13 @@ VARIANTS = {
     "bert_medium": {"num_layers": 8, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
     "bert_large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
 }
-HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions",
-        "cls.seq_relationship", "classifier")  # fmt: skip
+HEAD = (
+    "cls.predictions.transform.dense",
+    "cls.predictions.transform.LayerNorm",
+    "cls.predictions",
+    "cls.seq_relationship",
+    "classifier",
+)
 LORA_LAYERS = ("query", "value")
 HEAD_IF_MISSING = ("bert.pooler.dense",)  # files trained on masked words alone have none
 OTHER_HEADS = (r"cls\.", r"classifier\.", r"bert\.pooler\.")

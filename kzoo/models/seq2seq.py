@@ -9,6 +9,8 @@ from tanh(W_c [c_t; h_t]), equations 5 to 8; the root is no more than another sc
 torch.nn.LSTM, torch.nn.Embedding and torch.nn.Linear in modules `encoder`, `decoder` and `attention`.
 """
 
+from functools import partial
+
 import keras
 from keras import layers
 
@@ -62,13 +64,11 @@ def stack(x, states, mask, num_layers, dropout, name):
 
 def attend(x, encoded, mask):
     """Puts beside every output of the decoder the average of the source that it attends to, equation 5."""
-    hidden_dim = x.shape[-1]
-    query = layers.Dense(hidden_dim, use_bias=False, kernel_initializer=_INITIALIZER, name="attention.score")(x)
+    project = partial(layers.Dense, x.shape[-1], use_bias=False, kernel_initializer=_INITIALIZER)
+    query = project(name="attention.score")(x)
     context = DotProductAttention(1, name="attention")(query, encoded, encoded, padding_mask=mask)
     x = layers.Concatenate(name="attention.concatenate")([context, x])
-    combine = layers.Dense(hidden_dim, activation="tanh", use_bias=False, kernel_initializer=_INITIALIZER,
-                           name="attention.combine")  # fmt: skip
-    return combine(x)
+    return project(activation="tanh", name="attention.combine")(x)
 
 
 def build(

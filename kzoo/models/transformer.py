@@ -12,6 +12,7 @@ language pair has a vocabulary of its own size: build with the `vocab_size` of i
 """
 
 import math
+from functools import partial
 
 import keras
 from keras import layers
@@ -134,13 +135,15 @@ def build(
     else:
         source = word_vectors(source_vocabulary_size, hidden_dim, "model.encoder.embed_tokens")
         embedding = word_vectors(vocabulary_size, hidden_dim, "model.decoder.embed_tokens")
-    sizes = (num_heads, intermediate_dim, activation, dropout)
+    sizes = {"num_heads": num_heads, "intermediate_dim": intermediate_dim, "activation": activation, "dropout": dropout}
+    encode = partial(encoder_layer, padding_mask=encoder_padding_mask, **sizes)
+    decode = partial(decoder_layer, padding_mask=encoder_padding_mask, **sizes)
     encoded = embed(encoder_token_ids, source, positions, dropout, "model.encoder")
     for index in range(num_layers):
-        encoded = encoder_layer(encoded, encoder_padding_mask, *sizes, f"model.encoder.layers.{index}")
+        encoded = encode(encoded, name=f"model.encoder.layers.{index}")
     x = embed(decoder_token_ids, embedding, positions, dropout, "model.decoder")
     for index in range(num_layers):
-        x = decoder_layer(x, encoded, encoder_padding_mask, *sizes, f"model.decoder.layers.{index}")
+        x = decode(x, encoded, name=f"model.decoder.layers.{index}")
     # The embedding declares its own dtype for the logits whatever it computes; this states float32.
     logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
     if logits_bias:

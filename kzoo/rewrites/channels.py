@@ -21,24 +21,21 @@ TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTrans
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 MATRICES = (layers.Dense, *CONVOLUTIONS, *TRANSPOSED)
 
-ELEMENTWISE = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Dropout, layers.GaussianNoise, layers.GaussianDropout,
-               layers.Identity, layers.ActivityRegularization)  # fmt: skip
-SPATIAL = (
-    layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D, layers.AveragePooling1D, layers.AveragePooling2D,
-    layers.AveragePooling3D, layers.ZeroPadding1D, layers.ZeroPadding3D, layers.Cropping1D, layers.Cropping2D,
-    layers.Cropping3D, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D, layers.SpatialDropout1D,
-    layers.SpatialDropout2D, layers.SpatialDropout3D, AdaptiveAveragePooling2D, NearestResize,
-)  # fmt: skip
-GLOBAL = (
-    layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D,
-    layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
-)  # fmt: skip
+
+def _of_any_rank(*names):
+    """Keras's layers of these names for one, two and three dimensions."""
+    return tuple(getattr(layers, f"{name}{rank}D") for name in names for rank in (1, 2, 3))
+
+
+ELEMENTWISE = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Dropout, layers.GaussianNoise, layers.GaussianDropout)
+ELEMENTWISE += (layers.Identity, layers.ActivityRegularization)
+SPATIAL = _of_any_rank("MaxPooling", "AveragePooling", "Cropping", "UpSampling", "SpatialDropout")
+SPATIAL += (layers.ZeroPadding1D, layers.ZeroPadding3D, AdaptiveAveragePooling2D, NearestResize)
+GLOBAL = _of_any_rank("GlobalAveragePooling", "GlobalMaxPooling")
 MERGES = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
-ACTIVATIONS = {
-    getattr(keras.activations, name)
-    for name in ("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "sigmoid", "tanh",
-                 "softplus", "softsign", "hard_sigmoid", "hard_silu", "mish", "exponential")
-} | {gelu, gelu_tanh}  # fmt: skip
+NAMES = "linear relu relu6 leaky_relu elu selu celu gelu silu sigmoid tanh softplus softsign mish exponential"
+ACTIVATIONS = {getattr(keras.activations, name) for name in (*NAMES.split(), "hard_sigmoid", "hard_silu")}
+ACTIVATIONS |= {gelu, gelu_tanh}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,11 +60,7 @@ def prune_filters(model, fraction=None, *, macs=None, layers=None):
             f"fraction {fraction:g} removes no filter of {model.name}, whose first goes at {order[0][0]:.3g}; choose a "
             "larger one"
         )
-    kept = {
-        name: {key: ~np.isin(found.roots(getattr(role, key)), removed)
-               for key in ("reads", "makes", "keeps") if getattr(role, key) is not None}
-        for name, role in found.roles.items()
-    }  # fmt: skip
+    kept = {name: _kept(found, role, removed) for name, role in found.roles.items()}
     changes = {name: change for name, role in found.roles.items() if (change := _change(found, role, removed))}
     pruned = repeat(model, changes)
     for layer in model.layers:
@@ -97,15 +93,13 @@ def prune_report(model, pruned):
     each layer that has filters or units: `name`, `kind`, `filters` and `pruned_filters`.
     """
     counts = [measure(one, _length(one)) for one in (model, pruned)]
+    pairs = [(layer, pruned.get_layer(layer.name)) for layer in model.layers if isinstance(layer, MATRICES)]
     rows = [
-        {"name": layer.name, "kind": type(layer).__name__, "filters": _width(layer),
-         "pruned_filters": _width(pruned.get_layer(layer.name))}
-        for layer in model.layers if isinstance(layer, MATRICES)
-    ]  # fmt: skip
-    return {
-        "parameters": model.count_params(), "pruned_parameters": pruned.count_params(),
-        "macs": counts[0]["macs"], "pruned_macs": counts[1]["macs"], "layers": rows,
-    }  # fmt: skip
+        {"name": old.name, "kind": type(old).__name__, "filters": _width(old), "pruned_filters": _width(new)}
+        for old, new in pairs
+    ]
+    parameters = {"parameters": model.count_params(), "pruned_parameters": pruned.count_params()}
+    return {**parameters, "macs": counts[0]["macs"], "pruned_macs": counts[1]["macs"], "layers": rows}
 
 
 def report_line(report):
@@ -235,6 +229,12 @@ def _change(found, role, removed):
     if role.makes is None or count(role.makes) == len(role.makes):
         return {}
     return {"units" if isinstance(role.layer, layers.Dense) else "filters": count(role.makes)}
+
+
+def _kept(found, role, removed):
+    """Which channels stay of those that a layer reads, makes or normalises: {"reads": [True, ...], ...}."""
+    channels = {key: getattr(role, key) for key in ("reads", "makes", "keeps")}
+    return {key: ~np.isin(found.roots(part), removed) for key, part in channels.items() if part is not None}
 
 
 def _sliced(layer, kept):

@@ -60,10 +60,8 @@ def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()):
     adapted = keras.models.clone_model(model, clone_function=replace)
     for layer in trained:
         adapted.get_layer(layer.name).set_weights(layer.get_weights())
-    settings = {
-        "rewrite": "lora", "rank": rank, "alpha": rank if alpha is None else alpha, "dropout": dropout,
-        "layers": [layer.name for layer in chosen], "train": [layer.name for layer in trained],
-    }  # fmt: skip
+    settings = {"rewrite": "lora", "rank": rank, "alpha": rank if alpha is None else alpha, "dropout": dropout}
+    settings |= {"layers": [layer.name for layer in chosen], "train": [layer.name for layer in trained]}
     return carry(model, adapted, (*rewrites_of(model), settings))
 
 
@@ -142,8 +140,8 @@ def find_settings(model):
     if not layers:
         raise ValueError(f"{model.name} has no low-rank updates; kzoo.lora makes a model that has")
     first = layers[0]
-    return {"rank": first.rank, "alpha": first.alpha, "dropout": first.dropout,
-            "layers": [layer.name for layer in layers], "train": []}  # fmt: skip
+    settings = {"rank": first.rank, "alpha": first.alpha, "dropout": first.dropout}
+    return {**settings, "layers": [layer.name for layer in layers], "train": []}
 
 
 def _updates(layer):

@@ -24,10 +24,8 @@ DIGEST = "kzoo.sha256"
 WRITER = "kzoo.version"
 BLANK = "0" * 64
 HEADER_LIMIT = 100_000_000  # the format's own limit
-DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?",
-    **{f"{letter}{8 * size}": f"<{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)},
-}  # fmt: skip
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?"}
+DTYPES |= {f"{letter}{8 * size}": f"<{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 
 
 def write(path, tensors, metadata):
