@@ -13,14 +13,14 @@ INPUTS = {"image": "image"}
 VARIANTS = {"cnn": {}}
 
 
-def conv_and_pool(x, filters, name):
+def conv_and_pool(x, filters, name) -> keras.KerasTensor:
     """3x3 convolution padded by one, rectifier, 2x2 maximum."""
     x = layers.ZeroPadding2D(1)(x)
     x = layers.Conv2D(filters, 3, activation="relu", name=name)(x)
     return layers.MaxPooling2D(2)(x)
 
 
-def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes=10, name="cnn"):
+def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes=10, name="cnn") -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes)."""
     smallest = 2 ** len(filters)
     if None in input_shape[:2] or min(input_shape[:2]) < smallest:

@@ -47,17 +47,17 @@ TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)
 ALIASES = ((r"^(wte|wpe|tokens_embed|positions_embed|h|ln_f)\.", r"transformer.\1."),)
 
 
-def normal(stddev=0.02):
+def normal(stddev=0.02) -> dict:
     """The initial weights of GPT-1, section 4.1."""
     return {"class_name": "RandomNormal", "config": {"stddev": stddev}}
 
 
-def norm(x, name):
+def norm(x, name) -> keras.KerasTensor:
     """Layer normalisation with the reference's epsilon."""
     return layers.LayerNormalization(epsilon=1e-5, name=name)(x)
 
 
-def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name):
+def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name) -> keras.KerasTensor:
     """Attention to the real tokens up to the own position; query, key and value come from one projection."""
     hidden_dim = x.shape[-1]
     projected = layers.Dense(3 * hidden_dim, kernel_initializer=normal(), name=f"{name}.c_attn")(x)
@@ -68,14 +68,14 @@ def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name):
     return layers.Dropout(dropout, name=f"{name}.dropout")(x)
 
 
-def feed_forward(x, dropout, residual_stddev, name):
+def feed_forward(x, dropout, residual_stddev, name) -> keras.KerasTensor:
     """Two position-wise linear maps, four times as wide between, with a GELU."""
     y = layers.Dense(4 * x.shape[-1], activation=gelu_tanh, kernel_initializer=normal(), name=f"{name}.c_fc")(x)
     y = layers.Dense(x.shape[-1], kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(y)
     return layers.Dropout(dropout, name=f"{name}.dropout")(y)
 
 
-def pre_norm_block(x, attention, mlp, name):
+def pre_norm_block(x, attention, mlp, name) -> keras.KerasTensor:
     """A block of GPT-2 and GPT-3: what is added to x is computed from x normalised."""
     y = attention(norm(x, f"{name}.ln_1"), name=f"{name}.attn")
     x = layers.Add(name=f"{name}.attn.add")([x, y])
@@ -83,7 +83,7 @@ def pre_norm_block(x, attention, mlp, name):
     return layers.Add(name=f"{name}.mlp.add")([x, y])
 
 
-def post_norm_block(x, attention, mlp, name):
+def post_norm_block(x, attention, mlp, name) -> keras.KerasTensor:
     """A block of GPT-1: every sum is normalised."""
     y = attention(x, name=f"{name}.attn")
     x = norm(layers.Add(name=f"{name}.attn.add")([x, y]), f"{name}.ln_1")
@@ -100,7 +100,7 @@ def build(
     max_length=1024,
     post_norm=False,
     name="gpt2",
-):
+) -> keras.Model:
     """Token ids and their mask (1 = real), int32 (batch, length), to logits (batch, length, vocabulary_size), float32.
 
     The logits at position i see the tokens 0 ... i and are for token i + 1. Padding may stand on either side: positions

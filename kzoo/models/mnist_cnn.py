@@ -14,7 +14,9 @@ INPUTS = {"image": "image"}
 VARIANTS = {"mnist_cnn": {}}
 
 
-def build(input_shape=(28, 28, 1), filters=(32, 64, 64), hidden_dim=64, num_classes=10, name="mnist_cnn"):
+def build(
+    input_shape=(28, 28, 1), filters=(32, 64, 64), hidden_dim=64, num_classes=10, name="mnist_cnn"
+) -> keras.Model:
     """Images (batch, height, width, channels) in [0, 1] to probabilities (batch, num_classes)."""
     smallest = 3 * 2 ** (len(filters) - 1) + 2 ** len(filters) - 2
     if None in input_shape[:2] or min(input_shape[:2]) < smallest:

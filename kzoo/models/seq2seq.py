@@ -33,13 +33,13 @@ VARIANTS = {
 _INITIALIZER = {"class_name": "RandomUniform", "config": {"minval": -0.08, "maxval": 0.08}}
 
 
-def embed(token_ids, vocabulary_size, hidden_dim, name):
+def embed(token_ids, vocabulary_size, hidden_dim, name) -> keras.KerasTensor:
     """A table of word vectors, (batch, length) to (batch, length, hidden_dim)."""
     table = layers.Embedding(vocabulary_size, hidden_dim, embeddings_initializer=_INITIALIZER, name=f"{name}.embedding")
     return table(token_ids)
 
 
-def stack(x, states, mask, num_layers, dropout, name):
+def stack(x, states, mask, num_layers, dropout, name) -> tuple:
     """LSTM layers, each over the outputs of the one before; gives the last one's outputs and every last state."""
     last_states = []
     for index in range(num_layers):
@@ -62,7 +62,7 @@ def stack(x, states, mask, num_layers, dropout, name):
     return x, last_states
 
 
-def attend(x, encoded, mask):
+def attend(x, encoded, mask) -> keras.KerasTensor:
     """Puts beside every output of the decoder the average of the source that it attends to, equation 5."""
     project = partial(layers.Dense, x.shape[-1], use_bias=False, kernel_initializer=_INITIALIZER)
     query = project(name="attention.score")(x)
@@ -79,7 +79,7 @@ def build(
     source_vocabulary_size=None,
     attention=False,
     name="seq2seq_small",
-):
+) -> keras.Model:
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
 
     The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the

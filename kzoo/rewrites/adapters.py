@@ -26,7 +26,7 @@ PLAIN |= dict.fromkeys(
 )
 
 
-def save_lora(model, path):
+def save_lora(model, path) -> None:
     """Writes the low-rank updates of a model, and the layers that trained beside them, as a folder that `peft` loads.
 
     `adapter_model.safetensors` has the tensors, `base_model.model.<layer>.lora_A.weight` (rank, inputs) and
@@ -58,7 +58,7 @@ def save_lora(model, path):
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load_lora(model, path):
+def load_lora(model, path) -> keras.Model:
     """A model with the low-rank updates of a folder that `kzoo.save_lora` or `peft` wrote.
 
     Args:

@@ -89,18 +89,18 @@ class Channels:
             for channels in (role.reads, role.makes, role.keeps, *(role.padding or ())):
                 self.fix(None if channels is None else Label(0, channels))
 
-    def fresh(self, count):
+    def fresh(self, count) -> np.ndarray:
         """Numbers for so many new channels."""
         first = len(self._parents)
         self._parents.extend(range(first, first + count))
         return np.arange(first, first + count)
 
-    def fix(self, label):
+    def fix(self, label) -> None:
         """Keeps the channels of a label from being removed."""
         if label is not None:
             self._fixed.update(label.channels.tolist())
 
-    def tie(self, first, second):
+    def tie(self, first, second) -> None:
         """Makes one set of each two channels at the same place of two arrays."""
         for one, other in zip(first.tolist(), second.tolist(), strict=True):
             self._parents[self._root(one)] = self._root(other)
@@ -110,11 +110,11 @@ class Channels:
             self._parents[channel] = channel = self._parents[self._parents[channel]]
         return channel
 
-    def roots(self, channels):
+    def roots(self, channels) -> np.ndarray:
         """The number of each channel's set."""
         return np.array([self._root(channel) for channel in np.asarray(channels).tolist()], "int64")
 
-    def fixed(self):
+    def fixed(self) -> set:
         """The sets that must stay whole."""
         return {self._root(channel) for channel in self._fixed}
 

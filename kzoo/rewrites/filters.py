@@ -19,7 +19,7 @@ from kzoo.rewrites.patterns import as_list, matching, text_of
 from kzoo.support.suggest import did_you_mean
 
 
-def prune_filters(model, fraction=None, *, macs=None, layers=None):
+def prune_filters(model, fraction=None, *, macs=None, layers=None) -> keras.Model:
     """A smaller model without the least filters of its convolutions and units of its Dense layers.
 
     Filters whose channels are added, multiplied or concatenated together go together, ranked by the sum of their
@@ -69,7 +69,7 @@ def prune_filters(model, fraction=None, *, macs=None, layers=None):
     return pruned
 
 
-def repeat(model, layers):
+def repeat(model, layers) -> keras.Model:
     """The model with other sizes of some layers, for weights that are yet to be loaded.
 
     Args:
@@ -86,7 +86,7 @@ def repeat(model, layers):
     return carry(model, pruned, (*rewrites_of(model), {"rewrite": "prune_filters", "layers": layers}))
 
 
-def prune_report(model, pruned):
+def prune_report(model, pruned) -> dict:
     """What `prune_filters` did: how `pruned` differs from the model it was made of.
 
     Returns a dict: `parameters`, `pruned_parameters`, `macs`, `pruned_macs` (for one example) and `layers`, a row for
@@ -102,7 +102,7 @@ def prune_report(model, pruned):
     return {**parameters, "macs": counts[0]["macs"], "pruned_macs": counts[1]["macs"], "layers": rows}
 
 
-def report_line(report):
+def report_line(report) -> str:
     """A `prune_report` as one line."""
     rows = report["layers"]
     whole = [row["name"] for row in rows if row["filters"] == row["pruned_filters"]]

@@ -33,7 +33,7 @@ FOLDABLE = {
 PADDABLE = (layers.Conv2D, layers.DepthwiseConv2D)
 
 
-def fold_batch_norm(model):
+def fold_batch_norm(model) -> keras.Model:
     """A model for inference with the same outputs and fewer layers; the given model is left as it is.
 
     A batch norm that directly follows a linear convolution or Dense layer, and nothing else reads what it reads, is

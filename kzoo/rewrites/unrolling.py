@@ -1,5 +1,6 @@
 """Recurrent layers unrolled over a known length, for runtimes that know no loops."""
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -9,19 +10,19 @@ from kzoo.rewrites.copies import built_like
 RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RNNs
 
 
-def num_steps(model, length):
+def num_steps(model, length) -> int:
     """Steps of all recurrent layers together over a sequence of `length`, those of both directions counted."""
     return length * sum(
         2 if isinstance(layer, layers.Bidirectional) else 1 for layer in model.layers if isinstance(layer, RECURRENT)
     )
 
 
-def is_recurrent(model):
+def is_recurrent(model) -> bool:
     """Whether a layer of the model runs over time step by step."""
     return any(isinstance(layer, RECURRENT) for layer in model.layers)
 
 
-def unroll(model, length, one_product=False):
+def unroll(model, length, one_product=False) -> keras.Model:
     """The model for sequences of `length` steps with every recurrent layer unrolled; the given model is left as it is.
 
     Args:

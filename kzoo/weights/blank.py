@@ -89,7 +89,7 @@ class _Blank:
         self.scope.asked = self, tuple(shape)
         return self.scope.zeros(tuple(shape), dtype)
 
-    def plain(self):
+    def plain(self) -> keras.initializers.Initializer:
         """An initializer of the class that this was mixed into, with the same seed."""
         plain = object.__new__(type(self).__bases__[1])
         vars(plain).update({name: setting for name, setting in vars(self).items() if name != "value"})
