@@ -125,6 +125,13 @@ def test_building_for_weights_skips_random_numbers_and_leaves_no_trace(name, tmp
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
     first, second = (re.sub(r"_\d+'", "'", str(built.get_config())) for built in (model, again))
     assert first == second
+    for one, other in zip(model.layers, again.layers, strict=True):
+        kinds = [
+            {key: type(value) for key, value in vars(layer).items() if key.endswith("_initializer")}
+            for owner in (one, other)
+            for layer in (owner, getattr(owner, "cell", owner))
+        ]
+        assert kinds[:2] == kinds[2:]
     again.save(tmp_path / "model.keras")
     keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
 

@@ -43,6 +43,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         with BlankVariables() as blank:
             model = _made(entry, overrides)
             checkpoint.load_weights(model, opened, assign=blank.assign)
+        blank.restore(model)
         for file in opened:
             file.verify()
         return model

@@ -86,8 +86,8 @@ def literals(architecture) -> dict:
                 raise ValueError(f"models/{architecture}.py: {name} must be written out as a literal") from None
             continue
         if name not in LITERALS:
-            raise ValueError(f"models/{architecture}.py: {did_you_mean('literal', name, LITERALS)} A constant of the "
-                             f"file's own is called _{name}")  # fmt: skip
+            told = did_you_mean("literal", name, LITERALS)
+            raise ValueError(f"models/{architecture}.py: {told} A constant of the file's own is called _{name}")
     if missing := sorted(REQUIRED - values.keys()):
         raise ValueError(f"models/{architecture}.py lacks {', '.join(missing)}")
     return values

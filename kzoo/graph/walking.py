@@ -28,12 +28,12 @@ class Step:
     outputs: object
 
     @property
-    def inputs(self):
+    def inputs(self) -> list:
         """The symbolic tensors among the arguments."""
         return [x for x in keras.tree.flatten((self.args, self.kwargs)) if isinstance(x, keras.KerasTensor)]
 
 
-def record(model, length=None, batch_size=None):
+def record(model, length=None, batch_size=None) -> tuple:
     """The graph as `(inputs, [Step, ...], outputs)`, to be read, or to be run again in parts or with other calls.
 
     Inputs and outputs are new symbolic tensors in the model's structure.
@@ -61,7 +61,7 @@ def record(model, length=None, batch_size=None):
     return inputs, steps, clone.output
 
 
-def replay(steps, values, call=None):
+def replay(steps, values, call=None) -> None:
     """Runs recorded steps on real tensors.
 
     Args:
@@ -78,7 +78,7 @@ def replay(steps, values, call=None):
         values.update({id(symbol): value for symbol, value in pairs})
 
 
-def replace_layers(model, make, length=None):
+def replace_layers(model, make, length=None) -> keras.Model:
     """A functional model like the given one, which stays as it is, but for some layers; all others are shared.
 
     Args:
@@ -100,13 +100,13 @@ def replace_layers(model, make, length=None):
     return keras.Model(inputs, results, name=model.name)
 
 
-def calls(model, length=None):
+def calls(model, length=None) -> list[Call]:
     """Every call of the graph in order, as `Call` rows with symbolic tensors; `length` as in `record`."""
     _, steps, _ = record(model, length)
     return [Call(step.layer, tuple(step.inputs), tuple(keras.tree.flatten(step.outputs))) for step in steps]
 
 
-def features(model, taps):
+def features(model, taps) -> keras.Model:
     """A functional model over the outputs of named taps of a model, sharing its layers and weights.
 
     Args:
@@ -127,7 +127,7 @@ def features(model, taps):
     return keras.Model(inputs, {tap: known[find_tap(model, tap).name] for tap in taps}, name=f"{model.name}_features")
 
 
-def require_flat(model, purpose):
+def require_flat(model, purpose) -> None:
     """Raises ValueError unless a model is a flat functional graph: no nested models, no subclassed `keras.Model`."""
     if not hasattr(model, "operations"):
         raise ValueError(
@@ -141,7 +141,7 @@ def require_flat(model, purpose):
         )
 
 
-def find_tap(model, tap):
+def find_tap(model, tap) -> keras.Layer:
     """The layer of that name, else the last layer of the stage of that name; ValueError with the nearest names."""
     layers = [layer for layer in model.layers if layer.name == tap or layer.name.startswith(f"{tap}.")]
     exact = [layer for layer in layers if layer.name == tap]
@@ -151,7 +151,7 @@ def find_tap(model, tap):
     return (exact or layers)[-1]
 
 
-def layers_before(model, tap):
+def layers_before(model, tap) -> list:
     """The layers that come before a named layer or stage in the graph's order; ValueError with the nearest names."""
     find_tap(model, tap)
     names = [layer.name for layer in model.layers]
@@ -159,12 +159,12 @@ def layers_before(model, tap):
     return model.layers[:first]
 
 
-def longest_sequence(model):
+def longest_sequence(model) -> int | None:
     """How many tokens the model has learned positions for; None if it takes any number."""
     return min((layer.max_length for layer in model.layers if type(layer).__name__ == "LearnedPositions"), default=None)
 
 
-def strides(model):
+def strides(model) -> dict:
     """How many input pixels one step of each tap stands for: {tap: (vertical, horizontal)}.
 
     Raises ValueError if the input's height or width is not known.
@@ -181,7 +181,7 @@ def strides(model):
     return {name: (round(height / t.shape[1]), round(width / t.shape[2])) for name, t in outputs.items()}
 
 
-def num_bytes(variables):
+def num_bytes(variables) -> int:
     """Bytes that Keras variables take, from their shapes and dtypes alone."""
     sizes = {"bfloat16": 2}  # which NumPy does not know
     return sum(

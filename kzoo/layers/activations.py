@@ -5,7 +5,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("kzoo")
-def gelu(x):
+def gelu(x) -> keras.KerasTensor:
     """GELU, as BERT and ViT have it: x times the normal distribution's share below x, of any shape
     (Hendrycks, Gimpel 2016, https://arxiv.org/abs/1606.08415, section 2).
 
@@ -18,6 +18,6 @@ def gelu(x):
 
 
 @keras.saving.register_keras_serializable("kzoo")
-def gelu_tanh(x):
+def gelu_tanh(x) -> keras.KerasTensor:
     """GELU by its tanh approximation, as GPT-2 has it (same paper)."""
     return ops.gelu(x, approximate=True)

@@ -10,7 +10,7 @@ from keras import layers, ops
 MASKED = -1e30
 
 
-def causal_mask(query_length, key_length, position=0):
+def causal_mask(query_length, key_length, position=0) -> keras.KerasTensor:
     """Boolean (1, 1, query_length, key_length): query `i`, standing at `position + i`, attends to keys up to there."""
     queries = ops.arange(query_length, dtype="int32") + position
     keys = ops.arange(key_length, dtype="int32")
@@ -19,7 +19,7 @@ def causal_mask(query_length, key_length, position=0):
 
 def scaled_dot_product_attention(
     query, key, value, mask=None, bias=None, causal=False, scale=None, dropout=0.0, seed=None, return_scores=False
-):
+) -> keras.KerasTensor | tuple:
     """softmax(query key^T * scale + bias) value, for every head (equation 1). A query that may attend to no key gets 0.
 
     Args:
@@ -70,7 +70,7 @@ def scaled_dot_product_attention(
     return (output, scores) if return_scores else output
 
 
-def check_heads(num_heads, hidden_dim=None):
+def check_heads(num_heads, hidden_dim=None) -> None:
     """ValueError unless `num_heads` is a positive int that divides `hidden_dim` (None: not known yet)."""
     if type(num_heads) is not int or num_heads < 1:
         raise ValueError(f"num_heads must be an int of at least 1, got {num_heads!r}")
@@ -81,14 +81,14 @@ def check_heads(num_heads, hidden_dim=None):
         )
 
 
-def split_heads(x, num_heads):
+def split_heads(x, num_heads) -> keras.KerasTensor:
     """(batch, length, num_heads * head_dim) to (batch, length, num_heads, head_dim)."""
     check_heads(num_heads, x.shape[-1])
     batch, length, _ = ops.shape(x)
     return ops.reshape(x, (batch, length, num_heads, x.shape[-1] // num_heads))
 
 
-def join_heads(x):
+def join_heads(x) -> keras.KerasTensor:
     """(batch, length, num_heads, head_dim) to (batch, length, num_heads * head_dim)."""
     batch, length, num_heads, head_dim = ops.shape(x)
     return ops.reshape(x, (batch, length, num_heads * head_dim))
@@ -162,7 +162,7 @@ def multi_head_attention(
     dropout=0.0,
     projections=("q_proj", "k_proj", "v_proj", "out_proj"),
     kernel_initializer="glorot_uniform",
-):
+) -> keras.KerasTensor:
     """Adds multi-head attention (section 3.2.2) to a graph: three projections, the attention, the output projection.
 
     Args:

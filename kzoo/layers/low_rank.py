@@ -1,5 +1,7 @@
 """A frozen linear map with a trained update of low rank."""
 
+from collections.abc import Callable
+
 import keras
 from keras import layers, ops
 
@@ -39,27 +41,27 @@ class LowRankDense(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator() if dropout > 0 else None
 
     @property
-    def kernel(self):
+    def kernel(self) -> keras.Variable:
         """The frozen W (inputs, units)."""
         return self.dense.kernel
 
     @property
-    def bias(self):
+    def bias(self) -> keras.Variable | None:
         """The frozen b (units,), or None."""
         return self.dense.bias
 
     @property
-    def units(self):
+    def units(self) -> int:
         """Width of the output."""
         return self.dense.units
 
     @property
-    def activation(self):
+    def activation(self) -> Callable:
         """What is applied last."""
         return self.dense.activation
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """The factor of A B."""
         return self.alpha / self.rank
 

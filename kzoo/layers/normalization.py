@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 
-def local_response_normalization(x, size=5, alpha=1e-4, beta=0.75, k=2.0):
+def local_response_normalization(x, size=5, alpha=1e-4, beta=0.75, k=2.0) -> keras.KerasTensor:
     """x / (k + alpha * s)^beta, where s sums the squares of the `size` neighbouring channels around each channel.
 
     Krizhevsky et al. 2012, section 3.3, with the paper's constants; channels beyond the ends count as zero, and an

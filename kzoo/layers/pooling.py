@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 
-def cell_means(size, num_cells):
+def cell_means(size, num_cells) -> keras.KerasTensor:
     """Matrix (num_cells, size) in float32 whose row i averages positions floor(i r) ... ceil((i + 1) r) - 1.
 
     r = size / num_cells. Cells overlap where `num_cells` does not divide `size`, and repeat where it is larger.

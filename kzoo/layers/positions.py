@@ -16,24 +16,24 @@ from kzoo.layers.attention import check_heads, join_heads, split_heads
 ORDERINGS = ("interleaved", "half_split")
 
 
-def check_ordering(ordering, argument="ordering"):
+def check_ordering(ordering, argument="ordering") -> None:
     """ValueError that names the argument for anything but one of ORDERINGS."""
     if ordering not in ORDERINGS:
         raise ValueError(f"{argument} must be one of {', '.join(ORDERINGS)}, got {ordering!r}")
 
 
-def check_even(dim):
+def check_even(dim) -> None:
     """ValueError for a width that cannot be split into pairs of features."""
     if dim % 2:
         raise ValueError(f"positions are encoded in pairs of features: the width must be even, got {dim}")
 
 
-def token_positions(x):
+def token_positions(x) -> keras.KerasTensor:
     """0 ... length - 1 for x (batch, length, ...), as int32 (length,)."""
     return ops.arange(ops.shape(x)[1], dtype="int32")
 
 
-def positions_of_tokens(padding_mask):
+def positions_of_tokens(padding_mask) -> keras.KerasTensor:
     """Positions of real tokens counted from 0, whichever side is padded: int32 (batch, length), 0 on leading padding.
 
     Args:
@@ -43,7 +43,7 @@ def positions_of_tokens(padding_mask):
     return ops.maximum(ops.cumsum(real, axis=1) - 1, 0)
 
 
-def position_angles(positions, dim, max_wavelength=10000.0):
+def position_angles(positions, dim, max_wavelength=10000.0) -> keras.KerasTensor:
     """Angles position / max_wavelength^(2 i / dim) for i = 0 ... dim/2 - 1, less whole turns, in radians.
 
     Args:
@@ -67,7 +67,7 @@ def position_angles(positions, dim, max_wavelength=10000.0):
     return (turns - ops.round(turns)) * (2 * math.pi)
 
 
-def sinusoids(positions, dim, ordering="interleaved", max_wavelength=10000.0):
+def sinusoids(positions, dim, ordering="interleaved", max_wavelength=10000.0) -> keras.KerasTensor:
     """Sines and cosines of a position at dim / 2 wavelengths (Vaswani et al. 2017, section 3.5), float32 (..., dim)."""
     check_ordering(ordering)
     angles = position_angles(positions, dim, max_wavelength)
@@ -76,7 +76,7 @@ def sinusoids(positions, dim, ordering="interleaved", max_wavelength=10000.0):
     return _interleave(ops.sin(angles), ops.cos(angles))
 
 
-def rotate(x, positions, ordering="half_split", max_wavelength=10000.0):
+def rotate(x, positions, ordering="half_split", max_wavelength=10000.0) -> keras.KerasTensor:
     """Turns every pair of features by an angle proportional to the position (Su et al. 2021, equation 34).
 
     Args:
@@ -104,7 +104,9 @@ def _interleave(first, second):
     return ops.reshape(pairs, (*ops.shape(first)[:-1], 2 * first.shape[-1]))
 
 
-def relative_position_bucket(relative_position, num_buckets=32, max_distance=128, bidirectional=True):
+def relative_position_bucket(
+    relative_position, num_buckets=32, max_distance=128, bidirectional=True
+) -> keras.KerasTensor:
     """Bucket of a distance key position - query position (Raffel et al. 2020, section 2.1, as T5's code computes it).
 
     Half of the buckets hold one distance each, the other half grow logarithmically up to `max_distance`; all beyond
@@ -213,7 +215,7 @@ class LearnedPositions(layers.Layer):
         initializer = keras.initializers.serialize(self.embeddings_initializer)
         return {**super().get_config(), "max_length": self.max_length, "embeddings_initializer": initializer}
 
-    def check_length(self, length):
+    def check_length(self, length) -> None:
         """ValueError for a length above the table's; None is a length that is not known yet."""
         if length is not None and length > self.max_length:
             raise ValueError(
@@ -254,7 +256,7 @@ class RotaryPositions(layers.Layer):
         self.check_width(inputs_shape[-1])
         return inputs_shape
 
-    def check_width(self, hidden_dim):
+    def check_width(self, hidden_dim) -> None:
         """ValueError unless the heads divide the width into pairs of features."""
         check_heads(self.num_heads, hidden_dim)
         if hidden_dim // self.num_heads % 2:

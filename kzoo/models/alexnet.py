@@ -31,7 +31,7 @@ _TORCHVISION_NAMES = (
 _CAFFE_NAMES = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
 
-def convolutions(x, filters, names, two_groups):
+def convolutions(x, filters, names, two_groups) -> keras.KerasTensor:
     """Five convolutions; the first, second and last are followed by 3x3 maxima that overlap, stride 2 (section 3.4)."""
     for index, (count, kernel_size, name) in enumerate(zip(filters, _KERNEL_SIZES, names, strict=True)):
         groups = 2 if two_groups and index in (1, 3, 4) else 1  # the third convolution sees both groups
@@ -53,7 +53,7 @@ def build(
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="alexnet",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) of at least 63 x 63 to logits (batch, num_classes) in float32.
 
     Height and width may be None. Dropout stands before the hidden fully connected layers as in torchvision, or with

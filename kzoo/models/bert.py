@@ -31,8 +31,13 @@ VARIANTS = {
     "bert_medium": {"num_layers": 8, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
     "bert_large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
 }
-HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions",
-        "cls.seq_relationship", "classifier")  # fmt: skip
+HEAD = (
+    "cls.predictions.transform.dense",
+    "cls.predictions.transform.LayerNorm",
+    "cls.predictions",
+    "cls.seq_relationship",
+    "classifier",
+)
 LORA_LAYERS = ("query", "value")
 HEAD_IF_MISSING = ("bert.pooler.dense",)  # files trained on masked words alone have none
 OTHER_HEADS = (r"cls\.", r"classifier\.", r"bert\.pooler\.")
@@ -50,23 +55,23 @@ ALIASES = (
 _INITIALIZER = {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}
 
 
-def dense(units, name, **options):
+def dense(units, name, **options) -> keras.Layer:
     """A linear map with the paper's initial weights."""
     return layers.Dense(units, kernel_initializer=_INITIALIZER, name=name, **options)
 
 
-def norm(x, name):
+def norm(x, name) -> keras.KerasTensor:
     """Layer normalisation with the reference's epsilon."""
     return layers.LayerNormalization(epsilon=1e-12, name=name)(x)
 
 
-def add_and_norm(x, update, dropout, name):
+def add_and_norm(x, update, dropout, name) -> keras.KerasTensor:
     """LayerNorm(x + Dropout(update)), where `name` is the reference's `...output`."""
     update = layers.Dropout(dropout, name=f"{name}.dropout")(update)
     return norm(layers.Add(name=f"{name}.add")([x, update]), f"{name}.LayerNorm")
 
 
-def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name):
+def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name) -> keras.KerasTensor:
     """Attention to the real tokens, then a two-layer network, each added to its input and normalised."""
     hidden_dim = x.shape[-1]
     query, key, value = (dense(hidden_dim, f"{name}.attention.self.{part}")(x) for part in ("query", "key", "value"))
@@ -77,25 +82,25 @@ def encoder_layer(x, padding_mask, num_heads, intermediate_dim, dropout, name):
     return add_and_norm(x, dense(hidden_dim, f"{name}.output.dense")(y), dropout, f"{name}.output")
 
 
-def masked_words(x, embedding):
+def masked_words(x, embedding) -> keras.KerasTensor:
     """Logits over the vocabulary for every token, from the tied embedding and a bias of their own (section 3.1)."""
     x = dense(x.shape[-1], "cls.predictions.transform.dense", activation=gelu)(x)
     x = norm(x, "cls.predictions.transform.LayerNorm")
     return Bias(dtype="float32", name="cls.predictions")(embedding(x, reverse=True))
 
 
-def classes(x, num_classes, dropout):
+def classes(x, num_classes, dropout) -> keras.KerasTensor:
     """Logits of the fine-tuned classifiers (section 4)."""
     x = layers.Dropout(dropout, name="classifier.dropout")(x)
     return dense(num_classes, "classifier", dtype="float32")(x)
 
 
-def float32(x, name):
+def float32(x, name) -> keras.KerasTensor:
     """An output in float32 whatever the layers compute in."""
     return layers.Activation("linear", dtype="float32", name=name)(x)
 
 
-def outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout):
+def outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout) -> keras.KerasTensor | dict:
     """What each head makes of the last layer's tokens x and of the pooled first token."""
     if head == "pretraining":
         next_sentence = dense(2, "cls.seq_relationship", dtype="float32")(pooled)
@@ -122,7 +127,7 @@ def build(
     head="none",
     num_classes=2,
     name="bert_base",
-):
+) -> keras.Model:
     """Token ids, their mask (1 = real) and segments (0 or 1), int32 (batch, length) each, to what the head gives.
 
     Heads, all in float32: "none" a dict of `tokens` (batch, length, hidden_dim) and `pooled` (batch, hidden_dim);

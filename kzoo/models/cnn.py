@@ -13,18 +13,19 @@ INPUTS = {"image": "image"}
 VARIANTS = {"cnn": {}}
 
 
-def conv_and_pool(x, filters, name):
+def conv_and_pool(x, filters, name) -> keras.KerasTensor:
     """3x3 convolution padded by one, rectifier, 2x2 maximum."""
     x = layers.ZeroPadding2D(1)(x)
     x = layers.Conv2D(filters, 3, activation="relu", name=name)(x)
     return layers.MaxPooling2D(2)(x)
 
 
-def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes=10, name="cnn"):
+def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes=10, name="cnn") -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes)."""
-    if min(input_shape[:2]) < 2 ** len(filters):
-        raise ValueError(f"cnn: input_shape {input_shape} is too small; {len(filters)} poolings need "
-                         f"at least {2 ** len(filters)} x {2 ** len(filters)} pixels")  # fmt: skip
+    smallest = 2 ** len(filters)
+    if None in input_shape[:2] or min(input_shape[:2]) < smallest:
+        fault = f"input_shape {input_shape} is unknown or too small"
+        raise ValueError(f"cnn: {fault}; {len(filters)} poolings need at least {smallest} x {smallest} pixels")
     image = keras.Input(input_shape, name="image")
     x = image
     for index, count in enumerate(filters, 1):

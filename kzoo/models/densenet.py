@@ -22,14 +22,14 @@ HEADLESS = True
 ALIASES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)  # torchvision's published files say norm.1
 
 
-def norm_relu_conv(x, filters, kernel_size, name, suffix=""):
+def norm_relu_conv(x, filters, kernel_size, name, suffix="") -> keras.KerasTensor:
     """Batch norm, ReLU, convolution without bias, in this order throughout the network (section 3)."""
     x = batch_norm(x, f"{name}.norm{suffix}")
     x = layers.ReLU(name=f"{name}.relu{suffix}")(x)
     return padded_conv(x, filters, kernel_size, f"{name}.conv{suffix}", use_bias=False)
 
 
-def dense_layer(x, growth_rate, dropout, name):
+def dense_layer(x, growth_rate, dropout, name) -> keras.KerasTensor:
     """1x1 to four times the growth rate, 3x3 to the growth rate, joined to all that came before."""
     y = norm_relu_conv(x, 4 * growth_rate, 1, name, suffix="1")
     y = norm_relu_conv(y, growth_rate, 3, name, suffix="2")
@@ -38,7 +38,7 @@ def dense_layer(x, growth_rate, dropout, name):
     return layers.Concatenate(name=name)([x, y])
 
 
-def transition(x, name):
+def transition(x, name) -> keras.KerasTensor:
     """Half the channels, half the height and width."""
     x = norm_relu_conv(x, x.shape[-1] // 2, 1, name)
     return layers.AveragePooling2D(2, name=f"{name}.pool")(x)
@@ -52,7 +52,7 @@ def build(
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="densenet121",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     `depths` counts the layers of each dense block, `filters` the channels of the stem, `growth_rate` the channels each

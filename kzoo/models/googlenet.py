@@ -8,6 +8,8 @@ none); its names are the same less batch norm. torchvision's `transform_input` i
 images normalised for ImageNet into (x - 0.5) / 0.5, which is the normalisation that its checkpoint wants.
 """
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
@@ -39,19 +41,19 @@ _MODULES = {
 }
 
 
-def ceil_max_pool(x, name):
+def ceil_max_pool(x, name) -> keras.KerasTensor:
     """3x3 maximum with stride 2 whose last window may reach over the edge, of values that are not negative."""
     # One zero at the end is torch's ceil_mode: odd sizes do not use it, even ones gain a window of one pixel less.
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)
     return layers.MaxPooling2D(3, 2, name=name)(x)
 
 
-def local_response_norm(x, name):
+def local_response_norm(x, name) -> keras.KerasTensor:
     """As in the Caffe model: five channels, alpha 1e-4 divided by their number, k 1."""
     return LocalResponseNormalization(5, alpha=2e-5, beta=0.75, k=1.0, name=name)(x)
 
 
-def inception(x, conv, name, large_kernel):
+def inception(x, conv, name, large_kernel) -> keras.KerasTensor:
     """Four branches joined along the channels, figure 2b."""
     one, three_reduce, three, five_reduce, five, projection = _MODULES[name]
     pooled = layers.MaxPooling2D(3, 1, "same", name=f"{name}.branch4.0")(x)
@@ -64,7 +66,7 @@ def inception(x, conv, name, large_kernel):
     return layers.Concatenate(name=name)(branches)
 
 
-def auxiliary_head(x, conv, num_classes, name, as_in_paper):
+def auxiliary_head(x, conv, num_classes, name, as_in_paper) -> keras.KerasTensor:
     """Logits from the middle of the network, section 5; training adds 0.3 of their losses."""
     if as_in_paper:
         x = layers.AveragePooling2D(5, 3, name=f"{name}.pool")(x)
@@ -76,7 +78,7 @@ def auxiliary_head(x, conv, num_classes, name, as_in_paper):
     return logits_or_features(layers.Dropout(0.7, name=f"{name}.dropout")(x), num_classes, f"{name}.fc2")
 
 
-def conv_relu(as_in_paper, width_multiplier):
+def conv_relu(as_in_paper, width_multiplier) -> Callable:
     """The convolution all parts are made of: `conv(x, filters, kernel_size, name, strides)`, padded, then ReLU."""
 
     def conv(x, filters, kernel_size, name, strides=1):
@@ -93,7 +95,7 @@ def conv_relu(as_in_paper, width_multiplier):
     return conv
 
 
-def check_sizes(name, input_shape, num_classes, auxiliary, as_in_paper):
+def check_sizes(name, input_shape, num_classes, auxiliary, as_in_paper) -> int:
     """The smallest image, or ValueError where auxiliary heads cannot be had."""
     if auxiliary and num_classes == 0:
         raise ValueError(f"{name}: auxiliary=True wants classes to predict, got num_classes=0")
@@ -112,7 +114,7 @@ def build(
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="googlenet",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     With `auxiliary`, a list of three such logits: the classifier's and those after inception4a and inception4d. Height

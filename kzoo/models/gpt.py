@@ -8,6 +8,8 @@ and 13B (40 of 128) do not divide their widths of 2048 and 5140: here XL has 16 
 et al. 2018, is post-norm. Layer names follow Hugging Face's GPT2LMHeadModel and OpenAIGPTLMHeadModel.
 """
 
+from functools import partial
+
 import keras
 from keras import layers
 
@@ -45,46 +47,48 @@ TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)
 ALIASES = ((r"^(wte|wpe|tokens_embed|positions_embed|h|ln_f)\.", r"transformer.\1."),)
 
 
-def normal(stddev=0.02):
+def normal(stddev=0.02) -> dict:
     """The initial weights of GPT-1, section 4.1."""
     return {"class_name": "RandomNormal", "config": {"stddev": stddev}}
 
 
-def norm(x, name):
+def norm(x, name) -> keras.KerasTensor:
     """Layer normalisation with the reference's epsilon."""
     return layers.LayerNormalization(epsilon=1e-5, name=name)(x)
 
 
-def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name):
+def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name) -> keras.KerasTensor:
     """Attention to the real tokens up to the own position; query, key and value come from one projection."""
     hidden_dim = x.shape[-1]
     projected = layers.Dense(3 * hidden_dim, kernel_initializer=normal(), name=f"{name}.c_attn")(x)
     query, key, value = Split(3, name=f"{name}.split")(projected)
     attend = DotProductAttention(num_heads, causal=True, dropout=dropout, name=name)
     x = attend(query, key, value, padding_mask=padding_mask)
-    return layers.Dense(hidden_dim, kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(x)
+    x = layers.Dense(hidden_dim, kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(x)
+    return layers.Dropout(dropout, name=f"{name}.dropout")(x)
 
 
-def feed_forward(x, residual_stddev, name):
+def feed_forward(x, dropout, residual_stddev, name) -> keras.KerasTensor:
     """Two position-wise linear maps, four times as wide between, with a GELU."""
     y = layers.Dense(4 * x.shape[-1], activation=gelu_tanh, kernel_initializer=normal(), name=f"{name}.c_fc")(x)
-    return layers.Dense(x.shape[-1], kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(y)
+    y = layers.Dense(x.shape[-1], kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(y)
+    return layers.Dropout(dropout, name=f"{name}.dropout")(y)
 
 
-def block(x, padding_mask, num_heads, dropout, residual_stddev, post_norm, name):
-    """Attention, then a feed-forward network, each added to what entered it, and normalised before or, GPT-1, after."""
+def pre_norm_block(x, attention, mlp, name) -> keras.KerasTensor:
+    """A block of GPT-2 and GPT-3: what is added to x is computed from x normalised."""
+    y = attention(norm(x, f"{name}.ln_1"), name=f"{name}.attn")
+    x = layers.Add(name=f"{name}.attn.add")([x, y])
+    y = mlp(norm(x, f"{name}.ln_2"), name=f"{name}.mlp")
+    return layers.Add(name=f"{name}.mlp.add")([x, y])
 
-    def step(x, function, part, norm_name):
-        y = function(x if post_norm else norm(x, f"{name}.{norm_name}"))
-        y = layers.Dropout(dropout, name=f"{name}.{part}.dropout")(y)
-        x = layers.Add(name=f"{name}.{part}.add")([x, y])
-        return norm(x, f"{name}.{norm_name}") if post_norm else x
 
-    def attention(x):
-        return self_attention(x, padding_mask, num_heads, dropout, residual_stddev, f"{name}.attn")
-
-    x = step(x, attention, "attn", "ln_1")
-    return step(x, lambda x: feed_forward(x, residual_stddev, f"{name}.mlp"), "mlp", "ln_2")
+def post_norm_block(x, attention, mlp, name) -> keras.KerasTensor:
+    """A block of GPT-1: every sum is normalised."""
+    y = attention(x, name=f"{name}.attn")
+    x = norm(layers.Add(name=f"{name}.attn.add")([x, y]), f"{name}.ln_1")
+    y = mlp(x, name=f"{name}.mlp")
+    return norm(layers.Add(name=f"{name}.mlp.add")([x, y]), f"{name}.ln_2")
 
 
 def build(
@@ -96,7 +100,7 @@ def build(
     max_length=1024,
     post_norm=False,
     name="gpt2",
-):
+) -> keras.Model:
     """Token ids and their mask (1 = real), int32 (batch, length), to logits (batch, length, vocabulary_size), float32.
 
     The logits at position i see the tokens 0 ... i and are for token i + 1. Padding may stand on either side: positions
@@ -118,9 +122,11 @@ def build(
     x = LearnedPositions(max_length, normal(), name=f"transformer.{places}")(x, inputs["padding_mask"])
     x = layers.Dropout(dropout, name="transformer.drop")(x)
     # GPT-2, section 2.3: the layers that add to the residual path start smaller, the deeper the network
-    residual_stddev = 0.02 if post_norm else 0.02 * (2 * num_layers) ** -0.5
+    start = {"dropout": dropout, "residual_stddev": 0.02 if post_norm else 0.02 * (2 * num_layers) ** -0.5}
+    attention = partial(self_attention, padding_mask=inputs["padding_mask"], num_heads=num_heads, **start)
+    block = post_norm_block if post_norm else pre_norm_block
     for index in range(num_layers):
-        x = block(x, inputs["padding_mask"], num_heads, dropout, residual_stddev, post_norm, f"transformer.h.{index}")
+        x = block(x, attention, partial(feed_forward, **start), f"transformer.h.{index}")
     x = x if post_norm else norm(x, "transformer.ln_f")
     # The embedding declares its own dtype for the logits whatever it computes; this states float32.
     logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))

@@ -20,7 +20,7 @@ HEAD = ("fc", "AuxLogits.fc")
 TRAINING_ONLY = (r"AuxLogits\.",)
 
 
-def conv_norm_relu(x, filters, kernel_size, name, strides=1, padding="same", width_multiplier=1.0):
+def conv_norm_relu(x, filters, kernel_size, name, strides=1, padding="same", width_multiplier=1.0) -> keras.KerasTensor:
     """Convolution without bias, batch norm with epsilon 0.001, ReLU."""
     filters = max(1, round(filters * width_multiplier))
     kwargs = {"use_bias": False, "kernel_initializer": "he_normal", "name": f"{name}.conv"}
@@ -29,21 +29,21 @@ def conv_norm_relu(x, filters, kernel_size, name, strides=1, padding="same", wid
     return layers.ReLU(name=name)(x)
 
 
-def chain(x, conv, name, *steps):
+def chain(x, conv, name, *steps) -> keras.KerasTensor:
     """Convolutions one after the other; each step is (suffix of the name, filters, kernel size)."""
     for suffix, filters, kernel_size in steps:
         x = conv(x, filters, kernel_size, f"{name}.{suffix}")
     return x
 
 
-def pooled_projection(x, conv, filters, name):
+def pooled_projection(x, conv, filters, name) -> keras.KerasTensor:
     """3x3 averages that count the zeros beyond the edge, then a 1x1 convolution."""
     x = layers.ZeroPadding2D(1, name=f"{name}.branch_pool.pad")(x)
     x = layers.AveragePooling2D(3, 1, name=f"{name}.branch_pool.average")(x)
     return conv(x, filters, 1, f"{name}.branch_pool")
 
 
-def module_a(x, conv, projection, name):
+def module_a(x, conv, projection, name) -> keras.KerasTensor:
     """1x1, 5x5, two 3x3 and pooling side by side, figure 5; the 5x5 is not factorised."""
     branches = [
         conv(x, 64, 1, f"{name}.branch1x1"),
@@ -54,7 +54,7 @@ def module_a(x, conv, projection, name):
     return layers.Concatenate(name=name)(branches)
 
 
-def module_b(x, conv, name):
+def module_b(x, conv, name) -> keras.KerasTensor:
     """Half the size, figure 10."""
     y = chain(x, conv, name, ("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3))
     branches = [
@@ -65,7 +65,7 @@ def module_b(x, conv, name):
     return layers.Concatenate(name=name)(branches)
 
 
-def module_c(x, conv, filters, name):
+def module_c(x, conv, filters, name) -> keras.KerasTensor:
     """7x7 convolutions as 1x7 and 7x1, figure 6."""
     wide, tall = (1, 7), (7, 1)
     branches = [
@@ -86,7 +86,7 @@ def module_c(x, conv, filters, name):
     return layers.Concatenate(name=name)(branches)
 
 
-def module_d(x, conv, name):
+def module_d(x, conv, name) -> keras.KerasTensor:
     """Half the size, the second time."""
     y = conv(x, 192, 1, f"{name}.branch3x3_1")
     z = chain(x, conv, name, ("branch7x7x3_1", 192, 1), ("branch7x7x3_2", 192, (1, 7)), ("branch7x7x3_3", 192, (7, 1)))
@@ -98,7 +98,7 @@ def module_d(x, conv, name):
     return layers.Concatenate(name=name)(branches)
 
 
-def module_e(x, conv, name):
+def module_e(x, conv, name) -> keras.KerasTensor:
     """3x3 convolutions spread out into 1x3 beside 3x1, figure 7."""
     y = conv(x, 384, 1, f"{name}.branch3x3_1")
     z = chain(x, conv, name, ("branch3x3dbl_1", 448, 1), ("branch3x3dbl_2", 384, 3))
@@ -113,7 +113,7 @@ def module_e(x, conv, name):
     return layers.Concatenate(name=name)(branches)
 
 
-def auxiliary_head(x, conv, num_classes):
+def auxiliary_head(x, conv, num_classes) -> keras.KerasTensor:
     """Logits from the last 17x17 grid, figure 8; training adds 0.3 or 0.4 of their loss."""
     x = layers.AveragePooling2D(5, 3, name="AuxLogits.pool")(x)
     x = conv(conv(x, 128, 1, "AuxLogits.conv0"), 768, 5, "AuxLogits.conv1", padding="valid")
@@ -123,7 +123,7 @@ def auxiliary_head(x, conv, num_classes):
 
 def build(
     auxiliary=False, width_multiplier=1.0, dropout=0.5, input_shape=(299, 299, 3), num_classes=1000, name="inception_v3"
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     With `auxiliary`, a list of two such logits: the classifier's and those of the auxiliary head. Height and width may

@@ -13,7 +13,7 @@ INPUTS = {"image": "image"}
 VARIANTS = {"mlp": {}}
 
 
-def build(hidden_dims=(512, 512), input_shape=(28, 28, 1), num_classes=10, name="mlp"):
+def build(hidden_dims=(512, 512), input_shape=(28, 28, 1), num_classes=10, name="mlp") -> keras.Model:
     """Images (batch, height, width, channels), or vectors for a one-dimensional `input_shape`, to logits."""
     image = keras.Input(input_shape, name="image")
     x = layers.Flatten(name="flatten")(image)

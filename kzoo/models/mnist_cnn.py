@@ -14,12 +14,14 @@ INPUTS = {"image": "image"}
 VARIANTS = {"mnist_cnn": {}}
 
 
-def build(input_shape=(28, 28, 1), filters=(32, 64, 64), hidden_dim=64, num_classes=10, name="mnist_cnn"):
+def build(
+    input_shape=(28, 28, 1), filters=(32, 64, 64), hidden_dim=64, num_classes=10, name="mnist_cnn"
+) -> keras.Model:
     """Images (batch, height, width, channels) in [0, 1] to probabilities (batch, num_classes)."""
     smallest = 3 * 2 ** (len(filters) - 1) + 2 ** len(filters) - 2
-    if min(input_shape[:2]) < smallest:
-        raise ValueError(f"mnist_cnn: input_shape {input_shape} is too small; {len(filters)} unpadded convolutions "
-                         f"with pooling between need at least {smallest} x {smallest} pixels")  # fmt: skip
+    if None in input_shape[:2] or min(input_shape[:2]) < smallest:
+        need = f"{len(filters)} unpadded convolutions with pooling between need at least {smallest} x {smallest} pixels"
+        raise ValueError(f"mnist_cnn: input_shape {input_shape} is unknown or too small; {need}")
     image = keras.Input(input_shape, name="image")
     x = image
     for index, count in enumerate(filters):

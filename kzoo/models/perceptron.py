@@ -14,7 +14,7 @@ INPUTS = {"features": "numbers"}
 VARIANTS = {"perceptron": {}}
 
 
-def build(num_features=784, name="perceptron"):
+def build(num_features=784, name="perceptron") -> keras.Model:
     """Vectors (batch, num_features) to one logit (batch, 1)."""
     features = keras.Input((num_features,), name="features")
     logits = layers.Dense(1, dtype="float32", name="linear")(features)

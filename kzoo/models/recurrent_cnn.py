@@ -24,7 +24,7 @@ HEADLESS = True
 HEAD = ("fc",)
 
 
-def recurrent_conv(x, filters, num_steps, use_bias, name):
+def recurrent_conv(x, filters, num_steps, use_bias, name) -> keras.KerasTensor:
     """x(t) = g(f(feedforward(u) + recurrent(x(t - 1)))) for t = 0 ... num_steps, x(-1) = 0: equations 1 to 4."""
     size = filters // 8 + 1
 
@@ -51,7 +51,7 @@ def build(
     input_shape=(32, 32, 3),
     num_classes=10,
     name="recurrent_cnn_160",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     Height and width may be None. Dropout follows layers 2 to 4, behind the pooling where there is one. `num_classes=0`

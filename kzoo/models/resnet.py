@@ -34,21 +34,21 @@ HEAD = ("fc", "linear")
 HEADLESS = True
 
 
-def conv_norm(x, filters, kernel_size, strides, conv_name, norm_name, **kwargs):
+def conv_norm(x, filters, kernel_size, strides, conv_name, norm_name, **kwargs) -> keras.KerasTensor:
     """Convolution without bias, then batch norm."""
     x = padded_conv(x, filters, kernel_size, conv_name, strides, use_bias=False)
     return batch_norm(x, norm_name, **kwargs)
 
 
 # The last norm of a block starts at zero, so the block starts as the identity (Goyal et al. 2017, section 5.1).
-def basic(x, filters, strides, name):
+def basic(x, filters, strides, name) -> keras.KerasTensor:
     """Two 3x3 convolutions, figure 5 left."""
     x = conv_norm(x, filters, 3, strides, f"{name}.conv1", f"{name}.bn1")
     x = layers.ReLU(name=f"{name}.relu1")(x)
     return conv_norm(x, filters, 3, 1, f"{name}.conv2", f"{name}.bn2", gamma_initializer="zeros")
 
 
-def bottleneck(x, filters, strides, name):
+def bottleneck(x, filters, strides, name) -> keras.KerasTensor:
     """1x1 down, 3x3, 1x1 up to four times the filters, figure 5 right."""
     x = conv_norm(x, filters, 1, 1, f"{name}.conv1", f"{name}.bn1")
     x = layers.ReLU(name=f"{name}.relu1")(x)
@@ -57,14 +57,14 @@ def bottleneck(x, filters, strides, name):
     return conv_norm(x, 4 * filters, 1, 1, f"{name}.conv3", f"{name}.bn3", gamma_initializer="zeros")
 
 
-def projection(x, filters, strides, name):
+def projection(x, filters, strides, name) -> keras.KerasTensor:
     """Shortcut by a 1x1 convolution where the shape changes (option B of section 4.1)."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     return conv_norm(x, filters, 1, strides, f"{name}.downsample.0", f"{name}.downsample.1")
 
 
-def zero_padding(x, filters, strides, name):
+def zero_padding(x, filters, strides, name) -> keras.KerasTensor:
     """Shortcut without parameters (option A): every second pixel, and zeros for the new channels, half on each side."""
     if strides > 1:
         x = layers.AveragePooling2D(1, strides, name=f"{name}.subsample")(x)
@@ -86,7 +86,7 @@ def build(
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="resnet50",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     Images of any size go, height and width may be None. `filters` is the width of the first stage, doubled by each next

@@ -28,7 +28,7 @@ _FOREGROUND_PRIOR = 0.01  # section 4.1: what a fresh head believes of every cla
 _SMALL_WEIGHTS = {"class_name": "RandomNormal", "config": {"stddev": 0.01}}
 
 
-def tapped_maps(backbone, taps, epsilon, name):
+def tapped_maps(backbone, taps, epsilon, name) -> tuple:
     """The image and the maps of the taps, from the backbone's layers as `backbone.body.` and their own names."""
 
     def changes(layer):
@@ -41,7 +41,7 @@ def tapped_maps(backbone, taps, epsilon, name):
     return image, maps
 
 
-def pyramid(maps, filters, num_extra):
+def pyramid(maps, filters, num_extra) -> list:
     """The maps merged from the coarsest to the finest, figure 3 of the pyramid's paper, and coarser ones on top."""
     prefix, padded = "backbone.fpn", {"kernel_initializer": "lecun_uniform"}
     merged, levels = None, []
@@ -62,7 +62,7 @@ def pyramid(maps, filters, num_extra):
     return levels
 
 
-def head(levels, depth, width, prefix, leaf, bias, output):
+def head(levels, depth, width, prefix, leaf, bias, output) -> keras.KerasTensor:
     """The same convolutions on every level, then (batch, anchors of all levels, width) in float32."""
     filters, same = levels[0].shape[-1], {"padding": "same", "kernel_initializer": _SMALL_WEIGHTS}
     tower = []
@@ -99,7 +99,7 @@ def build(
     input_shape=(800, 800, 3),
     num_classes=91,
     name="retinanet_resnet50_fpn",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to what every anchor says, both in float32.
 
     A dict: `class_logits` (batch, num_anchors, num_classes), a sigmoid's logit a class, and `box_regression`

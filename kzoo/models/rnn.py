@@ -16,7 +16,7 @@ VARIANTS = {"rnn_lstm": {"cell": "lstm"}, "rnn_gru": {"cell": "gru"}, "rnn_simpl
 _CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 
 
-def build(cell="lstm", num_layers=2, units=8, num_features=10, num_classes=2, name="rnn_lstm"):
+def build(cell="lstm", num_layers=2, units=8, num_features=10, num_classes=2, name="rnn_lstm") -> keras.Model:
     """Sequences (batch, length, num_features) to logits (batch, num_classes)."""
     if cell not in _CELLS:
         raise ValueError(f"rnn: cell must be one of {', '.join(_CELLS)}, got {cell!r}")

@@ -9,6 +9,8 @@ from tanh(W_c [c_t; h_t]), equations 5 to 8; the root is no more than another sc
 torch.nn.LSTM, torch.nn.Embedding and torch.nn.Linear in modules `encoder`, `decoder` and `attention`.
 """
 
+from functools import partial
+
 import keras
 from keras import layers
 
@@ -31,13 +33,13 @@ VARIANTS = {
 _INITIALIZER = {"class_name": "RandomUniform", "config": {"minval": -0.08, "maxval": 0.08}}
 
 
-def embed(token_ids, vocabulary_size, hidden_dim, name):
+def embed(token_ids, vocabulary_size, hidden_dim, name) -> keras.KerasTensor:
     """A table of word vectors, (batch, length) to (batch, length, hidden_dim)."""
     table = layers.Embedding(vocabulary_size, hidden_dim, embeddings_initializer=_INITIALIZER, name=f"{name}.embedding")
     return table(token_ids)
 
 
-def stack(x, states, mask, num_layers, dropout, name):
+def stack(x, states, mask, num_layers, dropout, name) -> tuple:
     """LSTM layers, each over the outputs of the one before; gives the last one's outputs and every last state."""
     last_states = []
     for index in range(num_layers):
@@ -60,15 +62,13 @@ def stack(x, states, mask, num_layers, dropout, name):
     return x, last_states
 
 
-def attend(x, encoded, mask):
+def attend(x, encoded, mask) -> keras.KerasTensor:
     """Puts beside every output of the decoder the average of the source that it attends to, equation 5."""
-    hidden_dim = x.shape[-1]
-    query = layers.Dense(hidden_dim, use_bias=False, kernel_initializer=_INITIALIZER, name="attention.score")(x)
+    project = partial(layers.Dense, x.shape[-1], use_bias=False, kernel_initializer=_INITIALIZER)
+    query = project(name="attention.score")(x)
     context = DotProductAttention(1, name="attention")(query, encoded, encoded, padding_mask=mask)
     x = layers.Concatenate(name="attention.concatenate")([context, x])
-    combine = layers.Dense(hidden_dim, activation="tanh", use_bias=False, kernel_initializer=_INITIALIZER,
-                           name="attention.combine")  # fmt: skip
-    return combine(x)
+    return project(activation="tanh", name="attention.combine")(x)
 
 
 def build(
@@ -79,7 +79,7 @@ def build(
     source_vocabulary_size=None,
     attention=False,
     name="seq2seq_small",
-):
+) -> keras.Model:
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
 
     The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the

@@ -12,6 +12,7 @@ language pair has a vocabulary of its own size: build with the `vocab_size` of i
 """
 
 import math
+from functools import partial
 
 import keras
 from keras import layers
@@ -56,27 +57,27 @@ DERIVED = {
 _ACTIVATIONS = ("relu", "gelu", "silu", "swish")
 
 
-def add_and_norm(x, update, dropout, name):
+def add_and_norm(x, update, dropout, name) -> keras.KerasTensor:
     """LayerNorm(x + Dropout(update)), sections 3.1 and 5.4."""
     update = layers.Dropout(dropout, name=f"{name}.dropout")(update)
     x = layers.Add(name=f"{name}.add")([x, update])
     return layers.LayerNormalization(epsilon=1e-5, name=name)(x)
 
 
-def feed_forward(x, intermediate_dim, activation, name):
+def feed_forward(x, intermediate_dim, activation, name) -> keras.KerasTensor:
     """Two position-wise linear maps with a ReLU (equation 2) or another activation between."""
     y = layers.Dense(intermediate_dim, activation=activation, name=f"{name}.fc1")(x)
     return layers.Dense(x.shape[-1], name=f"{name}.fc2")(y)
 
 
-def embed(token_ids, embedding, positions, dropout, name):
+def embed(token_ids, embedding, positions, dropout, name) -> keras.KerasTensor:
     """Token embeddings times sqrt(hidden_dim), plus positions, sections 3.4 and 3.5."""
     x = layers.Rescaling(math.sqrt(embedding.output_dim), name=f"{name}.embed_scale")(embedding(token_ids))
     x = SinusoidalPositions(positions, name=f"{name}.embed_positions")(x)
     return layers.Dropout(dropout, name=f"{name}.dropout")(x)
 
 
-def word_vectors(vocabulary_size, hidden_dim, name):
+def word_vectors(vocabulary_size, hidden_dim, name) -> keras.Layer:
     """A table of word vectors that can also give logits."""
     return layers.ReversibleEmbedding(
         vocabulary_size,
@@ -87,14 +88,16 @@ def word_vectors(vocabulary_size, hidden_dim, name):
     )
 
 
-def encoder_layer(x, padding_mask, num_heads, intermediate_dim, activation, dropout, name):
+def encoder_layer(x, padding_mask, num_heads, intermediate_dim, activation, dropout, name) -> keras.KerasTensor:
     """Self-attention over the real tokens, then the feed-forward network."""
     y = multi_head_attention(x, x, num_heads, f"{name}.self_attn", padding_mask=padding_mask)
     x = add_and_norm(x, y, dropout, f"{name}.self_attn_layer_norm")
     return add_and_norm(x, feed_forward(x, intermediate_dim, activation, name), dropout, f"{name}.final_layer_norm")
 
 
-def decoder_layer(x, encoded, padding_mask, num_heads, intermediate_dim, activation, dropout, name):
+def decoder_layer(
+    x, encoded, padding_mask, num_heads, intermediate_dim, activation, dropout, name
+) -> keras.KerasTensor:
     """Causal self-attention, attention to the encoded source, then the feed-forward network."""
     y = multi_head_attention(x, x, num_heads, f"{name}.self_attn", causal=True)
     x = add_and_norm(x, y, dropout, f"{name}.self_attn_layer_norm")
@@ -115,7 +118,7 @@ def build(
     positions="interleaved",
     logits_bias=False,
     name="transformer_base",
-):
+) -> keras.Model:
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
 
     The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the
@@ -134,13 +137,15 @@ def build(
     else:
         source = word_vectors(source_vocabulary_size, hidden_dim, "model.encoder.embed_tokens")
         embedding = word_vectors(vocabulary_size, hidden_dim, "model.decoder.embed_tokens")
-    sizes = (num_heads, intermediate_dim, activation, dropout)
+    sizes = {"num_heads": num_heads, "intermediate_dim": intermediate_dim, "activation": activation, "dropout": dropout}
+    encode = partial(encoder_layer, padding_mask=encoder_padding_mask, **sizes)
+    decode = partial(decoder_layer, padding_mask=encoder_padding_mask, **sizes)
     encoded = embed(encoder_token_ids, source, positions, dropout, "model.encoder")
     for index in range(num_layers):
-        encoded = encoder_layer(encoded, encoder_padding_mask, *sizes, f"model.encoder.layers.{index}")
+        encoded = encode(encoded, name=f"model.encoder.layers.{index}")
     x = embed(decoder_token_ids, embedding, positions, dropout, "model.decoder")
     for index in range(num_layers):
-        x = decoder_layer(x, encoded, encoder_padding_mask, *sizes, f"model.decoder.layers.{index}")
+        x = decode(x, encoded, name=f"model.decoder.layers.{index}")
     # The embedding declares its own dtype for the logits whatever it computes; this states float32.
     logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
     if logits_bias:

@@ -27,7 +27,7 @@ HEAD = ("classifier.6",)
 HEADLESS = True
 
 
-def convolutions(x, depths, filters, with_batch_norm):
+def convolutions(x, depths, filters, with_batch_norm) -> keras.KerasTensor:
     """Stages of 3x3 convolutions, each stage ending in a 2x2 maximum; named by their place in torch's Sequential."""
     index = 0
     for depth, count in zip(depths, filters, strict=True):
@@ -52,7 +52,7 @@ def build(
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="vgg16",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     `depths` and `filters` count convolutions and their channels per stage. Height and width may be None.

@@ -45,12 +45,12 @@ ALIASES = (
 )
 
 
-def norm(x, name):
+def norm(x, name) -> keras.KerasTensor:
     """Layer normalisation with the references' epsilon."""
     return layers.LayerNormalization(epsilon=1e-6, name=name)(x)
 
 
-def self_attention(x, num_heads, name):
+def self_attention(x, num_heads, name) -> keras.KerasTensor:
     """Multi-head self-attention whose query, key and value come from one projection, as torch stores them."""
     hidden_dim = x.shape[-1]
     projected = layers.Dense(3 * hidden_dim, name=f"{name}.in_proj")(x)
@@ -59,7 +59,7 @@ def self_attention(x, num_heads, name):
     return layers.Dense(hidden_dim, name=f"{name}.out_proj")(x)
 
 
-def encoder_layer(x, num_heads, intermediate_dim, dropout, name):
+def encoder_layer(x, num_heads, intermediate_dim, dropout, name) -> keras.KerasTensor:
     """Attention, then a two-layer network, each over normalised input and added to it: equations 2 and 3."""
     y = self_attention(norm(x, f"{name}.ln_1"), num_heads, f"{name}.self_attention")
     y = layers.Dropout(dropout, name=f"{name}.dropout")(y)
@@ -80,7 +80,7 @@ def build(
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="vit_b_16",
-):
+) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     `num_classes=0` returns the class token's features. Raises ValueError for an image that `patch_size` does not divide

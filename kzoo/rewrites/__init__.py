@@ -4,13 +4,15 @@ import dataclasses
 import importlib
 import json
 
+import keras
+
 from kzoo.catalog import card_of
 
 # what `model.kzoo.rewrites` calls a rewrite -> the module whose function `repeat(model, **settings)` does it again
-ROOMS = {"lora": "lora", "prune_filters": "filters"}
+ROOMS = {"lora": "low_rank_updates", "prune_filters": "filters"}
 
 
-def repeat(model, rewrites):
+def repeat(model, rewrites) -> keras.Model:
     """A freshly built model rewritten as another one was, whose `model.kzoo.rewrites` this is."""
     for settings in rewrites:
         settings = dict(settings)
@@ -21,12 +23,12 @@ def repeat(model, rewrites):
     return model
 
 
-def rewrites_of(model):
+def rewrites_of(model) -> tuple:
     """The rewrites that made a model, in order; none for a model that is not of the catalogue."""
     return card_of(model).rewrites
 
 
-def carry(model, rewritten, rewrites):
+def carry(model, rewritten, rewrites) -> keras.Model:
     """The rewritten model with the card of the one it was made of; its settings as they come back from JSON."""
     rewritten.kzoo = dataclasses.replace(card_of(model), rewrites=tuple(json.loads(json.dumps(list(rewrites)))))
     return rewritten

@@ -19,14 +19,14 @@ CONFIG_FILE = "adapter_config.json"
 PREFIX = "base_model.model."
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # what peft can do and these updates do not, and the value of its configuration that says that it was not done
-PLAIN = {
-    "use_dora": False, "use_rslora": False, "lora_bias": False, "use_qalora": False, "bias": "none",
-    "rank_pattern": {}, "alpha_pattern": {}, "layer_replication": None, "target_parameters": None,
-    "trainable_token_indices": None, "use_bdlora": None, "alora_invocation_tokens": None,
-}  # fmt: skip
+PLAIN = {"bias": "none", "rank_pattern": {}, "alpha_pattern": {}}
+PLAIN |= dict.fromkeys(("use_dora", "use_rslora", "lora_bias", "use_qalora"), False)
+PLAIN |= dict.fromkeys(
+    ("layer_replication", "target_parameters", "trainable_token_indices", "use_bdlora", "alora_invocation_tokens")
+)
 
 
-def save_lora(model, path):
+def save_lora(model, path) -> None:
     """Writes the low-rank updates of a model, and the layers that trained beside them, as a folder that `peft` loads.
 
     `adapter_model.safetensors` has the tensors, `base_model.model.<layer>.lora_A.weight` (rank, inputs) and
@@ -58,7 +58,7 @@ def save_lora(model, path):
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load_lora(model, path):
+def load_lora(model, path) -> keras.Model:
     """A model with the low-rank updates of a folder that `kzoo.save_lora` or `peft` wrote.
 
     Args:

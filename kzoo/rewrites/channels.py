@@ -21,24 +21,21 @@ TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTrans
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 MATRICES = (layers.Dense, *CONVOLUTIONS, *TRANSPOSED)
 
-ELEMENTWISE = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Dropout, layers.GaussianNoise, layers.GaussianDropout,
-               layers.Identity, layers.ActivityRegularization)  # fmt: skip
-SPATIAL = (
-    layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D, layers.AveragePooling1D, layers.AveragePooling2D,
-    layers.AveragePooling3D, layers.ZeroPadding1D, layers.ZeroPadding3D, layers.Cropping1D, layers.Cropping2D,
-    layers.Cropping3D, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D, layers.SpatialDropout1D,
-    layers.SpatialDropout2D, layers.SpatialDropout3D, AdaptiveAveragePooling2D, NearestResize,
-)  # fmt: skip
-GLOBAL = (
-    layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D,
-    layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
-)  # fmt: skip
+
+def _of_any_rank(*names):
+    """Keras's layers of these names for one, two and three dimensions."""
+    return tuple(getattr(layers, f"{name}{rank}D") for name in names for rank in (1, 2, 3))
+
+
+ELEMENTWISE = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Dropout, layers.GaussianNoise, layers.GaussianDropout)
+ELEMENTWISE += (layers.Identity, layers.ActivityRegularization)
+SPATIAL = _of_any_rank("MaxPooling", "AveragePooling", "Cropping", "UpSampling", "SpatialDropout")
+SPATIAL += (layers.ZeroPadding1D, layers.ZeroPadding3D, AdaptiveAveragePooling2D, NearestResize)
+GLOBAL = _of_any_rank("GlobalAveragePooling", "GlobalMaxPooling")
 MERGES = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
-ACTIVATIONS = {
-    getattr(keras.activations, name)
-    for name in ("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "sigmoid", "tanh",
-                 "softplus", "softsign", "hard_sigmoid", "hard_silu", "mish", "exponential")
-} | {gelu, gelu_tanh}  # fmt: skip
+NAMES = "linear relu relu6 leaky_relu elu selu celu gelu silu sigmoid tanh softplus softsign mish exponential"
+ACTIVATIONS = {getattr(keras.activations, name) for name in (*NAMES.split(), "hard_sigmoid", "hard_silu")}
+ACTIVATIONS |= {gelu, gelu_tanh}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,18 +89,18 @@ class Channels:
             for channels in (role.reads, role.makes, role.keeps, *(role.padding or ())):
                 self.fix(None if channels is None else Label(0, channels))
 
-    def fresh(self, count):
+    def fresh(self, count) -> np.ndarray:
         """Numbers for so many new channels."""
         first = len(self._parents)
         self._parents.extend(range(first, first + count))
         return np.arange(first, first + count)
 
-    def fix(self, label):
+    def fix(self, label) -> None:
         """Keeps the channels of a label from being removed."""
         if label is not None:
             self._fixed.update(label.channels.tolist())
 
-    def tie(self, first, second):
+    def tie(self, first, second) -> None:
         """Makes one set of each two channels at the same place of two arrays."""
         for one, other in zip(first.tolist(), second.tolist(), strict=True):
             self._parents[self._root(one)] = self._root(other)
@@ -113,11 +110,11 @@ class Channels:
             self._parents[channel] = channel = self._parents[self._parents[channel]]
         return channel
 
-    def roots(self, channels):
+    def roots(self, channels) -> np.ndarray:
         """The number of each channel's set."""
         return np.array([self._root(channel) for channel in np.asarray(channels).tolist()], "int64")
 
-    def fixed(self):
+    def fixed(self) -> set:
         """The sets that must stay whole."""
         return {self._root(channel) for channel in self._fixed}
 

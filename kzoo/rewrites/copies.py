@@ -1,7 +1,9 @@
 """New layers like given ones: how a rewrite changes a layer without touching the model that it came from."""
 
+import keras
 
-def like(layer, /, kind=None, activation=None, **changes):
+
+def like(layer, /, kind=None, activation=None, **changes) -> keras.Layer:
     """A layer with the config of another but for some changes, not built yet.
 
     Args:
@@ -20,7 +22,7 @@ def like(layer, /, kind=None, activation=None, **changes):
     return made
 
 
-def built_like(layer, input_shape, /, kind=None, activation=None, weights=None, **changes):
+def built_like(layer, input_shape, /, kind=None, activation=None, weights=None, **changes) -> keras.Layer:
     """`like`, built and with the other's weights, or with these arrays."""
     made = like(layer, kind, activation, **changes)
     made.build(input_shape)

@@ -19,7 +19,7 @@ from kzoo.rewrites.patterns import as_list, matching, text_of
 from kzoo.support.suggest import did_you_mean
 
 
-def prune_filters(model, fraction=None, *, macs=None, layers=None):
+def prune_filters(model, fraction=None, *, macs=None, layers=None) -> keras.Model:
     """A smaller model without the least filters of its convolutions and units of its Dense layers.
 
     Filters whose channels are added, multiplied or concatenated together go together, ranked by the sum of their
@@ -60,11 +60,7 @@ def prune_filters(model, fraction=None, *, macs=None, layers=None):
             f"fraction {fraction:g} removes no filter of {model.name}, whose first goes at {order[0][0]:.3g}; choose a "
             "larger one"
         )
-    kept = {
-        name: {key: ~np.isin(found.roots(getattr(role, key)), removed)
-               for key in ("reads", "makes", "keeps") if getattr(role, key) is not None}
-        for name, role in found.roles.items()
-    }  # fmt: skip
+    kept = {name: _kept(found, role, removed) for name, role in found.roles.items()}
     changes = {name: change for name, role in found.roles.items() if (change := _change(found, role, removed))}
     pruned = repeat(model, changes)
     for layer in model.layers:
@@ -73,7 +69,7 @@ def prune_filters(model, fraction=None, *, macs=None, layers=None):
     return pruned
 
 
-def repeat(model, layers):
+def repeat(model, layers) -> keras.Model:
     """The model with other sizes of some layers, for weights that are yet to be loaded.
 
     Args:
@@ -90,25 +86,23 @@ def repeat(model, layers):
     return carry(model, pruned, (*rewrites_of(model), {"rewrite": "prune_filters", "layers": layers}))
 
 
-def prune_report(model, pruned):
+def prune_report(model, pruned) -> dict:
     """What `prune_filters` did: how `pruned` differs from the model it was made of.
 
     Returns a dict: `parameters`, `pruned_parameters`, `macs`, `pruned_macs` (for one example) and `layers`, a row for
     each layer that has filters or units: `name`, `kind`, `filters` and `pruned_filters`.
     """
     counts = [measure(one, _length(one)) for one in (model, pruned)]
+    pairs = [(layer, pruned.get_layer(layer.name)) for layer in model.layers if isinstance(layer, MATRICES)]
     rows = [
-        {"name": layer.name, "kind": type(layer).__name__, "filters": _width(layer),
-         "pruned_filters": _width(pruned.get_layer(layer.name))}
-        for layer in model.layers if isinstance(layer, MATRICES)
-    ]  # fmt: skip
-    return {
-        "parameters": model.count_params(), "pruned_parameters": pruned.count_params(),
-        "macs": counts[0]["macs"], "pruned_macs": counts[1]["macs"], "layers": rows,
-    }  # fmt: skip
+        {"name": old.name, "kind": type(old).__name__, "filters": _width(old), "pruned_filters": _width(new)}
+        for old, new in pairs
+    ]
+    parameters = {"parameters": model.count_params(), "pruned_parameters": pruned.count_params()}
+    return {**parameters, "macs": counts[0]["macs"], "pruned_macs": counts[1]["macs"], "layers": rows}
 
 
-def report_line(report):
+def report_line(report) -> str:
     """A `prune_report` as one line."""
     rows = report["layers"]
     whole = [row["name"] for row in rows if row["filters"] == row["pruned_filters"]]
@@ -235,6 +229,12 @@ def _change(found, role, removed):
     if role.makes is None or count(role.makes) == len(role.makes):
         return {}
     return {"units" if isinstance(role.layer, layers.Dense) else "filters": count(role.makes)}
+
+
+def _kept(found, role, removed):
+    """Which channels stay of those that a layer reads, makes or normalises: {"reads": [True, ...], ...}."""
+    channels = {key: getattr(role, key) for key in ("reads", "makes", "keeps")}
+    return {key: ~np.isin(found.roots(part), removed) for key, part in channels.items() if part is not None}
 
 
 def _sliced(layer, kept):

@@ -12,7 +12,7 @@ from kzoo.layers import gelu
 from kzoo.rewrites.copies import built_like
 
 
-def flatten_dense(model):
+def flatten_dense(model) -> keras.Model:
     """A model with the same outputs whose Dense layers over sequences multiply matrices; the given one stays as it is.
 
     Changed layers are new, under their old names, with copies of the weights; all others are shared.

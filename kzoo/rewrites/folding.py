@@ -33,7 +33,7 @@ FOLDABLE = {
 PADDABLE = (layers.Conv2D, layers.DepthwiseConv2D)
 
 
-def fold_batch_norm(model):
+def fold_batch_norm(model) -> keras.Model:
     """A model for inference with the same outputs and fewer layers; the given model is left as it is.
 
     A batch norm that directly follows a linear convolution or Dense layer, and nothing else reads what it reads, is
@@ -108,9 +108,9 @@ def _takes_padding(step, before):
         return False
     first = 2 if conv.data_format == "channels_first" else 1
     sizes = before.inputs[0].shape[first : first + 2]
-    rows = zip(sizes, pad.padding, conv.kernel_size, conv.strides, conv.dilation_rate, strict=True)
-    return all(_same_equals(size, *padding, (kernel - 1) * dilation + 1, stride)
-               for size, padding, kernel, stride, dilation in rows)  # fmt: skip
+    reaches = [(size - 1) * dilation + 1 for size, dilation in zip(conv.kernel_size, conv.dilation_rate, strict=True)]
+    axes = zip(sizes, pad.padding, reaches, conv.strides, strict=True)
+    return all(_same_equals(size, *padding, reach, stride) for size, padding, reach, stride in axes)
 
 
 def _same_equals(size, low, high, reach, stride):

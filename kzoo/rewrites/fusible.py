@@ -12,7 +12,7 @@ from kzoo.layers import gelu
 from kzoo.rewrites.copies import built_like
 
 
-def make_fusible(model, with_gelu=True):
+def make_fusible(model, with_gelu=True) -> keras.Model:
     """A model with the same outputs but for rounding, for inference; the given one stays as it is.
 
     Args:
@@ -35,7 +35,7 @@ def make_fusible(model, with_gelu=True):
     return graph.replace_layers(model, make)
 
 
-def has_layer_norm(model):
+def has_layer_norm(model) -> bool:
     """Whether a layer is normalised over its last axis."""
     return any(_is_last_axis(layer) for layer in model.layers)
 

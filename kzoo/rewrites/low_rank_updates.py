@@ -17,7 +17,7 @@ from kzoo.support.suggest import did_you_mean
 SLOTS = {"adam": 2, "adamw": 2, "sgd": 1}
 
 
-def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()):
+def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()) -> keras.Model:
     """A model with low-rank updates beside chosen Dense layers, y = W x + (alpha / rank) B A x, that alone train.
 
     It starts as the model it is made of (B is zero) and shares its layers, which are frozen from here on, in `model`
@@ -60,19 +60,17 @@ def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()):
     adapted = keras.models.clone_model(model, clone_function=replace)
     for layer in trained:
         adapted.get_layer(layer.name).set_weights(layer.get_weights())
-    settings = {
-        "rewrite": "lora", "rank": rank, "alpha": rank if alpha is None else alpha, "dropout": dropout,
-        "layers": [layer.name for layer in chosen], "train": [layer.name for layer in trained],
-    }  # fmt: skip
+    settings = {"rewrite": "lora", "rank": rank, "alpha": rank if alpha is None else alpha, "dropout": dropout}
+    settings |= {"layers": [layer.name for layer in chosen], "train": [layer.name for layer in trained]}
     return carry(model, adapted, (*rewrites_of(model), settings))
 
 
-def repeat(model, **settings):
+def repeat(model, **settings) -> keras.Model:
     """The same for a model whose weights are yet to be loaded."""
     return lora(model, **settings)
 
 
-def merge_lora(model):
+def merge_lora(model) -> keras.Model:
     """The model without its low-rank updates, which are added to the matrices: W + (alpha / rank) A B.
 
     A model of its own, in the architecture that `lora` was given, all trainable. Raises ValueError if there are none.
@@ -94,7 +92,7 @@ def merge_lora(model):
     return carry(model, merged, [row for row in rewrites_of(model) if row["rewrite"] != "lora"])
 
 
-def lora_report(model, optimizer="adam"):
+def lora_report(model, optimizer="adam") -> dict:
     """What training a model's updates takes beside training all of it.
 
     Args:
@@ -122,7 +120,7 @@ def lora_report(model, optimizer="adam"):
     }
 
 
-def report_line(report):
+def report_line(report) -> str:
     """A `lora_report` as one line."""
     ours = report["gradient_bytes"] + report["optimizer_bytes"]
     full = report["full_gradient_bytes"] + report["full_optimizer_bytes"]
@@ -133,7 +131,7 @@ def report_line(report):
     )
 
 
-def find_settings(model):
+def find_settings(model) -> dict:
     """The keywords of the `lora` that made a model; ValueError if none did."""
     for row in reversed(rewrites_of(model)):
         if row["rewrite"] == "lora":
@@ -142,8 +140,8 @@ def find_settings(model):
     if not layers:
         raise ValueError(f"{model.name} has no low-rank updates; kzoo.lora makes a model that has")
     first = layers[0]
-    return {"rank": first.rank, "alpha": first.alpha, "dropout": first.dropout,
-            "layers": [layer.name for layer in layers], "train": []}  # fmt: skip
+    settings = {"rank": first.rank, "alpha": first.alpha, "dropout": first.dropout}
+    return {**settings, "layers": [layer.name for layer in layers], "train": []}
 
 
 def _updates(layer):
@@ -156,7 +154,7 @@ def _statistics(layer):
     return [layer.moving_mean, layer.moving_variance] if is_norm else []
 
 
-def check_numbers(rank, alpha, dropout):
+def check_numbers(rank, alpha, dropout) -> None:
     """ValueError or TypeError for a rank, alpha (None: the rank) or dropout out of range."""
     if type(rank) is not int:
         raise TypeError(f"rank must be an int, got {rank!r}")

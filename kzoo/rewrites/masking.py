@@ -4,6 +4,7 @@ A masked score is as far below all others as floats go. Quantised together with 
 the whole range, and every real score becomes the same number: attention would be an average.
 """
 
+import keras
 from keras import ops
 
 from kzoo import graph
@@ -13,12 +14,12 @@ from kzoo.layers.attention import causal_mask, join_heads, split_heads
 MARGIN = 12.0  # exp(-12) is 6e-6; a weight of less than 1/512 is 0 in 8 bits
 
 
-def attends(model):
+def attends(model) -> bool:
     """Whether a layer of the model is attention."""
     return any(isinstance(layer, DotProductAttention) for layer in model.layers)
 
 
-def bound_masks(model):
+def bound_masks(model) -> keras.Model:
     """The model with masked scores MARGIN below the smallest of their row; the given model is left as it is.
 
     What a masked key weighs is then at most exp(-MARGIN) of any other, no longer 0. All other layers are shared.

@@ -8,7 +8,7 @@ from kzoo import graph
 from kzoo.catalog import card_of
 
 
-def take_pixels(model, finish):
+def take_pixels(model, finish) -> keras.Model:
     """A model from uint8 `images` (batch, height, width, channels) of the model's input size to what `finish` gives.
 
     The images are scaled and normalised as the model's preprocessing says; resizing and cropping are left outside.
@@ -28,7 +28,7 @@ def take_pixels(model, finish):
     return keras.Model(images, finish(results), name=model.name)
 
 
-def to_pixels(model, x):
+def to_pixels(model, x) -> np.ndarray:
     """The pixels, uint8, whose normalised values are nearest to `x`, an input of the model."""
     mean, std = _constants(model)
     return np.clip(np.rint(255 * (np.asarray(x) * std + mean)), 0, 255).astype("uint8")

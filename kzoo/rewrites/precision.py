@@ -8,7 +8,7 @@ from kzoo.rewrites.copies import like
 POLICY = "mixed_bfloat16"
 
 
-def in_bfloat16(model):
+def in_bfloat16(model) -> keras.Model:
     """A model that computes in bfloat16 over a copy of the weights in float32; its outputs keep their dtype.
 
     Layers that make the model's outputs stay as they are, so that logits keep their precision; layers without weights

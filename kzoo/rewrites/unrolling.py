@@ -1,5 +1,6 @@
 """Recurrent layers unrolled over a known length, for runtimes that know no loops."""
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -9,19 +10,19 @@ from kzoo.rewrites.copies import built_like
 RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RNNs
 
 
-def num_steps(model, length):
+def num_steps(model, length) -> int:
     """Steps of all recurrent layers together over a sequence of `length`, those of both directions counted."""
     return length * sum(
         2 if isinstance(layer, layers.Bidirectional) else 1 for layer in model.layers if isinstance(layer, RECURRENT)
     )
 
 
-def is_recurrent(model):
+def is_recurrent(model) -> bool:
     """Whether a layer of the model runs over time step by step."""
     return any(isinstance(layer, RECURRENT) for layer in model.layers)
 
 
-def unroll(model, length, one_product=False):
+def unroll(model, length, one_product=False) -> keras.Model:
     """The model for sequences of `length` steps with every recurrent layer unrolled; the given model is left as it is.
 
     Args:
@@ -48,32 +49,39 @@ def _unrolled(layer, input_shape, one_product):
             side["config"]["unroll"] = True
         return built_like(layer, input_shape, **sides)
     if one_product and type(layer) is layers.LSTM:
-        kernel, recurrent_kernel, *bias = layer.get_weights()
-        weights = [np.concatenate([kernel, recurrent_kernel]), *bias]
-        return built_like(layer, input_shape, _OneProductLSTM, weights=weights, unroll=True)
+        return _with_one_product(layer, input_shape)
     return built_like(layer, input_shape, unroll=True)
 
 
-class _OneProductLSTM(layers.LSTM):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.cell = _OneProductCell.from_config(self.cell.get_config())
+def _with_one_product(lstm, input_shape):
+    settings = {name: getattr(lstm, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful")}
+    unrolled = layers.RNN(_OneProductCell(lstm), unroll=True, name=lstm.name, dtype=lstm.dtype_policy, **settings)
+    unrolled.build(input_shape)
+    kernel, recurrent_kernel, *bias = lstm.get_weights()
+    unrolled.set_weights([np.concatenate([kernel, recurrent_kernel]), *bias])
+    return unrolled
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        return layers.RNN.inner_loop(self, sequences, initial_state, mask, training)  # LSTM's reads two kernels
 
+class _OneProductCell(layers.Layer):
+    """A step of an LSTM at inference, whose two kernels are one matrix."""
 
-class _OneProductCell(layers.LSTMCell):
+    def __init__(self, lstm):
+        super().__init__(dtype=lstm.dtype_policy)
+        self.units, self.use_bias = lstm.units, lstm.use_bias
+        self.activation, self.recurrent_activation = lstm.activation, lstm.recurrent_activation
+        self.state_size, self.output_size = [lstm.units, lstm.units], lstm.units
+
     def build(self, input_shape):
         shape = (input_shape[-1] + self.units, 4 * self.units)
         self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
         self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias") if self.use_bias else None
 
-    def call(self, inputs, states, training=False):
+    def call(self, inputs, states):
         state, carry = states
         gates = ops.matmul(ops.concatenate([inputs, state], axis=-1), self.kernel)
         if self.bias is not None:
             gates = ops.add(gates, self.bias)
-        carry, output_gate = self._compute_carry_and_output_fused(ops.split(gates, 4, axis=1), carry)
-        state = output_gate * self.activation(carry)
+        enter, keep, candidate, leave = ops.split(gates, 4, axis=1)
+        carry = self.recurrent_activation(keep) * carry + self.recurrent_activation(enter) * self.activation(candidate)
+        state = self.recurrent_activation(leave) * self.activation(carry)
         return state, [state, carry]

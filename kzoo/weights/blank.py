@@ -10,10 +10,8 @@ import functools
 import keras
 import numpy as np
 
-INITIALIZERS = (
-    "glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "RandomNormal", "RandomUniform",
-    "TruncatedNormal", "zeros", "ones",
-)  # fmt: skip
+INITIALIZERS = ("glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "zeros", "ones")
+INITIALIZERS += ("RandomNormal", "RandomUniform", "TruncatedNormal")
 
 ALIGNMENT = 64  # bytes; of all of TensorFlow's own memory
 
@@ -21,7 +19,7 @@ ALIGNMENT = 64  # bytes; of all of TensorFlow's own memory
 class BlankVariables:
     """A context in which variables are made without values; they have those of `assign`, or else zeros, at its end.
 
-    An initializer that is not among INITIALIZERS works as ever. The layers keep the initializers they were built with.
+    An initializer that is not among INITIALIZERS works as ever. `restore` gives the layers those they were built with.
     """
 
     def __init__(self):
@@ -34,7 +32,8 @@ class BlankVariables:
     def __enter__(self):
         kinds = {}
         for name in INITIALIZERS:
-            blank = self._blank(type(keras.initializers.get(name)))
+            kind = type(keras.initializers.get(name))
+            blank = type(kind.__name__, (_Blank, kind), {"scope": self})
             kinds |= {name: blank, blank.__name__: blank}  # the latter in configs, where a model copies layers
         self.names = keras.saving.custom_object_scope(kinds)
         self.values = keras.StatelessScope(initialize_variables=False)
@@ -49,11 +48,10 @@ class BlankVariables:
             pass
         for initializer in self.made:
             initializer.value = None
-            initializer.__class__ = type(initializer).__base__
         for variable, value in self.late:
             variable.assign(value)
 
-    def assign(self, variable, value):
+    def assign(self, variable, value) -> None:
         """Gives a variable its first value, an array of its shape and dtype."""
         self.asked = None, None
         _ = variable.value  # which asks the initializer for a stand-in
@@ -63,25 +61,39 @@ class BlankVariables:
         else:  # another kind, or one that puts several together, as an LSTM's bias does
             self.late.append((variable, value))
 
-    def _blank(self, kind):
-        """A class of initializers of that kind which give what `assign` brought."""
-        scope = self
+    def restore(self, model) -> None:
+        """Replaces the blank initializers of a model's layers by plain ones of the same settings."""
+        owners, seen = list(model.layers), set()
+        while owners:
+            owner = owners.pop()
+            seen.add(id(owner))
+            for name, value in list(vars(owner).items()):
+                if isinstance(value, _Blank):
+                    setattr(owner, name, value.plain())
+                elif isinstance(value, keras.Layer) and id(value) not in seen:  # such as a recurrent layer's cell
+                    owners.append(value)
 
-        class Blank(kind):
-            value = None
 
-            def __init__(self, *args, **kwargs):
-                super().__init__(*args, **kwargs)
-                scope.made.append(self)
+class _Blank:
+    """Mixed into a class of initializers, whose instances then give what `assign` brought, or zeros."""
 
-            def __call__(self, shape, dtype=None, **kwargs):
-                if self.value is not None:
-                    return _tensor(self.value)
-                scope.asked = self, tuple(shape)
-                return scope.zeros(tuple(shape), dtype)
+    scope = value = None
 
-        Blank.__name__ = kind.__name__
-        return Blank
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scope.made.append(self)
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        if self.value is not None:
+            return _tensor(self.value)
+        self.scope.asked = self, tuple(shape)
+        return self.scope.zeros(tuple(shape), dtype)
+
+    def plain(self) -> keras.initializers.Initializer:
+        """An initializer of the class that this was mixed into, with the same seed."""
+        plain = object.__new__(type(self).__bases__[1])
+        vars(plain).update({name: setting for name, setting in vars(self).items() if name != "value"})
+        return plain
 
 
 def _tensor(array):

@@ -20,7 +20,7 @@ from kzoo.weights.layouts import find_slots
 FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
-def save_weights(model, path):
+def save_weights(model, path) -> None:
     """Writes a model's weights as safetensors in the reference's names and layout, with its sha256 inside.
 
     The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
@@ -33,12 +33,12 @@ def save_weights(model, path):
     files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name})
 
 
-def open_weights(weights):
+def open_weights(weights) -> list[files.File]:
     """The files of `weights`, as `load_weights` takes them, with their headers read; ValueError if one is damaged."""
     return [files.File(path) for path in find_files(weights)]
 
 
-def load_weights(model, weights, load_head=True, assign=None):
+def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
     Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
@@ -124,12 +124,12 @@ class _Checkpoint:
             name = re.sub(pattern, replacement, name)
         return name
 
-    def has_other_channels(self, slot):
+    def has_other_channels(self, slot) -> bool:
         """Whether the file's first convolution has three input channels and this model's another number."""
         there, here = self.specification.get(slot.names[0], ((),))[0], tuple(slot.shapes[0])
         return len(there) == 4 and there[1] == 3 != here[1] and there[:1] + there[2:] == here[:1] + here[2:]
 
-    def derived(self):
+    def derived(self) -> dict:
         """Tensors that the reference stores and this graph computes or ties: {name: where it comes from}."""
         table = self.literals.get("DERIVED", {})
         others = [name for name in self.specification if name not in self.wanted]
@@ -138,7 +138,7 @@ class _Checkpoint:
             found.update({name: "of no use here" for name in others if re.match(pattern, name)})
         return {**found, **{name: table[name] for name in others if name in table}}
 
-    def head_to_leave(self):
+    def head_to_leave(self) -> tuple:
         """Names of the layers that load_head=False leaves as they are.
 
         HEAD of the model file lists them; those of HEAD_IF_MISSING belong to the head only if the file lacks them.
@@ -150,7 +150,7 @@ class _Checkpoint:
         ]
         return (*self.literals.get("HEAD", ()), *lacking)
 
-    def compare(self, slots, adapted, head):
+    def compare(self, slots, adapted, head) -> None:
         """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
         wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
         known = {*wanted, *self.derived()}
@@ -186,12 +186,12 @@ class _Checkpoint:
         hint = f". For a file with {shapes[0][0]} outputs build the model with num_classes={shapes[0][0]}"
         return f"{hint}, or keep {head.shapes[0][0]} and pass load_head=False" if "HEAD" in self.literals else hint
 
-    def verify(self):
+    def verify(self) -> None:
         """ValueError if a file is damaged."""
         for file in self.files:
             file.verify()
 
-    def read(self, verify):
+    def read(self, verify) -> dict:
         """All arrays by the names here, after checking those that are derived from others."""
         contents = {file: file.read(verify) for file in self.files}
         arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}

@@ -24,13 +24,11 @@ DIGEST = "kzoo.sha256"
 WRITER = "kzoo.version"
 BLANK = "0" * 64
 HEADER_LIMIT = 100_000_000  # the format's own limit
-DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?",
-    **{f"{letter}{8 * size}": f"<{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)},
-}  # fmt: skip
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "BOOL": "?"}
+DTYPES |= {f"{letter}{8 * size}": f"<{letter.lower()}{size}" for letter in "IU" for size in (1, 2, 4, 8)}
 
 
-def write(path, tensors, metadata):
+def write(path, tensors, metadata) -> None:
     """Writes arrays {name: array} and string metadata {key: text} in one atomic file with its own sha256.
 
     Arrays may be strided, reversed, broadcast or big-endian: what is stored are their values, in C order.
@@ -95,12 +93,12 @@ class File:
         if WRITER in self.metadata or DIGEST in self.metadata:
             self._digest = _in_background(_digest, self.path, self.metadata.get(DIGEST, BLANK))
 
-    def verify(self):
+    def verify(self) -> None:
         """ValueError if the file's sha256 is not the one written in it; a file of another writer has none."""
         if self._digest and self._digest.result() != self.metadata.get(DIGEST, ""):
             raise ValueError(f"{self.path} is damaged: its sha256 is not the one written in it; get the file again")
 
-    def read(self, verify=True):
+    def read(self, verify=True) -> dict:
         """All arrays {name: array} as views of the file, to be copied if kept.
 
         Who writes into one changes his copy of that page and never the file. With `verify=False` the file may turn out
@@ -122,7 +120,7 @@ class File:
         return arrays
 
 
-def told(problems):
+def told(problems) -> str:
     """`{kind: [names]}` as a phrase: how many of each kind, and the first five; empty without any."""
     return "; ".join(
         f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

@@ -10,7 +10,7 @@ INDEX = "*.safetensors.index.json"
 SCHEME = "hf://"
 
 
-def find_files(weights):
+def find_files(weights) -> list[pathlib.Path]:
     """The safetensors files that `weights` stands for, as a list of paths.
 
     Args:
