@@ -1,7 +1,5 @@
 """Building, saving and loading: the catalogue, weights and rewrites put together."""
 
-from kzoo.building.facts import info
-from kzoo.building.making import build
-from kzoo.building.saving import load, save
+from kzoo.building.assembly import Assembly, build, info, load, load_weights, lora, save, save_weights
 
-__all__ = ["build", "info", "load", "save"]
+__all__ = ["Assembly", "build", "info", "load", "load_weights", "lora", "save", "save_weights"]
