@@ -60,7 +60,7 @@ def parse(arguments):
         "--timeout", type=harness.positive(float), default=180.0, help="seconds for a cell; default 180"
     )
     parser.add_argument("--again", action="store_true", help="measure cells that --output holds already too")
-    parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results"), help="folder")
+    parser.add_output_folder(str(harness.ROOT / "benchmarks" / "results"))
     return parser.parse(arguments)
 
 
