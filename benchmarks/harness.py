@@ -128,9 +128,13 @@ class Child:
         self.timeout, self.lines = timeout, queue.Queue()
         self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process; a pipe could fill up
         self.process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(job)], env=child_environment("tensorflow", "cpu", is_rival),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise, text=True,
-        )  # fmt: skip
+            [sys.executable, str(script), json.dumps(job)],
+            env=child_environment("tensorflow", "cpu", is_rival),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.noise,
+            text=True,
+        )
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
