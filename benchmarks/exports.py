@@ -34,15 +34,19 @@ SMALL = {
     "recurrent_cnn": {"filters": 16},
     "resnet": {"depths": (1, 1, 1, 1), "filters": 16, "input_shape": (64, 64, 3), "num_classes": 10},
     "retinanet": {
-        "backbone": "resnet18", "backbone_options": {"filters": 16}, "filters": 32, "head_depth": 1,
-        "input_shape": (64, 64, 3), "num_classes": 3,
+        "backbone": "resnet18",
+        "backbone_options": {"filters": 16},
+        "filters": 32,
+        "head_depth": 1,
+        "input_shape": (64, 64, 3),
+        "num_classes": 3,
     },
     "rnn": {"units": 32},
     "seq2seq": {"hidden_dim": 32, "embedding_dim": 32, "vocabulary_size": 100},
     "transformer": {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64, "vocabulary_size": 100},
     "vgg": {"depths": (1, 1, 1, 1, 1), "filters": (8, 8, 8, 8, 8), "hidden_dim": 32, "input_shape": (32, 32, 3)},
     "vit": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "input_shape": (32, 32, 3), "patch_size": 8},
-}  # fmt: skip
+}
 LENGTH = 16
 CELLS = {
     "saved_model": ("float32",),
@@ -60,7 +64,7 @@ def parse(arguments):
         "--timeout", type=harness.positive(float), default=180.0, help="seconds for a cell; default 180"
     )
     parser.add_argument("--again", action="store_true", help="measure cells that --output holds already too")
-    parser.add_argument("--output", default=str(harness.ROOT / "benchmarks" / "results"), help="folder")
+    parser.add_output_folder(str(harness.ROOT / "benchmarks" / "results"))
     return parser.parse(arguments)
 
 
@@ -99,8 +103,14 @@ def cell(model, format, precision):
             arrays = samples.random_inputs(model, 16, length)
             calibration = dict(zip([tensor.name for tensor in model.inputs], arrays, strict=True))
         with tempfile.TemporaryDirectory() as folder:
-            report = kzoo.export(model, pathlib.Path(folder) / "model", format, precision=precision, length=length,
-                                 calibration=calibration)  # fmt: skip
+            report = kzoo.export(
+                model,
+                pathlib.Path(folder) / "model",
+                format,
+                precision=precision,
+                length=length,
+                calibration=calibration,
+            )
     except Exception as error:  # a cell that fails says why; the others are measured
         return {**row, "reason": failures.in_one_line(error), "seconds": time.perf_counter() - begin}
     keys = ("max_difference", "scale", "int8_coverage", "bytes", "speedup")
@@ -110,11 +120,15 @@ def cell(model, format, precision):
 def table(rows):
     """The matrix in Markdown: largest difference as a share of the outputs' scale, int8 coverage, or a footnote."""
     columns = [(format, precision) for format, precisions in CELLS.items() for precision in precisions]
-    lines = ["# Exports: largest difference as a share of the outputs' scale", "",
-             "Small variants, random weights, int8 calibrated on random inputs; in brackets the share of "
-             "multiply-accumulates in int8.", "",
-             "| architecture | " + " | ".join(f"{f} {p}" for f, p in columns) + " |",
-             "|---" * (len(columns) + 1) + "|"]  # fmt: skip
+    lines = [
+        "# Exports: largest difference as a share of the outputs' scale",
+        "",
+        "Small variants, random weights, int8 calibrated on random inputs; in brackets the share of "
+        "multiply-accumulates in int8.",
+        "",
+        "| architecture | " + " | ".join(f"{f} {p}" for f, p in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     reasons = []
     for model in dict.fromkeys(row["model"] for row in rows):
         cells = []
@@ -157,8 +171,14 @@ def measure(architecture, cells, timeout):
                     return
                 row = child.answer()
         format, precision = cells.pop(0)
-        yield {"model": architecture, "format": format, "precision": precision, "length": None,
-               "reason": row["error"], "seconds": None}  # fmt: skip
+        yield {
+            "model": architecture,
+            "format": format,
+            "precision": precision,
+            "length": None,
+            "reason": row["error"],
+            "seconds": None,
+        }
 
 
 def begin(path, again=()):
@@ -201,8 +221,11 @@ def main(arguments=None):
             store(document, output)
             what = row.get("reason") or f"{row['max_difference']:.2g} of {row['scale']:.2g}"
             print(f"{architecture} {row['format']} {row['precision']}: {what}", file=sys.stderr, flush=True)
-    print(json.dumps({"num_cells": len(document["rows"]),
-                      "num_reasons": sum("reason" in row for row in document["rows"])}))  # fmt: skip
+    print(
+        json.dumps(
+            {"num_cells": len(document["rows"]), "num_reasons": sum("reason" in row for row in document["rows"])}
+        )
+    )
     return 0
 
 

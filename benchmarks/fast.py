@@ -83,8 +83,15 @@ def candidates(model, arrays, length, batch_size, runtimes):
         for precision in choices.RUNTIMES[runtime].precisions:
             key = f"{runtime} {precision}"
             try:
-                quick = kzoo.fast(model, batch_size, precision, runtime, calibration if precision == "int8" else None,
-                                  length=length, seconds=2.0)  # fmt: skip
+                quick = kzoo.fast(
+                    model,
+                    batch_size,
+                    precision,
+                    runtime,
+                    calibration if precision == "int8" else None,
+                    length=length,
+                    seconds=2.0,
+                )
                 made[key] = (lambda quick=quick: quick(x), quick.report)
             except Exception as error:  # says why and measures the others
                 failed[key] = failures.in_one_line(error)
@@ -105,11 +112,17 @@ def measure(job):
     head = {"work": name, "batch_size": batch_size, "length": length, "runtime": runtime}
     rows = []
     for key, found in times.items():
-        rows.append({
-            **head, "candidate": key, "min_ms": found["min"], "median_ms": found["median"], "reference": reference,
-            "ratio": round(times[reference]["min"] / found["min"], 3),
-            "median_ratio": round(times[reference]["median"] / found["median"], 3),
-        })  # fmt: skip
+        rows.append(
+            {
+                **head,
+                "candidate": key,
+                "min_ms": found["min"],
+                "median_ms": found["median"],
+                "reference": reference,
+                "ratio": round(times[reference]["min"] / found["min"], 3),
+                "median_ratio": round(times[reference]["median"] / found["median"], 3),
+            }
+        )
         kept = ("max_difference", "scale", "int8_coverage", "bytes", "compiled", "seconds")
         rows[-1] |= {field: made[key][1][field] for field in kept if key in made and field in made[key][1]}
     return rows + [{**head, "candidate": key, "error": reason} for key, reason in failed.items()]

@@ -120,10 +120,17 @@ def main():
             print(f"{way}: {rows[way]}", flush=True)
     means = {way: statistics.mean(row["test_accuracy_percent"] for row in found) for way, found in rows.items()}
     result = {
-        "command": " ".join(sys.argv), "data": arguments.data, "num_images": NUM_IMAGES, "fit": FIT, "ways": WAYS,
-        "rates": RATES, "num_judges": NUM_JUDGES,
-        "pretraining_test_accuracy_percent": known, "mean_test_accuracy_percent": means, "seeds": rows,
-    }  # fmt: skip
+        "command": " ".join(sys.argv),
+        "data": arguments.data,
+        "num_images": NUM_IMAGES,
+        "fit": FIT,
+        "ways": WAYS,
+        "rates": RATES,
+        "num_judges": NUM_JUDGES,
+        "pretraining_test_accuracy_percent": known,
+        "mean_test_accuracy_percent": means,
+        "seeds": rows,
+    }
     if arguments.output:
         from kzoo.support import atomic
 

@@ -92,8 +92,11 @@ def print_summary(document):
         print(f"{side}: fit median {whole['median']:.2f} s, min {whole['min']:.2f} s{cpu}{epochs}", file=sys.stderr)
     if "ratio" in document:
         verdict = "reached" if document["ratio"] >= TARGET else "not reached"
-        print(f"kzoo.fit is {document['ratio']:.2f} times as fast (target {TARGET}: {verdict}), "
-              f"and {document['cpu_ratio']:.2f} times by processor time", file=sys.stderr)  # fmt: skip
+        print(
+            f"kzoo.fit is {document['ratio']:.2f} times as fast (target {TARGET}: {verdict}), "
+            f"and {document['cpu_ratio']:.2f} times by processor time",
+            file=sys.stderr,
+        )
 
 
 def main(arguments=None):

@@ -28,11 +28,14 @@ NUM_BYTES = 4 * 124_439_808  # of the weights, which every token reads
 
 SIZES = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "vocabulary_size": 50257, "max_length": 1024}
 NEEDS = {
-    "kzoo": (), "kzoo_openvino": ("openvino", "nncf"), "kzoo_openvino_int8": ("openvino", "nncf"),
+    "kzoo": (),
+    "kzoo_openvino": ("openvino", "nncf"),
+    "kzoo_openvino_int8": ("openvino", "nncf"),
     "kzoo_litert_int8": ("ai-edge-litert",),
-    "keras_hub": ("keras-hub",), "transformers": ("torch", "transformers"),
+    "keras_hub": ("keras-hub",),
+    "transformers": ("torch", "transformers"),
     "transformers_static": ("torch", "transformers"),
-}  # fmt: skip
+}
 
 
 def bandwidth(num_bytes=1 << 30, rounds=8):
@@ -76,9 +79,11 @@ def run(arguments):
             is_rival = not side.startswith("kzoo")
             child = stack.enter_context(harness.Child(SIDE, {**request, "side": side}, arguments.timeout, is_rival))
             first = child.answer()
-            rows[side] = first if "error" in first else {
-                "first_call_seconds": first["seconds"], "ids": first["ids"], "seconds": []
-            }  # fmt: skip
+            rows[side] = (
+                first
+                if "error" in first
+                else {"first_call_seconds": first["seconds"], "ids": first["ids"], "seconds": []}
+            )
             children[side] = child
         for _ in range(arguments.rounds):
             for side in running(children, rows):
@@ -137,14 +142,18 @@ def show(document):
         ratio = f"{ratio['best']:.2f} x keras-hub" if ratio else ""
         say(f"{side:20} {speed['best']:6.1f} tokens/s (median {speed['median']:.1f})  {ratio}  agrees: {row['agrees']}")
     kzoo = document["sides"]["kzoo"]
-    say(f"memory reads {document['memory_gigabytes_per_second']:.1f} GB/s: at most "
-        f"{document['bound_tokens_per_second']:.0f} tokens/s in float32")  # fmt: skip
+    say(
+        f"memory reads {document['memory_gigabytes_per_second']:.1f} GB/s: at most "
+        f"{document['bound_tokens_per_second']:.0f} tokens/s in float32"
+    )
     if "error" in kzoo:
         return
     share = kzoo["tokens_per_second"]["best"] / document["bound_tokens_per_second"]
     places = ", ".join(f"{place}: {1e3 * seconds:.1f}" for place, seconds in kzoo["seconds_a_token_from_place"].items())
-    say(f"kzoo reaches {share:.0%} of that; programs compiled after {1 + document['rounds']} calls: "
-        f"{kzoo['programs_after_all_calls']}; milliseconds a token from place {places}")  # fmt: skip
+    say(
+        f"kzoo reaches {share:.0%} of that; programs compiled after {1 + document['rounds']} calls: "
+        f"{kzoo['programs_after_all_calls']}; milliseconds a token from place {places}"
+    )
 
 
 def main():

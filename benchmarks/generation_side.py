@@ -74,10 +74,16 @@ def kzoo_facts(model, prompt, new, piece=8):
     programs = programs_of(model)
     num_compiled, room = programs.num_compiled, -(-new // BUCKET) * BUCKET
     request = {
-        "prompt": np.array([prompt], "int32"), "num_pads": np.zeros(1, "int32"), "sources": {},
-        "stops": np.full(4, -1, "int32"), "fill": np.int32(0), "uniform": np.zeros((1, room), "float32"),
-        "temperature": np.float32(1), "top_p": np.float32(1), "penalty": np.float32(1),
-    }  # fmt: skip
+        "prompt": np.array([prompt], "int32"),
+        "num_pads": np.zeros(1, "int32"),
+        "sources": {},
+        "stops": np.full(4, -1, "int32"),
+        "fill": np.int32(0),
+        "uniform": np.zeros((1, room), "float32"),
+        "temperature": np.float32(1),
+        "top_p": np.float32(1),
+        "penalty": np.float32(1),
+    }
     request = {key: value if key == "sources" else ops.convert_to_tensor(value) for key, value in request.items()}
 
     def limited(count):

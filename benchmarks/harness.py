@@ -33,8 +33,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.writes_folder = False
 
     def add_output_folder(self, default):
+        self.writes_folder = True
         self.add_argument("--output", default=default, metavar="FOLDER", help=f"default: {default}")
 
     def parse(self, arguments, check=lambda options: None):
@@ -46,7 +48,7 @@ class OneLineParser(argparse.ArgumentParser):
             check(options)
             if options.output:
                 output = pathlib.Path(options.output)
-                atomic.require_writable(output.parent if output.suffix else output)
+                atomic.require_writable(output if self.writes_folder else output.parent)
         except ValueError as error:
             self.error(error)
         return options
@@ -126,9 +128,13 @@ class Child:
         self.timeout, self.lines = timeout, queue.Queue()
         self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process; a pipe could fill up
         self.process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(job)], env=child_environment("tensorflow", "cpu", is_rival),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise, text=True,
-        )  # fmt: skip
+            [sys.executable, str(script), json.dumps(job)],
+            env=child_environment("tensorflow", "cpu", is_rival),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.noise,
+            text=True,
+        )
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):

@@ -163,15 +163,23 @@ def measure(job):
     batches, count = examples(model, data.test, job["examples"], length)
     characters = (data.characters_per_token or {}).get("test")
     before = numbers([comparison.outputs_of(model, arrays)[0] for arrays, _, _ in batches], batches, characters)
-    common = {"work": job["work"], "model": model.kzoo.name, "data": data.name, "weights": origin,
-              "num_examples": count, "length": length, "before": before}  # fmt: skip
+    common = {
+        "work": job["work"],
+        "model": model.kzoo.name,
+        "data": data.name,
+        "weights": origin,
+        "num_examples": count,
+        "length": length,
+        "before": before,
+    }
     rows = []
     for runtime, precision, ranges in candidates(job["work"], job["runtimes"]):
         row = {**common, "runtime": runtime, "precision": precision, "ranges": ranges}
         try:
             calibration = {"calibration": data} if precision == "int8" else {}
-            quick = kzoo.fast(model, runtime=runtime, precision=precision, ranges=ranges, length=length, seconds=0.5,
-                              **calibration)  # fmt: skip
+            quick = kzoo.fast(
+                model, runtime=runtime, precision=precision, ranges=ranges, length=length, seconds=0.5, **calibration
+            )
             pack = keras.tree.pack_sequence_as
             outputs = [keras.tree.flatten(quick(pack(model.input, arrays)))[0] for arrays, _, _ in batches]
             after = numbers(outputs, batches, characters)

@@ -258,11 +258,18 @@ def keras_hub_side(work, folder):
 
 
 TIMM_NAMES = (
-    ("class_token", "cls_token"), ("encoder.pos_embedding", "pos_embed"), ("conv_proj", "patch_embed.proj"),
-    ("encoder.layers.encoder_layer_", "blocks."), ("encoder.ln", "norm"), ("heads.head", "head"), (".ln_", ".norm"),
-    ("self_attention.in_proj_", "attn.qkv."), ("self_attention.out_proj", "attn.proj"), ("mlp.0.", "mlp.fc1."),
+    ("class_token", "cls_token"),
+    ("encoder.pos_embedding", "pos_embed"),
+    ("conv_proj", "patch_embed.proj"),
+    ("encoder.layers.encoder_layer_", "blocks."),
+    ("encoder.ln", "norm"),
+    ("heads.head", "head"),
+    (".ln_", ".norm"),
+    ("self_attention.in_proj_", "attn.qkv."),
+    ("self_attention.out_proj", "attn.proj"),
+    ("mlp.0.", "mlp.fc1."),
     ("mlp.3.", "mlp.fc2."),
-)  # fmt: skip
+)
 
 
 VGG16 = (64, 64, "M", 128, 128, "M", *[256] * 3, "M", *[512] * 3, "M", *[512] * 3, "M")
@@ -468,7 +475,9 @@ SIDES = {
     "kzoo_fast_onnxruntime": (functools.partial(kzoo_fast_side, runtime="onnxruntime"), ("onnxruntime",), set(WORKS)),
     "kzoo_fast_openvino": (functools.partial(kzoo_fast_side, runtime="openvino"), ("openvino",), set(WORKS)),
     "kzoo_fast_openvino_int8": (
-        functools.partial(kzoo_fast_side, precision="int8", runtime="openvino"), ("openvino", "nncf"), set(WORKS),
+        functools.partial(kzoo_fast_side, precision="int8", runtime="openvino"),
+        ("openvino", "nncf"),
+        set(WORKS),
     ),
     "kzoo_fast_litert_int8": (functools.partial(kzoo_fast_side, precision="int8", runtime="litert"), (), set(WORKS)),
     "keras": (keras_side, (), {*RECURRENT, "tiny_cnn"}),
@@ -481,10 +490,12 @@ SIDES = {
     "transformers": (transformers_side, ("torch", "transformers"), BERTS),
     "transformers_compiled": (functools.partial(transformers_side, compiled=True), ("torch", "transformers"), BERTS),
     "onnxruntime": (
-        onnxruntime_side, (*ONNX, "onnxruntime"), CLASSIFIERS | RECURRENT | BERTS,
+        onnxruntime_side,
+        (*ONNX, "onnxruntime"),
+        CLASSIFIERS | RECURRENT | BERTS,
     ),
     "openvino": (openvino_side, (*ONNX, "openvino"), CLASSIFIERS | RECURRENT | BERTS),
-}  # fmt: skip
+}
 KERAS_SIDES = ("keras", "keras_applications", "keras_hub", "zeromodels")
 SIDES |= {f"{side}_onednn": SIDES[side] for side in KERAS_SIDES}
 

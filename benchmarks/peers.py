@@ -164,16 +164,19 @@ def add_rows(document, request, side, process, failure, say):
             continue
         times = timing.summarize(process.seconds[batch_size])
         macs = timing.MACS_PER_FORWARD_MAC[request["mode"]] * request["macs"] * batch_size
-        document["rows"].append(row | {
-            "step_time_ms": {key: 1000 * times[key] for key in ("min", "median", "spread")},
-            "num_calls": times["num_samples"],
-            "samples_per_sec": batch_size / times["min"],
-            "macs_per_second": macs / times["min"],
-            "max_difference": process.first["max_difference"],
-            "first_call_seconds": process.first["first_call_seconds"],
-            "peak_memory_bytes": process.peak,
-            "note": process.first["note"],
-        })  # fmt: skip
+        document["rows"].append(
+            row
+            | {
+                "step_time_ms": {key: 1000 * times[key] for key in ("min", "median", "spread")},
+                "num_calls": times["num_samples"],
+                "samples_per_sec": batch_size / times["min"],
+                "macs_per_second": macs / times["min"],
+                "max_difference": process.first["max_difference"],
+                "first_call_seconds": process.first["first_call_seconds"],
+                "peak_memory_bytes": process.peak,
+                "note": process.first["note"],
+            }
+        )
         say(f"{request['work']} {request['mode']} {batch_size}: {side}: {1000 * times['min']:.2f} ms")
 
 
@@ -266,12 +269,18 @@ def print_table(document, console):
             continue
         difference = row["max_difference"]
         table.add_row(
-            *head, f"{row['step_time_ms']['min']:.2f}", f"{row['step_time_ms']['median']:.2f}",
-            f"{row['samples_per_sec']:.1f}", f"{row['ratio']:.2f}" if "ratio" in row else "",
-            f"{row['macs_per_second'] / 1e9:,.0f}", f"{row['share_of_matmul']:.0%}" if "share_of_matmul" in row else "",
-            "" if difference is None else f"{difference:.1e}", f"{row['first_call_seconds']:.1f}",
-            f"{row['peak_memory_bytes'] / 1e6:,.0f}", row["note"],
-        )  # fmt: skip
+            *head,
+            f"{row['step_time_ms']['min']:.2f}",
+            f"{row['step_time_ms']['median']:.2f}",
+            f"{row['samples_per_sec']:.1f}",
+            f"{row['ratio']:.2f}" if "ratio" in row else "",
+            f"{row['macs_per_second'] / 1e9:,.0f}",
+            f"{row['share_of_matmul']:.0%}" if "share_of_matmul" in row else "",
+            "" if difference is None else f"{difference:.1e}",
+            f"{row['first_call_seconds']:.1f}",
+            f"{row['peak_memory_bytes'] / 1e6:,.0f}",
+            row["note"],
+        )
     console.print(table)
     for row in document["rows"]:
         if "error" in row:

@@ -86,12 +86,16 @@ def measure_point(name, arguments):
     kzoo.fit(model, data, seed=arguments.seed, **{**FIT, "epochs": arguments.epochs, **masks})
     sparsity = kzoo.sparsity(model)
     row = {
-        "point": name, "accuracy_percent": 100 * kzoo.evaluate(model, data)["accuracy"],
-        "accuracy_before_training_percent": before, "sparsity": sparsity["sparsity"],
-        "parameters": model.count_params(), "nonzero_parameters": model.count_params() - sparsity["zeros"],
-        "macs": measure(model)["macs"], "nonzero_macs": nonzero_macs(model),
+        "point": name,
+        "accuracy_percent": 100 * kzoo.evaluate(model, data)["accuracy"],
+        "accuracy_before_training_percent": before,
+        "sparsity": sparsity["sparsity"],
+        "parameters": model.count_params(),
+        "nonzero_parameters": model.count_params() - sparsity["zeros"],
+        "macs": measure(model)["macs"],
+        "nonzero_macs": nonzero_macs(model),
         "minutes": round((time.perf_counter() - begin) / 60, 2),
-    }  # fmt: skip
+    }
     return row, model
 
 

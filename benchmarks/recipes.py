@@ -150,11 +150,17 @@ def run(name, num_seeds, epochs):
         print(f"{name}, seed {seed}: {rows[-1]}, {minutes[-1]:.1f} min", flush=True)
     mean = {key: statistics.mean(row[key] for row in rows) for key in rows[0]}
     return {
-        "recipe": name, "model": recipe["model"], "data": recipe["data"], "overrides": recipe.get("overrides", {}),
-        "fit": choices, "load": recipe.get("load", {}),
-        "mean": mean, "seeds": rows, "minutes": [round(m, 2) for m in minutes],
+        "recipe": name,
+        "model": recipe["model"],
+        "data": recipe["data"],
+        "overrides": recipe.get("overrides", {}),
+        "fit": choices,
+        "load": recipe.get("load", {}),
+        "mean": mean,
+        "seeds": rows,
+        "minutes": [round(m, 2) for m in minutes],
         "reached": bool(recipe["must"](mean)),
-    }  # fmt: skip
+    }
 
 
 def main():

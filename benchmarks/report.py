@@ -111,10 +111,16 @@ def show_throughput(document):
             gpu["samples_per_sec"] / cpu["samples_per_sec"] if {"samples_per_sec"} <= cpu.keys() & gpu.keys() else None
         )
         share = cpu.get("share_of_matmul")
-        rows.append([
-            *key, cpu.get("samples_per_sec", cpu.get("error")), cpu.get("step_time_ms", {}).get("min"),
-            None if share is None else f"{share:.0%}", gpu.get("samples_per_sec", gpu.get("error")), over,
-        ])  # fmt: skip
+        rows.append(
+            [
+                *key,
+                cpu.get("samples_per_sec", cpu.get("error")),
+                cpu.get("step_time_ms", {}).get("min"),
+                None if share is None else f"{share:.0%}",
+                gpu.get("samples_per_sec", gpu.get("error")),
+                over,
+            ]
+        )
     headings = ["model", "mode", "batch", "backend", "CPU examples/s", "CPU ms/step, min", "of matmul"]
     headings += ["GPU examples/s", "GPU over CPU"]
     numbers = f"<details><summary>All numbers</summary>{table(headings, rows)}</details>"
@@ -207,8 +213,11 @@ def show_fit(document):
 def show_input(document):
     rows = [(row["name"], row["images_per_second"], f"{row['images_per_second']:,.0f} images/s · {row['ratio']:.2f} ×",
              row["name"].startswith("kzoo")) for row in document["rows"] if "images_per_second" in row]  # fmt: skip
-    away = "".join(f'<p class="absent">{text(row["name"])}: {text(row["absent"])}</p>'
-                   for row in document["rows"] if "absent" in row)  # fmt: skip
+    away = "".join(
+        f'<p class="absent">{text(row["name"])}: {text(row["absent"])}</p>'
+        for row in document["rows"]
+        if "absent" in row
+    )
     return bars(rows) + f"<p>{text(document['verdict'])}</p>" + away
 
 

@@ -72,8 +72,10 @@ def tune(weights, tokenizer, rate, seed, epochs):
     data = kzoo.data.load("movie_sentiment", model, batch_size=TUNE["batch_size"], seed=seed, tokenizer=tokenizer)
     choices = {**TUNE, **({"epochs": epochs} if epochs else {})}
     kzoo.fit(model, data, seed=seed, learning_rate=rate, progress=False, **choices)
-    row = {f"{split}_accuracy_percent": 100 * kzoo.evaluate(model, data, split)["accuracy"]
-           for split in ("validation", "test")}  # fmt: skip
+    row = {
+        f"{split}_accuracy_percent": 100 * kzoo.evaluate(model, data, split)["accuracy"]
+        for split in ("validation", "test")
+    }
     return {"rate": rate, "seed": seed, **row, "minutes": round((time.perf_counter() - begin) / 60, 2)}
 
 
@@ -112,15 +114,22 @@ def main():
             print(f"{way}: {rows[way]}", flush=True)
     mean = {
         f"{way}_{key}": statistics.mean(row[key] for row in rows[way]["seeds"])
-        for way in rows for key in ("validation_accuracy_percent", "test_accuracy_percent")
-    }  # fmt: skip
+        for way in rows
+        for key in ("validation_accuracy_percent", "test_accuracy_percent")
+    }
     result = {
-        "recipe": "sentiment", "model": "bert_tiny", "data": "shakespeare, then movie_sentiment", "overrides": SIZES,
-        "fit": {"pretraining": PRETRAIN, "fine-tuning": TUNE}, "load": {"max_length": MAX_LENGTH, "whole_words": True},
-        "pretraining": before, "mean": {**mean, "tfidf_test_accuracy_percent": tfidf() or 100 * TFIDF},
-        **rows, "minutes": [before["minutes"], *(row["minutes"] for way in rows.values() for row in way["seeds"])],
+        "recipe": "sentiment",
+        "model": "bert_tiny",
+        "data": "shakespeare, then movie_sentiment",
+        "overrides": SIZES,
+        "fit": {"pretraining": PRETRAIN, "fine-tuning": TUNE},
+        "load": {"max_length": MAX_LENGTH, "whole_words": True},
+        "pretraining": before,
+        "mean": {**mean, "tfidf_test_accuracy_percent": tfidf() or 100 * TFIDF},
+        **rows,
+        "minutes": [before["minutes"], *(row["minutes"] for way in rows.values() for row in way["seeds"])],
         "reached": mean["pretrained_test_accuracy_percent"] > mean["scratch_test_accuracy_percent"],
-    }  # fmt: skip
+    }
     if arguments.output:
         store(arguments.output, [result])
     print(json.dumps({"command": " ".join(sys.argv), "results": [result]}))

@@ -172,8 +172,15 @@ def csv_rows(rows):
 
 
 TIMM_COLUMNS = ("samples_per_sec", "step_time", "batch_size", "img_size", "gmacs")
-OUR_COLUMNS = ("step_time_min", "step_time_spread", "first_call_seconds", "peak_memory_bytes", "gpu_peak_bytes",
-               "share_of_matmul", "error")  # fmt: skip
+OUR_COLUMNS = (
+    "step_time_min",
+    "step_time_spread",
+    "first_call_seconds",
+    "peak_memory_bytes",
+    "gpu_peak_bytes",
+    "share_of_matmul",
+    "error",
+)
 
 
 def write_csv(path, rows, modes):
@@ -242,9 +249,15 @@ def print_table(document, console):
         gpu = "" if row["gpu_peak_bytes"] is None else f"{row['gpu_peak_bytes'] / 1e6:,.0f}"
         share = f"{100 * row['share_of_matmul']:.1f} %" if "share_of_matmul" in row else ""
         table.add_row(
-            *head, f"{row['samples_per_sec']:,.1f}", *step_time, f"{row['first_call_seconds']:.2f}",
-            f"{row['peak_memory_bytes'] / 1e6:,.0f}", gpu, f"{row['macs_per_example'] / 1e6:,.3f}", share,
-        )  # fmt: skip
+            *head,
+            f"{row['samples_per_sec']:,.1f}",
+            *step_time,
+            f"{row['first_call_seconds']:.2f}",
+            f"{row['peak_memory_bytes'] / 1e6:,.0f}",
+            gpu,
+            f"{row['macs_per_example'] / 1e6:,.3f}",
+            share,
+        )
     console.print(table)
     for row in document["rows"]:
         if "error" in row:

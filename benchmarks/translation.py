@@ -27,8 +27,15 @@ MODELS = {
     "transformer": ("transformer_tiny", {"hidden_dim": 120, "num_heads": 4, "intermediate_dim": 480}),
 }
 # The rate rises for 400 steps and falls with the root of the step: a schedule that needs no end.
-FIT = {"batch_size": 64, "schedule": "transformer", "warmup_steps": 400, "learning_rate": 0.5, "label_smoothing": 0.1,
-       "clip_norm": 1.0, "optimizer": "adam"}  # fmt: skip
+FIT = {
+    "batch_size": 64,
+    "schedule": "transformer",
+    "warmup_steps": 400,
+    "learning_rate": 0.5,
+    "label_smoothing": 0.1,
+    "clip_norm": 1.0,
+    "optimizer": "adam",
+}
 BATCH_SIZE = 32
 NUM_BEAMS = 4
 
@@ -65,12 +72,16 @@ def train(name, minutes, tokenizer=None, num_examples=None):
     run = kzoo.fit(model, data, epochs=1000, callbacks=[limit], **FIT)
     steps = int(model.optimizer.iterations.numpy())
     row = {
-        "model": variant, "overrides": sizes, "parameters": model.count_params(), "steps": steps,
-        "epochs": round(steps / data.train.num_batches, 2), "processor_minutes": round(limit.used, 2),
+        "model": variant,
+        "overrides": sizes,
+        "parameters": model.count_params(),
+        "steps": steps,
+        "epochs": round(steps / data.train.num_batches, 2),
+        "processor_minutes": round(limit.used, 2),
         "minutes": round((time.perf_counter() - begin) / 60, 2),
         "validation_cross_entropy": [round(epoch["val_cross_entropy"], 4) for epoch in run.history],
         "test_cross_entropy": kzoo.evaluate(model, data)["cross_entropy"],
-    }  # fmt: skip
+    }
     return model, data, row
 
 
@@ -136,15 +147,23 @@ def main():
                 texts, seconds = translate(model, data.tokenizer, english, num_beams)
                 row[how] = {**score(texts, spanish), "seconds": seconds}
                 print(f"{name}, {how}: {row[how]}", flush=True)
-            row["samples"] = [dict(zip(("en", "es", "written"), three, strict=True))
-                              for three in list(zip(english, spanish, texts, strict=True))[:5]]  # fmt: skip
+            row["samples"] = [
+                dict(zip(("en", "es", "written"), three, strict=True))
+                for three in list(zip(english, spanish, texts, strict=True))[:5]
+            ]
             rows[name] = row
             print(f"{name}: {row}", flush=True)
     result = {
-        "recipe": "translation", "data": DATA, "vocabulary_size": VOCABULARY_SIZE, "max_length": MAX_LENGTH,
-        "fit": FIT, "budget_processor_minutes": arguments.minutes, "num_test": len(english),
-        "load_average": os.getloadavg()[0], "models": rows,
-    }  # fmt: skip
+        "recipe": "translation",
+        "data": DATA,
+        "vocabulary_size": VOCABULARY_SIZE,
+        "max_length": MAX_LENGTH,
+        "fit": FIT,
+        "budget_processor_minutes": arguments.minutes,
+        "num_test": len(english),
+        "load_average": os.getloadavg()[0],
+        "models": rows,
+    }
     if arguments.output:
         store(arguments.output, [result])
     print(json.dumps({"command": " ".join(sys.argv), "results": [result]}))

@@ -1,14 +1,25 @@
 """Small training runs for the tests: a model and its data, stopped where a test wants them to stop."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import keras
 
 import kzoo
 
 _loaded = {}  # a data set changes no more once it is loaded, and most tests want the same one
 CHOICES = {
-    "epochs": 3, "batch_size": 16, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup_steps": 5,
-    "backup_steps": 3, "steps_per_execution": 1,
-}  # fmt: skip
+    "epochs": 3,
+    "batch_size": 16,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "cosine",
+    "warmup_steps": 5,
+    "backup_steps": 3,
+    "steps_per_execution": 1,
+}
 NUM_BATCHES = 13
 
 
@@ -68,3 +79,20 @@ def rows_without_seconds(path):
     header, *rows = [line.split(",") for line in path.read_text().splitlines()]
     place = header.index("seconds")
     return [row[:place] + row[place + 1 :] for row in (header, *rows)]
+
+
+def equal(folder, other):
+    """Whether two run folders hold the same weights; their histories must be the same."""
+    assert rows_without_seconds(folder / "history.csv") == rows_without_seconds(other / "history.csv")
+    return (folder / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
+
+
+def on_jax(script, folder):
+    """Runs a script in a process on the JAX backend, in which `small_runs` and `folder` are known; what it printed."""
+    path = pathlib.Path(__file__).parent
+    known = f"import pathlib, sys\nsys.path.insert(0, {str(path)!r})\nimport small_runs\n"
+    known += f"folder = pathlib.Path({str(folder)!r})\n"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", known + script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

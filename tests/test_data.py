@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from prepared_data import needs
 
 import kzoo.data
 from kzoo import tasks
@@ -20,13 +20,6 @@ from kzoo.catalog import Card
 from kzoo.data import pictures, resizing, splits
 from kzoo.data.augmentation import Augmentation, move
 from kzoo.data.sources import prepared
-
-PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
-
-
-def needs(name):
-    there = any(PREPARED.glob(f"{name}/*/dataset_info.json"))
-    return pytest.mark.skipif(not there, reason=f"TFDS_DATA_DIR holds no prepared {name}")
 
 
 def make_model(shape=(28, 28, 1), outputs=10, task="image_classification"):

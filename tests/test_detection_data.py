@@ -1,8 +1,6 @@
 """From images with boxes to a trained detector: data, training, numbers, predictions, drawings, exports."""
 
 import json
-import os
-import pathlib
 
 import keras
 import numpy as np
@@ -16,13 +14,13 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from prepared_data import needs
 
 from kzoo.data import resizing
 from kzoo.data.augmentation import Augmentation
 from kzoo.tasks.object_detection import boxed_images, findings, matching
 from kzoo.tasks.object_detection.anchors import anchors_of
 
-PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 SIZE = (40, 48)
 SMALL = {
     "backbone": "resnet18",
@@ -293,7 +291,7 @@ def test_export(run, model, data, tmp_path):
     np.testing.assert_allclose(larger["boxes"][sure, 0] / [144, 80, 144, 80], wanted[sure]["boxes"][0], atol=0.1)
 
 
-@pytest.mark.skipif(not any(PREPARED.glob("blood_cells/*")), reason="TFDS_DATA_DIR holds no prepared blood_cells")
+@needs("blood_cells")
 def test_blood_cells():
     model = kzoo.build("retinanet", **{**SMALL, "num_classes": 3, "input_shape": (None, None, 3)})
     data = kzoo.data.load("blood_cells", model, batch_size=4)

@@ -1,7 +1,6 @@
 """Images: folders of class folders, augmentation of photos, mixed targets, contact sheets."""
 
 import json
-import os
 import pathlib
 import shutil
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
+from prepared_data import is_prepared
 
 import kzoo.data
 from kzoo import tasks
@@ -18,7 +18,6 @@ from kzoo.data import RECIPES, Augmentation, effects, pictures
 from kzoo.data.augmentation import OPERATIONS, _beta
 from kzoo.data.sources import folders
 
-PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 STILL = {"shift": 0, "rotation": 0, "zoom": 0}
 
 
@@ -443,7 +442,7 @@ def test_accuracy_takes_labels_and_shares():
     [("emoji32", (32, 32, 3), 9, "photos_strong"), ("fashion_mnist", (28, 28, 1), 10, "small_images")],
 )
 def test_a_small_network_learns_from_augmented_images(name, shape, classes, recipe):
-    if not any(PREPARED.glob(f"{name}/*/dataset_info.json")):
+    if not is_prepared(name):
         pytest.skip(f"TFDS_DATA_DIR holds no prepared {name}")
     keras.utils.set_random_seed(0)
     model = kzoo.build("cnn", input_shape=shape, num_classes=classes, filters=(8, 16), hidden_dim=32)

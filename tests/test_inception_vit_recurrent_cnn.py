@@ -4,7 +4,6 @@ The golden files come from scripts/golden/torchvision_inception_vit.py; weights 
 """
 
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -12,13 +11,20 @@ import pytest
 import safetensors
 import safetensors.numpy
 from backends import compiled
+from golden_files import (
+    GOLDEN,
+    assert_close,
+    assert_open_size_is_every_size,
+    assert_writes_what_it_read,
+    compare_drawn,
+    outputs,
+)
 from keras import layers, ops
 from seeded_weights import digest, draw_images, draw_weights, load_drawn_weights, reference_shapes
 
 import kzoo
 from kzoo.layers.tokens import ClassToken, Split
 
-GOLDEN = pathlib.Path(__file__).with_name("golden")
 SHAPES = json.loads((GOLDEN / "torchvision_inception_vit_shapes.json").read_text())
 NARROW_VIT = {"num_layers": 2, "hidden_dim": 24, "num_heads": 3, "intermediate_dim": 40, "num_classes": 11}
 # golden file -> variant, its configuration, what the images are multiplied by (see the script)
@@ -45,42 +51,28 @@ OPEN = ["googlenet", "googlenet_2014", "inception_v3", "recurrent_cnn_160"]
 MINIMUM = {"googlenet": 15, "googlenet_2014": 31, "inception_v3": 75, "recurrent_cnn_160": 1, "vit_b_16": 4}
 
 
-def outputs(model, x):
-    """Logits, auxiliary ones stacked behind."""
-    result = model(x, training=False)
-    if isinstance(result, list):
-        return np.stack([ops.convert_to_numpy(logits) for logits in result])
-    return ops.convert_to_numpy(result)
-
-
-def assert_close(got, wanted, tolerance=1e-5):
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_agrees_with_the_reference(case, tmp_path):
     """At every size of the golden file: the default, smaller, odd and not square."""
-    name, overrides, scale = CASES[case]
-    weights = None
-    for size, wanted in safetensors.numpy.load_file(GOLDEN / f"torchvision_{case}.safetensors").items():
-        height, width = map(int, size.split("x"))
-        model = kzoo.build(name, input_shape=(height, width, 3), **overrides)
-        if weights is None:
-            weights = load_drawn_weights(model, tmp_path).get_weights()
-        model.set_weights(weights)
-        assert_close(outputs(model, draw_images(height, width) * np.float32(scale)), wanted)
+    for got, wanted in compare_drawn(tmp_path, case, *CASES[case]):
+        assert_close(got, wanted)
 
 
-def test_vit_reads_the_names_of_timm(tmp_path):
-    """timm's own network, at a size that is not square."""
+def compare_timm(folder):
+    """(ours, the reference's) logits of timm's own network, at a size that is not square."""
     path = GOLDEN / "torchvision_vit_timm.safetensors"
     with safetensors.safe_open(path, "numpy") as file:
         shapes = json.loads(file.metadata()["shapes"])
         wanted = file.get_tensor("32x80")
     assert {"cls_token", "pos_embed", "blocks.1.attn.qkv.weight", "head.bias"} < shapes.keys()
-    safetensors.numpy.save_file(draw_weights(shapes), tmp_path / "timm.safetensors")
-    model = kzoo.build("vit_ti_16", tmp_path / "timm.safetensors", input_shape=(32, 80, 3), **NARROW_VIT)
-    assert_close(outputs(model, draw_images(32, 80)), wanted)
+    safetensors.numpy.save_file(draw_weights(shapes), folder / "timm.safetensors")
+    model = kzoo.build("vit_ti_16", folder / "timm.safetensors", input_shape=(32, 80, 3), **NARROW_VIT)
+    yield outputs(model, draw_images(32, 80)), wanted
+
+
+def test_vit_reads_the_names_of_timm(tmp_path):
+    for got, wanted in compare_timm(tmp_path):
+        assert_close(got, wanted)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -112,13 +104,7 @@ def test_counts_of_options(name, overrides, count):
 
 @pytest.mark.parametrize("name", TINY)
 def test_writes_what_it_read(name, tmp_path):
-    model = load_drawn_weights(kzoo.build(name, input_shape=(80, 80, 3), **TINY[name]), tmp_path)
-    kzoo.save_weights(model, tmp_path / "written.safetensors")
-    drawn = draw_weights(reference_shapes(model))
-    written = safetensors.numpy.load_file(tmp_path / "written.safetensors")
-    assert written.keys() == drawn.keys()
-    for key, value in drawn.items():
-        np.testing.assert_array_equal(written[key], value, err_msg=key)
+    assert_writes_what_it_read(kzoo.build(name, input_shape=(80, 80, 3), **TINY[name]), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "googlenet_2014"])
@@ -136,14 +122,7 @@ def test_published_files_hold_auxiliary_heads_that_need_not_be_built(name, tmp_p
 
 @pytest.mark.parametrize("name", OPEN)
 def test_open_image_size(name, tmp_path):
-    """One graph for all sizes gives what a graph of that size gives."""
-    least = MINIMUM[name]
-    open_size = load_drawn_weights(kzoo.build(name, input_shape=(None, None, 3), **TINY[name]), tmp_path)
-    for height, width in ((least, least + 3), (least + 38, least + 14)):
-        fixed = kzoo.build(name, input_shape=(height, width, 3), **TINY[name])
-        fixed.set_weights(open_size.get_weights())
-        x = draw_images(height, width)
-        assert_close(outputs(open_size, x), outputs(fixed, x))
+    assert_open_size_is_every_size(name, tmp_path, MINIMUM[name], TINY[name])
 
 
 @pytest.mark.parametrize(("name", "auxiliary"), [*((name, None) for name in OPEN), ("googlenet_2014", 79)])

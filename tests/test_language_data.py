@@ -1,20 +1,19 @@
 """Texts for language models and classifiers: packed, masked, bucketed, checked; the same in every run."""
 
 import json
-import os
 import pathlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from prepared_data import needs
 
 import kzoo
 from kzoo import tasks
 from kzoo.catalog import update_card
 from kzoo.data import Tokenizer, columns, language
 
-PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 ANIMALS, PLACES = ("cat", "dog", "fox", "cow", "hen", "pig"), ("mat", "log", "box", "bed", "tub")
 DOCUMENTS = [
     f"the {animal} sat on the {place} and the {animal} slept.\nnobody saw it {len(place)} times\n" * 3
@@ -395,7 +394,7 @@ def test_training_and_prediction_on_the_command_line(folder, tmp_path, monkeypat
 # Real data
 
 
-@pytest.mark.skipif(not any(PREPARED.glob("shakespeare/*")), reason="TFDS_DATA_DIR holds no prepared shakespeare")
+@needs("shakespeare")
 def test_prepared_plays():
     data = kzoo.data.load("shakespeare", GPT, tokenizer=Tokenizer.train("bytes", DOCUMENTS, 300))
     assert data.validation is not None and data.test is not None
@@ -404,9 +403,7 @@ def test_prepared_plays():
     assert x["token_ids"].shape == y.shape == (64, 32)
 
 
-@pytest.mark.skipif(
-    not any(PREPARED.glob("movie_sentiment/*")), reason="TFDS_DATA_DIR holds no prepared movie_sentiment"
-)
+@needs("movie_sentiment")
 def test_prepared_reviews():
     data = kzoo.data.load("movie_sentiment", CLASSIFIER, tokenizer="characters", num_examples=200)
     assert (data.train.num_examples, data.validation.num_examples, data.test.num_examples) == (200, 1004, 1005)

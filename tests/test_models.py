@@ -266,13 +266,18 @@ def test_figures_file_is_up_to_date():
     assert list(catalog.figures()) == kzoo.list_models()
 
 
-@pytest.mark.parametrize(("name", "overrides"), GOLDENS)
-def test_agrees_with_the_reference(name, overrides, tmp_path):
+def compare(folder, name, overrides):
+    """(ours, the reference's) of the golden file."""
     tensors = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")
     x, wanted = tensors.pop("input"), tensors.pop("output")
-    safetensors.numpy.save_file(tensors, tmp_path / "reference.safetensors")
-    model = kzoo.build(name, tmp_path / "reference.safetensors", **overrides)
-    np.testing.assert_allclose(outputs(model, x), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    safetensors.numpy.save_file(tensors, folder / "reference.safetensors")
+    yield outputs(kzoo.build(name, folder / "reference.safetensors", **overrides), x), wanted
+
+
+@pytest.mark.parametrize(("name", "overrides"), GOLDENS)
+def test_agrees_with_the_reference(name, overrides, tmp_path):
+    for got, wanted in compare(tmp_path, name, overrides):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize(("name", "overrides"), GOLDENS)

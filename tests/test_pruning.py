@@ -2,29 +2,19 @@
 
 import contextlib
 import importlib
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import small_runs
-from small_runs import NUM_BATCHES, Stop, fail, make, rows_without_seconds, run
+from small_runs import NUM_BATCHES, Stop, equal, fail, make, run
 
 import kzoo
 from kzoo import tasks
 from kzoo.training import pruning
 from kzoo.training.recipe import Recipe
 
-WEIGHTS = "weights.safetensors"
 SMALL_CNN = {"name": "mnist_cnn", "filters": (4, 4, 4), "hidden_dim": 8}
-
-
-def equal(folder, other):
-    assert rows_without_seconds(folder / "history.csv") == rows_without_seconds(other / "history.csv")
-    return (folder / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
 
 
 def groups(kernel, axis, size):
@@ -183,10 +173,7 @@ def test_pruned_runs_resume_bit_for_bit(tmp_path):
 
 
 ON_JAX = """
-import pathlib, sys
-sys.path.insert(0, sys.argv[1])
-import small_runs
-folder, choices = pathlib.Path(sys.argv[2]), {"epochs": 2, "prune": "2:4"}
+choices = {"epochs": 2, "prune": "2:4"}
 print(small_runs.run(folder / "whole", **choices).sparsity["sparsity"])
 try:
     small_runs.run(folder / "run", callbacks=[small_runs.Stop(small_runs.fail, 2, 5)], **choices)
@@ -198,12 +185,8 @@ except RuntimeError:
 @pytest.mark.slow
 def test_jax_prunes_and_resumes_exactly(tmp_path):
     pytest.importorskip("jax")
-    done = subprocess.run(
-        [sys.executable, "-c", ON_JAX, pathlib.Path(small_runs.__file__).parent, tmp_path],
-        capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "jax"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["0.5"]
+    printed = small_runs.on_jax(ON_JAX, tmp_path)
+    assert printed.split() == ["0.5"]
     assert equal(tmp_path / "run", tmp_path / "whole")
 
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 import small_runs
-from small_runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
+from small_runs import NUM_BATCHES, Stop, equal, fail, make, make_translator, run
 
 import kzoo
 from kzoo.training import backup, run_loop
@@ -31,11 +31,6 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     run(folder)
     return folder
-
-
-def equal(folder, other):
-    assert rows_without_seconds(folder / "history.csv") == rows_without_seconds(other / "history.csv")
-    return (folder / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
 
 
 def stopped(folder, epoch, step=None, made=None, **choices):
@@ -418,10 +413,6 @@ def test_resume_without_a_run(tmp_path):
 # Another backend
 
 ON_JAX = """
-import pathlib, sys
-sys.path.insert(0, sys.argv[1])
-import small_runs
-folder = pathlib.Path(sys.argv[2])
 choices = {"epochs": 2}
 small_runs.run(folder / "whole", **choices)
 try:
@@ -436,13 +427,9 @@ except ArithmeticError as error:
 
 
 def test_jax_resumes_exactly(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", ON_JAX, pathlib.Path(small_runs.__file__).parent, tmp_path],
-        capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "jax"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    printed = small_runs.on_jax(ON_JAX, tmp_path)
     assert equal(tmp_path / "run", tmp_path / "whole")
-    assert "the last good state (epoch 0, step" in done.stdout
+    assert "the last good state (epoch 0, step" in printed
     assert json.loads((tmp_path / "run" / "run.json").read_text())["backend"] == "jax"
 
 

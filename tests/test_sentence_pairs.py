@@ -1,17 +1,15 @@
 """BERT's pre-training data: half of the pairs follow each other, words are masked, all a function of the seed."""
 
 import json
-import os
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from prepared_data import needs
 
 import kzoo
 from kzoo.data import Tokenizer, sentence_pairs
 
-PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 SMALL = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 8, "max_length": 32}
 MODEL = kzoo.build("bert_tiny", head="pretraining", vocabulary_size=300, **SMALL)
 # Every token names its document and its place in it: document d, sentence s, word w is "d_s_w".
@@ -215,7 +213,7 @@ def test_training_on_the_command_line(tmp_path, monkeypatch, capfd):
         run("predict", tmp_path / "run", "--split", "validation")
 
 
-@pytest.mark.skipif(not any(PREPARED.glob("shakespeare/*")), reason="TFDS_DATA_DIR holds no prepared shakespeare")
+@needs("shakespeare")
 def test_prepared_plays():
     tokenizer = Tokenizer.train("characters", DOCUMENTS, 80, mask=True)
     data = kzoo.data.load("shakespeare", MODEL, tokenizer=tokenizer, num_examples=4)

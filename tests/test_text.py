@@ -1,17 +1,13 @@
 """Text: tokenizers round-trip, pairs teach the decoder one token at a time, nothing leaks into validation."""
 
-import os
-import pathlib
-
 import keras
 import numpy as np
 import pytest
+from prepared_data import needs
 
 import kzoo.data
 from kzoo.catalog import Card
 from kzoo.data import columns, text_pairs
-
-PREPARED = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "nowhere")
 
 
 def make_model(vocabulary_size=64):
@@ -134,7 +130,7 @@ def test_synthetic_pairs_train():
     assert np.isfinite(history["loss"][0])
 
 
-@pytest.mark.skipif(not any(PREPARED.glob("bible_en_es/*")), reason="TFDS_DATA_DIR holds no prepared bible_en_es")
+@needs("bible_en_es")
 def test_prepared_pairs_of_languages():
     data = kzoo.data.load("bible_en_es", make_model(1000), max_length=96, num_examples=4000)
     assert (data.train.num_examples, data.validation.num_examples, data.test.num_examples) == (4000, 1517, 1508)

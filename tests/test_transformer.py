@@ -29,10 +29,20 @@ INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids")
 
 @pytest.fixture
 def marian(tmp_path):
+    return load(tmp_path)
+
+
+def load(folder):
     """A model with the golden file's weights, its inputs and its logits."""
     tensors, inputs, logits = golden()
-    safetensors.numpy.save_file(tensors, tmp_path / "marian.safetensors")
-    return kzoo.build("transformer", tmp_path / "marian.safetensors", positions="half_split", **SMALL), inputs, logits
+    safetensors.numpy.save_file(tensors, folder / "marian.safetensors")
+    return kzoo.build("transformer", folder / "marian.safetensors", positions="half_split", **SMALL), inputs, logits
+
+
+def compare(folder):
+    """(ours, the reference's) logits."""
+    model, inputs, wanted = load(folder)
+    yield run(model, inputs), wanted
 
 
 def example(batch=3, source=6, target=5, seed=0):

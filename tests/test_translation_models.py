@@ -23,11 +23,20 @@ CASES = {
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
+    return load(tmp_path_factory.mktemp("reference"), request.param)
+
+
+def load(folder, case):
     """A model with the reference's weights, the inputs, the reference's logits and tensors."""
-    name, overrides = CASES[request.param]
-    tensors, inputs, outputs = golden(request.param)
-    model = kzoo.build(name, write(tensors, tmp_path_factory.mktemp("reference")), **overrides)
-    return model, inputs, outputs[request.param], tensors
+    name, overrides = CASES[case]
+    tensors, inputs, outputs = golden(case)
+    return kzoo.build(name, write(tensors, folder), **overrides), inputs, outputs[case], tensors
+
+
+def compare(folder, case):
+    """(ours, the reference's) logits."""
+    model, inputs, wanted, _ = load(folder, case)
+    yield run(model, inputs), wanted
 
 
 @pytest.mark.parametrize("xla", [False, True])

@@ -51,9 +51,14 @@ def write(name, vocabulary, stops):
     for case in CASES:
         chosen = options(case, stops)
         found = model.generate(
-            torch.tensor(ids), attention_mask=torch.tensor(mask), max_new_tokens=NEW_TOKENS, do_sample=False,
-            pad_token_id=0, **start, **chosen,
-        )  # fmt: skip
+            torch.tensor(ids),
+            attention_mask=torch.tensor(mask),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=0,
+            **start,
+            **chosen,
+        )
         found = found[:, width if left else 1 :].tolist()
         rows.append({"case": {**case, "stop": chosen["eos_token_id"] or []}, "tokens": found})
     return {"prompts": prompts, "start": start.get("decoder_start_token_id"), "rows": rows}

@@ -23,10 +23,14 @@ from writing import GOLDEN
 
 CASES = {"bert": "bert_classification", "gpt2": "gpt2"}
 CONFIGS = {
-    "bert": {"r": 3, "lora_alpha": 8, "target_modules": ["query", "value", "intermediate.dense"],
-             "modules_to_save": ["classifier"]},
+    "bert": {
+        "r": 3,
+        "lora_alpha": 8,
+        "target_modules": ["query", "value", "intermediate.dense"],
+        "modules_to_save": ["classifier"],
+    },
     "gpt2": {"r": 4, "lora_alpha": 6, "lora_dropout": 0.1, "target_modules": ["c_attn"], "fan_in_fan_out": True},
-}  # fmt: skip
+}
 
 
 def base(name):

@@ -17,10 +17,14 @@ from writing import GOLDEN
 
 PATH = GOLDEN / "macs.json"
 TORCHVISION = (
-    "alexnet", "densenet121", "densenet161", "densenet169", "densenet201", "googlenet", "inception_v3", "resnet18",
-    "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn",
-    "vgg16_bn", "vgg19_bn", "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32",
-)  # fmt: skip
+    "alexnet",
+    "googlenet",
+    "inception_v3",
+    *(f"densenet{depth}" for depth in (121, 161, 169, 201)),
+    *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+    *(f"vgg{depth}{norm}" for norm in ("", "_bn") for depth in (11, 13, 16, 19)),
+    *(f"vit_{size}_{patch}" for size in "bl" for patch in (16, 32)),
+)
 SMALL_RESNETS = {"resnet20": 3, "resnet32": 5, "resnet56": 9}
 TIMM = {"vit_ti_16": "vit_tiny_patch16_224", "vit_s_16": "vit_small_patch16_224"}
 # retinanet is counted without the steps after its heads, which fvcore cannot trace
@@ -82,7 +86,7 @@ def count(name):
         "fvcore_left_out": sorted(k for k in analysis.unsupported_ops() if "attention" in k),
         "torch_flops": operators,
         "published_gmacs": published,
-    }  # fmt: skip
+    }
 
 
 def main():

@@ -191,8 +191,10 @@ def make(name, members):
         for key, value in writing.arrays_of(model).items():
             key = key if member != "bert_none" else f"bert.{key}"
             tensors.setdefault(key, value)
-        fitted = {key.removeprefix("bert.") if member == "bert_none" else key: torch.from_numpy(value)
-                  for key, value in tensors.items()}  # fmt: skip
+        fitted = {
+            key.removeprefix("bert.") if member == "bert_none" else key: torch.from_numpy(value)
+            for key, value in tensors.items()
+        }
         report = model.load_state_dict(fitted, strict=False)
         if report.missing_keys:
             raise SystemExit(f"{member} lacks {report.missing_keys}")

@@ -96,10 +96,17 @@ def make_pieces(folder, kind):
         rules.write("".join(f"{source}\t{target}\n" for source, target in pairs))
         rules.flush()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(CORPUS), model_writer=model, vocab_size=160 if kind == "unigram" else 400,
-            model_type=kind, normalization_rule_tsv=rules.name, byte_fallback=kind == "bpe", character_coverage=1.0,
-            minloglevel=2, hard_vocab_limit=False, pad_id=3 if kind == "unigram" else -1,
-        )  # fmt: skip
+            sentence_iterator=iter(CORPUS),
+            model_writer=model,
+            vocab_size=160 if kind == "unigram" else 400,
+            model_type=kind,
+            normalization_rule_tsv=rules.name,
+            byte_fallback=kind == "bpe",
+            character_coverage=1.0,
+            minloglevel=2,
+            hard_vocab_limit=False,
+            pad_id=3 if kind == "unigram" else -1,
+        )
     (folder / "spiece.model").write_bytes(model.getvalue())
 
 
@@ -111,9 +118,15 @@ def make_marian(folder):
     for file, corpus in halves.items():
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(corpus * 20), model_writer=model, vocab_size=70, model_type="unigram",
-            normalization_rule_name="identity", character_coverage=1.0, minloglevel=2, hard_vocab_limit=False,
-        )  # fmt: skip
+            sentence_iterator=iter(corpus * 20),
+            model_writer=model,
+            vocab_size=70,
+            model_type="unigram",
+            normalization_rule_name="identity",
+            character_coverage=1.0,
+            minloglevel=2,
+            hard_vocab_limit=False,
+        )
         (folder / file).write_bytes(model.getvalue())
         processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
         pieces |= {processor.id_to_piece(index) for index in range(3, len(processor))}

@@ -57,9 +57,11 @@ def narrow_detector(kind):
         taps, channels = {"denseblock2": "0", "denseblock3": "1", "denseblock4": "2"}, [28, 30, 31]
     backbone = backbone_utils.BackboneWithFPN(body, taps, channels, 16, extra_blocks=LastLevelP6P7(16, 16))
     detector = retinanet.RetinaNet(
-        backbone, NUM_CLASSES, anchor_generator=retinanet._default_anchorgen(),
+        backbone,
+        NUM_CLASSES,
+        anchor_generator=retinanet._default_anchorgen(),
         head=retinanet.RetinaNetHead(16, 9, NUM_CLASSES),
-    )  # fmt: skip
+    )
     return detector.eval()
 
 
