@@ -6,6 +6,7 @@ The folder is laid out as `diffusers` lays out its own: `model_index.json` at th
 
 import contextlib
 import functools
+import inspect
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
@@ -208,9 +209,12 @@ def is_assembly(model) -> bool:
 def _either(single, several, is_several=is_assembly):
     """The public function: `several` for what is an `Assembly` or will be, else `single`."""
 
+    name = next(iter(inspect.signature(single).parameters))
+
     @functools.wraps(single)
-    def function(model, /, *args, **kwargs):
-        return (several if is_several(model) else single)(model, *args, **kwargs)
+    def function(*args, **kwargs):
+        model = args[0] if args else kwargs.pop(name)
+        return (several if is_several(model) else single)(model, *args[1:], **kwargs)
 
     function.__doc__ = f"{single.__doc__}\n    {several.__doc__}\n    "
     return function
