@@ -16,27 +16,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURE = ROOT / "docs" / "checked.png"
 
-# architecture -> what its outputs agree with; a model file may say so itself in a literal AGREES_WITH
-AGREES_WITH = {
-    "perceptron": "`torch.nn.Linear`",
-    "mlp": "`torch.nn.Sequential`",
-    "cnn": "the document's torch module",
-    "mnist_cnn": "the document's `keras.Sequential`",
-    "rnn": "`torch.nn.LSTM`, `GRU`, `RNN`",
-    "alexnet": "torchvision; the paper's two groups in torch",
-    "vgg": "torchvision",
-    "googlenet": "torchvision; the paper's form in torch",
-    "inception_v3": "torchvision",
-    "resnet": "torchvision; a torch port",
-    "densenet": "torchvision",
-    "recurrent_cnn": "a torch loop",
-    "vit": "torchvision, timm",
-    "retinanet": "torchvision",
-    "transformer": "`transformers.MarianMTModel`",
-    "bert": "`transformers.BertModel` and its heads",
-    "gpt": "`transformers.GPT2LMHeadModel`",
-    "seq2seq": "stacked `torch.nn.LSTM`",
-}
 CHINESE = {
     "the document's torch module": "文档中的 torch 模块",
     "the document's `keras.Sequential`": "文档中的 `keras.Sequential`",
@@ -74,8 +53,8 @@ TORCH = ("torch", "torch_channels_last", "torch_compiled", "transformers", "tran
 
 
 def agrees_with(architecture):
-    """The reference of an architecture, from its file or from the table above; ValueError if neither knows it."""
-    found = catalog.literals(architecture).get("AGREES_WITH") or AGREES_WITH.get(architecture)
+    """The reference of an architecture, as its file names it; ValueError if it names none."""
+    found = catalog.literals(architecture).get("AGREES_WITH")
     if not found:
         raise ValueError(f"{architecture}: no reference; write AGREES_WITH = '...' in kzoo/models/{architecture}.py")
     return found

@@ -22,6 +22,8 @@ from kzoo.support.suggest import did_you_mean
 LITERALS = {
     "TASK": "what the model is for, or a dict from each value of the keyword `head` to what it is for",
     "INPUTS": "{input: what kind of thing it is}",
+    "AGREES_WITH": "the reference implementation whose outputs a test compares with",
+    "PARTS": "for several networks: {part: {`model`: name, keywords of its `build`}}, in place of a function `build`",
     "WRITES": "the input that generation extends",
     "VARIANTS": "{name: keywords of `build`}; `like` names another variant whose keywords come first",
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
@@ -36,7 +38,7 @@ LITERALS = {
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
 }
-REQUIRED = {"TASK", "INPUTS", "VARIANTS"}
+REQUIRED = {"TASK", "VARIANTS"}
 MODELS = pathlib.Path(__file__).parents[1] / "models"
 FIGURES = pathlib.Path(__file__).with_name("figures.json")
 
@@ -71,7 +73,8 @@ def literals(architecture) -> dict:
     """The module-level literals of a model file and its docstring (as `DOC`), without running the file.
 
     Raises ValueError for an upper-case literal that LITERALS does not list, one that it lists and that is no literal,
-    and a file that lacks one of REQUIRED. A constant of the file's own begins with an underscore.
+    and a file that lacks one of REQUIRED or, for a single network, INPUTS. A constant of the file's own begins with an
+    underscore.
     """
     tree = ast.parse((MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
     values = {"DOC": ast.get_docstring(tree) or ""}
@@ -88,7 +91,7 @@ def literals(architecture) -> dict:
         if name not in LITERALS:
             told = did_you_mean("literal", name, LITERALS)
             raise ValueError(f"models/{architecture}.py: {told} A constant of the file's own is called _{name}")
-    if missing := sorted(REQUIRED - values.keys()):
+    if missing := sorted({*REQUIRED, *([] if "PARTS" in values else ["INPUTS"])} - values.keys()):
         raise ValueError(f"models/{architecture}.py lacks {', '.join(missing)}")
     return values
 

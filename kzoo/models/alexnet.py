@@ -16,6 +16,7 @@ from kzoo.layers.pooling import AdaptiveAveragePooling2D
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision; the paper's two groups in torch"
 VARIANTS = {
     "alexnet": {"filters": (64, 192, 384, 256, 256)},
     "alexnet_2012": {"filters": (96, 256, 384, 384, 256), "two_groups": True},

@@ -23,6 +23,7 @@ TASK = {
     "embedding": "sentence_embedding",
 }
 INPUTS = {"token_ids": "tokens", "padding_mask": "mask", "segment_ids": "segments"}
+AGREES_WITH = "`transformers.BertModel` and its heads"
 VARIANTS = {
     "bert_base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
     "bert_tiny": {"num_layers": 2, "hidden_dim": 128, "num_heads": 2, "intermediate_dim": 512},

@@ -10,6 +10,7 @@ from keras import layers
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "the document's torch module"
 VARIANTS = {"cnn": {}}
 
 

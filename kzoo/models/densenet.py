@@ -11,6 +11,7 @@ from kzoo.layers.images import batch_norm, image_input, logits_or_features, padd
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision"
 VARIANTS = {
     "densenet121": {"depths": (6, 12, 24, 16)},
     "densenet161": {"depths": (6, 12, 36, 24), "growth_rate": 48, "filters": 96},

@@ -19,6 +19,7 @@ from kzoo.layers.pooling import AdaptiveAveragePooling2D
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision; the paper's form in torch"
 VARIANTS = {
     "googlenet": {"as_in_paper": False, "dropout": 0.2},
     "googlenet_2014": {"as_in_paper": True, "dropout": 0.4},

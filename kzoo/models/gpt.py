@@ -18,6 +18,7 @@ from kzoo.layers.attention import check_heads
 
 TASK = "language_modeling"
 INPUTS = {"token_ids": "tokens", "padding_mask": "mask"}
+AGREES_WITH = "`transformers.GPT2LMHeadModel`"
 WRITES = "token_ids"
 VARIANTS = {
     "gpt2": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12},

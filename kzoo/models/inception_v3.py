@@ -14,6 +14,7 @@ from kzoo.layers.images import image_input, logits_or_features
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision"
 VARIANTS = {"inception_v3": {"input_shape": (299, 299, 3)}}
 HEADLESS = True
 HEAD = ("fc", "AuxLogits.fc")

@@ -11,6 +11,7 @@ from keras import layers
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "the document's `keras.Sequential`"
 VARIANTS = {"mnist_cnn": {}}
 
 

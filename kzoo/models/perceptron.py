@@ -11,6 +11,7 @@ from keras import layers
 
 TASK = "binary_classification"
 INPUTS = {"features": "numbers"}
+AGREES_WITH = "`torch.nn.Linear`"
 VARIANTS = {"perceptron": {}}
 
 

@@ -15,6 +15,7 @@ from kzoo.layers.normalization import LocalResponseNormalization
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "a torch loop"
 VARIANTS = {
     "recurrent_cnn_160": {"filters": 160},
     "recurrent_cnn_96": {"filters": 96},

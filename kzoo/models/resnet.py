@@ -13,6 +13,7 @@ from kzoo.layers.images import batch_norm, image_input, logits_or_features, padd
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision; a torch port"
 VARIANTS = {
     "resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3)},
     "resnet18": {"block": "basic", "depths": (2, 2, 2, 2)},

@@ -18,6 +18,7 @@ from kzoo.layers.pyramids import NearestResize
 
 TASK = "object_detection"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision"
 BUILT_FROM = {
     "backbone": {"task": "image_classification", "options": "backbone_options", "shares": ("input_shape",)},
 }

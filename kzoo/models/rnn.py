@@ -11,6 +11,7 @@ from keras import layers
 
 TASK = "sequence_classification"
 INPUTS = {"features": "sequence"}
+AGREES_WITH = "`torch.nn.LSTM`, `GRU`, `RNN`"
 VARIANTS = {"rnn_lstm": {"cell": "lstm"}, "rnn_gru": {"cell": "gru"}, "rnn_simple": {"cell": "simple"}}
 
 _CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}

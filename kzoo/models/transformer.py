@@ -22,6 +22,7 @@ from kzoo.layers.positions import check_ordering
 
 TASK = "translation"
 INPUTS = {"encoder_token_ids": "tokens", "encoder_padding_mask": "mask", "decoder_token_ids": "tokens"}
+AGREES_WITH = "`transformers.MarianMTModel`"
 WRITES = "decoder_token_ids"
 LORA_LAYERS = ("q_proj", "v_proj")
 LAYOUTS = {"final_logits_bias": {"bias": ("{}", "row")}}  # a buffer of the network itself

@@ -13,6 +13,7 @@ from kzoo.layers.pooling import AdaptiveAveragePooling2D
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision"
 VARIANTS = {
     "vgg16": {"depths": (2, 2, 3, 3, 3)},
     "vgg11": {"depths": (1, 1, 2, 2, 2)},

@@ -13,6 +13,7 @@ from kzoo.layers.images import image_input, logits_or_features
 
 TASK = "image_classification"
 INPUTS = {"image": "image"}
+AGREES_WITH = "torchvision, timm"
 VARIANTS = {
     "vit_b_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
     "vit_b_32": {"patch_size": 32, "num_layers": 12, "hidden_dim": 768, "num_heads": 12, "intermediate_dim": 3072},
