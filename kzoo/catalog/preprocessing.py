@@ -43,7 +43,7 @@ class Preprocessing:
                 f"preprocessing interpolation must be one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}"
             )
 
-    def constants(self, num_channels):
+    def constants(self, num_channels) -> tuple:
         """(mean, std) for images of so many channels; their averages where the numbers of channels differ."""
         pair = (self.mean, self.std)
         return tuple(values if len(values) in (1, num_channels) else (sum(values) / len(values),) for values in pair)

@@ -39,7 +39,7 @@ class Task:
 
     # What it learns
 
-    def check_trains(self, model_name):
+    def check_trains(self, model_name) -> None:
         """ValueError if a model for this task cannot be trained or scored."""
 
     def target(self, model):
@@ -50,7 +50,7 @@ class Task:
         """A fresh loss for one output, or a dict of losses by output."""
         return SparseCrossEntropy(not gives_probabilities(model), label_smoothing)
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         """Fresh metrics for the first output, or a dict of them by output."""
         return [Accuracy()]
 
@@ -127,7 +127,7 @@ class Task:
 
         return pictures.from_parts(name, {"name": name}, parts, model, self.target(model), options, class_names)
 
-    def random_targets(self, model, x, random, length):
+    def random_targets(self, model, x, random, length) -> tuple | dict:
         """Random targets for inputs x, and weights or None."""
         return _drawn(self.target(model), random, len(keras.tree.flatten(x)[0]), length)
 
@@ -145,20 +145,20 @@ class Task:
         ]
         return np.concatenate(parts)
 
-    def rows_of_files(self, model, paths, top=3):
+    def rows_of_files(self, model, paths, top=3) -> list:
         """One row a file, for people and programs: image files, or `.npy` arrays of one or more examples."""
         from kzoo.tasks import reading
 
         return reading.files(self, model, paths, top)
 
-    def rows_of_texts(self, model, texts, tokenizer, top=3):
+    def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """One row a text."""
         from kzoo.tasks import every
 
         able = ", ".join(task.words for task in every() if task.takes_texts)
         raise ValueError(f"{model.name} is for {self.words}; a text is an input for {able}")
 
-    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """One row for each of the first examples of a split, with the true answer beside the prediction."""
         from kzoo.tasks import reading
 
@@ -177,7 +177,7 @@ class Task:
 
         return reading.line(row)
 
-    def draw(self, path, model, rows, files=(), data=None, split="test"):
+    def draw(self, path, model, rows, files=(), data=None, split="test") -> None:
         """Draws rows into a PNG; ValueError where there is nothing to draw."""
         raise ValueError(f"only boxes of a detector can be drawn; {model.name} is for {self.words}")
 
@@ -193,7 +193,7 @@ class Task:
 
         return endpoints.of_classifier(self, model) if takes_images(model) else {}
 
-    def check_pixels(self, model, format):
+    def check_pixels(self, model, format) -> None:
         """ValueError unless an export in that format can take images and give probabilities."""
         if not takes_images(model):
             taken = ", ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in model.inputs)
@@ -250,7 +250,7 @@ def _label(output, repeated=1):
     return columns.Label(max(2, output.shape[-1]), repeated)
 
 
-def label_by_output(model):
+def label_by_output(model) -> dict:
     """Columns of labels by the names of a model's outputs."""
     return {name: _label(output) for name, output in model.output.items()}
 

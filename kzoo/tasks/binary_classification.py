@@ -18,7 +18,7 @@ class BinaryClassification(Task):
     def loss(self, model, label_smoothing=0.0):
         return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         return [keras.metrics.BinaryAccuracy("accuracy", threshold=0.5 if gives_probabilities(model) else 0.0)]
 
 

@@ -11,7 +11,7 @@ class FeatureExtraction(Task):
 
     name = "feature_extraction"
 
-    def check_trains(self, model_name):
+    def check_trains(self, model_name) -> None:
         raise ValueError(
             f"{model_name} is for {self.words}, which has no loss here; build it with a head that has one, such as "
             "head='classification'"

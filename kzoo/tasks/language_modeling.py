@@ -25,7 +25,7 @@ class LanguageModeling(Task):
     def target(self, model):
         return columns.TokenLabel(model.outputs[0].shape[-1], first=1)
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         return token_metrics()
 
     def batches(self, name, model, how):
@@ -33,15 +33,15 @@ class LanguageModeling(Task):
 
         return language.from_texts(*texts.corpus(self, name, how), model, how.options, how.texts)
 
-    def endpoints(self, model):
+    def endpoints(self, model) -> dict:
         from kzoo.tasks import endpoints
 
         return endpoints.of_writer(model)
 
-    def check_pixels(self, model, format):
+    def check_pixels(self, model, format) -> None:
         refuse_pixels(model)
 
-    def rows_of_texts(self, model, texts_, tokenizer, top=3):
+    def rows_of_texts(self, model, texts_, tokenizer, top=3) -> list:
         """Which token comes next."""
         from kzoo.tasks import reading
 
@@ -51,7 +51,7 @@ class LanguageModeling(Task):
             for text, row, mask in zip(texts_, found, real, strict=True)
         ]
 
-    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """The best next token everywhere, given the true beginning; texts across the ends of texts."""
 
         def write(row):
@@ -59,7 +59,7 @@ class LanguageModeling(Task):
 
         return texts.rows_of_tokens(self, model, data, split, limit, write_source=write, write=write)
 
-    def score(self, model, data, split, numbers):
+    def score(self, model, data, split, numbers) -> dict:
         """The perplexity, and bits a character where the data know how many characters a token stands for."""
         more = {"perplexity": math.exp(numbers["cross_entropy"])}
         if (data.characters_per_token or {}).get(split):

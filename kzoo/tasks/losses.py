@@ -29,7 +29,7 @@ class SparseCrossEntropy(keras.losses.Loss):
         log_probabilities = ops.log_softmax(y_pred) if self.from_logits else ops.log(ops.maximum(y_pred, 1e-7))
         return (1 - self.label_smoothing) * loss - self.label_smoothing * ops.mean(log_probabilities, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing, "name": self.name}
 
 
@@ -41,7 +41,7 @@ class Accuracy(keras.metrics.MeanMetricWrapper):
         super().__init__(_are_right, name=name, dtype=dtype)
         self._direction = "up"
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype}
 
 

@@ -22,7 +22,7 @@ class MaskedLanguageModeling(Task):
     def target(self, model):
         return columns.TokenLabel(model.outputs[0].shape[-1], first=1)
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         return token_metrics()
 
     def batches(self, name, model, how):
@@ -30,7 +30,7 @@ class MaskedLanguageModeling(Task):
 
         return language.from_texts(*texts.corpus(self, name, how), model, how.options, how.texts, masked=True)
 
-    def rows_of_texts(self, model, texts_, tokenizer, top=3):
+    def rows_of_texts(self, model, texts_, tokenizer, top=3) -> list:
         """What the mask tokens of each text stand for; ValueError for a text without one."""
         from kzoo.tasks import reading
 
@@ -46,11 +46,11 @@ class MaskedLanguageModeling(Task):
             ]})  # fmt: skip
         return rows
 
-    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """The best token in every masked place."""
         return texts.rows_of_tokens(self, model, data, split, limit)
 
-    def score(self, model, data, split, numbers):
+    def score(self, model, data, split, numbers) -> dict:
         """The perplexity of masked tokens."""
         return {"perplexity": math.exp(numbers["cross_entropy"])}
 

@@ -9,7 +9,7 @@ from kzoo.data import columns
 from kzoo.data.inputs import check_inputs
 
 
-def files(task, model, paths, top):
+def files(task, model, paths, top) -> list:
     """One row for every example in files that hold a model's one input."""
     inputs = list(columns.inputs_of(model).values())
     if len(inputs) != 1:
@@ -23,7 +23,7 @@ def files(task, model, paths, top):
     return rows
 
 
-def lines_of(texts):
+def lines_of(texts) -> list:
     """The texts themselves, and the lines that are not empty of those that are files."""
     from kzoo.data.tokenizing.tokenizer_files import read_text
 
@@ -45,7 +45,7 @@ class TokenNames:
         return self.tokenizer.engine.id_to_token(int(index)) or f"<{index}>"
 
 
-def first_batch(data, split, limit):
+def first_batch(data, split, limit) -> tuple:
     """Inputs, targets and weights or None of the first examples of a split, as arrays."""
     from kzoo.tasks.inference import choose_split
 
@@ -53,13 +53,13 @@ def first_batch(data, split, limit):
     return keras.tree.map_structure(lambda array: None if array is None else np.asarray(array)[:limit], (x, y, weight))
 
 
-def known_tokens(data, outputs):
+def known_tokens(data, outputs) -> np.ndarray:
     """Probabilities of the tokens that the tokenizer has: a model may know more ids than that."""
     found = keras.ops.convert_to_numpy(outputs)
     return found[..., : data.tokenizer.vocabulary_size] if data.tokenizer else found
 
 
-def decoded(tokenizer, ids, mask):
+def decoded(tokenizer, ids, mask) -> list:
     """Texts of rows of ids where the mask is above 0."""
     return tokenizer.decode([row[keep > 0].tolist() for row, keep in zip(ids, mask, strict=True)])
 

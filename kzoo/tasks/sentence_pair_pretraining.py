@@ -20,7 +20,7 @@ class SentencePairPretraining(base.Task):
         """The sum of both losses, Devlin et al. 2018, section A.2."""
         return {name: SparseCrossEntropy(True, label_smoothing) for name in model.output}
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         return {name: [Accuracy()] for name in model.output}
 
     def batches(self, name, model, how):

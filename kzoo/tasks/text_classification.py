@@ -26,7 +26,7 @@ class TextClassification(Task):
         target = self.target(model)
         return labelled_texts.from_parts(name, identity, parts, model, target, how.options, how.texts, class_names)
 
-    def rows_of_texts(self, model, texts_, tokenizer, top=3):
+    def rows_of_texts(self, model, texts_, tokenizer, top=3) -> list:
         from kzoo.tasks import reading
 
         found, _, _ = texts.predicted(self, model, texts_, tokenizer)

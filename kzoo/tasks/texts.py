@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 
-def corpus(task, name, how):
+def corpus(task, name, how) -> tuple:
     """(name, identity, {split: texts}) of a text file, a folder of them, or a prepared data set with a text."""
     from kzoo.data.sources import corpora, prepared
 
@@ -15,7 +15,7 @@ def corpus(task, name, how):
     return name, prepared.identity(name, builder), corpora.read_texts(builder, prepared.sizes(builder))
 
 
-def predicted(task, model, texts, tokenizer, framed=True):
+def predicted(task, model, texts, tokenizer, framed=True) -> tuple:
     """Probabilities for texts, their token ids and which of these are real, (texts, length, ...) each.
 
     Args:
@@ -30,7 +30,7 @@ def predicted(task, model, texts, tokenizer, framed=True):
     return task.predict(model, x), ids, real
 
 
-def rows_of_tokens(task, model, data, split, limit, write_source=None, write=None, of_vocabulary=True):
+def rows_of_tokens(task, model, data, split, limit, write_source=None, write=None, of_vocabulary=True) -> list:
     """Rows of data where every token has a label; arrays without a tokenizer are shown as numbers.
 
     Args:

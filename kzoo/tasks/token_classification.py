@@ -13,7 +13,7 @@ class TokenClassification(Task):
     recipe = RECIPE
     takes_texts = True
 
-    def rows_of_texts(self, model, texts_, tokenizer, top=3):
+    def rows_of_texts(self, model, texts_, tokenizer, top=3) -> list:
         """Every token of each text with its class."""
         from kzoo.tasks import reading
 
@@ -25,7 +25,7 @@ class TokenClassification(Task):
             rows.append({"text": text, "tokens": [{"token": token, "class": names[place]} for place, token in tokens]})
         return rows
 
-    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         from kzoo.tasks import reading
 
         def write(row):

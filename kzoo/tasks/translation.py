@@ -23,7 +23,7 @@ class Translation(Task):
     def target(self, model):
         return NextToken(columns.vocabulary_size(model), first=1)
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         return token_metrics()
 
     def batches(self, name, model, how):
@@ -39,15 +39,15 @@ class Translation(Task):
         pairs = {split: prepared.read_columns(builder, split, pair) for split in prepared.sizes(builder)}
         return text_pairs.from_pairs(name, prepared.identity(name, builder), pairs, model, how.options, how.texts)
 
-    def endpoints(self, model):
+    def endpoints(self, model) -> dict:
         from kzoo.tasks import endpoints
 
         return endpoints.of_writer(model)
 
-    def check_pixels(self, model, format):
+    def check_pixels(self, model, format) -> None:
         refuse_pixels(model)
 
-    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """The best next token everywhere, given the true beginning (teacher forcing)."""
         from kzoo.tasks import reading
 
@@ -73,7 +73,7 @@ class NextToken(columns.TokenLabel):
         return checks.check_token_ids(label, checks.check_array(label, y), self.num_classes), None
 
 
-def refuse_pixels(model):
+def refuse_pixels(model) -> None:
     """ValueError for an export of a model that writes tokens, whose tokenizer no format holds."""
     raise ValueError(
         f"with_preprocessing: {model.name} takes token ids, and no format holds a tokenizer; `generate` is part of a "

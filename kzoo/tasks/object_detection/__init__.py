@@ -25,10 +25,10 @@ class ObjectDetection(base.Task):
             raise ValueError(f"the focal loss takes no label_smoothing, got {label_smoothing!r}; leave it at 0")
         return {"class_logits": FocalLoss(), "box_regression": BoxLoss()}
 
-    def metrics(self, model):
+    def metrics(self, model) -> list | dict:
         return {"class_logits": [ObjectAccuracy()]}
 
-    def takes(self, builder):
+    def takes(self, builder) -> bool:
         from kzoo.tasks.object_detection import boxed_images
 
         return boxed_images.has_boxes(builder)
@@ -51,7 +51,7 @@ class ObjectDetection(base.Task):
             f"from_arrays takes one label an image; {model.name} learns boxes: name a data set that has them"
         )
 
-    def random_targets(self, model, x, random, length):
+    def random_targets(self, model, x, random, length) -> tuple | dict:
         """One anchor in 30 stands for an object, and as many do not count."""
         from kzoo.tasks.object_detection.anchors import random_targets
 
@@ -62,22 +62,22 @@ class ObjectDetection(base.Task):
 
         return [row for part in base.in_batches(x, batch_size) for row in find_objects(model, part)]
 
-    def rows_of_files(self, model, paths, top=3):
+    def rows_of_files(self, model, paths, top=3) -> list:
         from kzoo.tasks.object_detection import findings
 
         return findings.for_files(model, paths, model.kzoo.class_names)
 
-    def rows_of_data(self, model, data, split="test", limit=5, top=3):
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         from kzoo.tasks.object_detection import findings
 
         return findings.for_data(model, data, split, limit)
 
-    def line(self, row):
+    def line(self, row) -> str:
         from kzoo.tasks.object_detection import findings
 
         return findings.line(row)
 
-    def draw(self, path, model, rows, files=(), data=None, split="test"):
+    def draw(self, path, model, rows, files=(), data=None, split="test") -> None:
         from kzoo.data import resizing
         from kzoo.tasks.object_detection import findings
 
@@ -86,7 +86,7 @@ class ObjectDetection(base.Task):
         )
         findings.draw(path, images, rows)
 
-    def score(self, model, data, split, numbers):
+    def score(self, model, data, split, numbers) -> dict:
         """COCO's mean average precision and each class's at an overlap of 0.5."""
         from kzoo.tasks.inference import choose_split
         from kzoo.tasks.object_detection import coco
@@ -95,13 +95,13 @@ class ObjectDetection(base.Task):
             return {}
         return coco.average_precision(model, choose_split(data, split), data.objects[split], data.class_names)
 
-    def endpoints(self, model):
+    def endpoints(self, model) -> dict:
         from kzoo.tasks.object_detection import serving_boxes
 
         # The anchors need a size.
         return {} if None in model.inputs[0].shape[1:] else serving_boxes.endpoints(model)
 
-    def check_pixels(self, model, format):
+    def check_pixels(self, model, format) -> None:
         super().check_pixels(model, format)
         if format != "saved_model":
             raise ValueError(

@@ -27,7 +27,7 @@ class Anchors:
     size: tuple
 
 
-def anchors_of(model, height=None, width=None):
+def anchors_of(model, height=None, width=None) -> Anchors:
     """The `Anchors` of a detector for images of so many pixels, by default of its input's size.
 
     As torchvision has them: sizes are whole pixels, so are the corners of the anchors around 0, and a cell's step is
@@ -43,7 +43,7 @@ def anchors_of(model, height=None, width=None):
     return Anchors(np.concatenate(parts), tuple(map(len, parts)), size)
 
 
-def level_shapes(model, height, width):
+def level_shapes(model, height, width) -> list:
     """(rows, columns) of cells of every level of the pyramid, from the finest."""
     count = len(catalog.arguments(model)["anchor_sizes"])
     levels = [model.get_layer(f"head.classification_head.rows.{index}").input for index in range(count)]
@@ -53,7 +53,7 @@ def level_shapes(model, height, width):
     return [tuple(level.shape[1:3]) for level in levels]
 
 
-def level_anchors(base, shape, size):
+def level_anchors(base, shape, size) -> np.ndarray:
     """Anchors (rows * columns * 9, 4) of one level whose smallest square is `base` pixels wide."""
     scales = np.array([int(base * scale) for scale in SCALES], "float32")
     high = np.sqrt(np.array(ASPECT_RATIOS, "float32"))

@@ -23,7 +23,7 @@ VISIBLE = 0.3  # of an object's area, so that augmentation keeps it
 SLACK = 1e-3  # how far beyond the image rounding may push a box
 
 
-def has_boxes(builder):
+def has_boxes(builder) -> bool:
     """Whether the examples of a TFDS data set have an image and objects with a box and a label."""
     features = builder.info.features
     objects = getattr(features["objects"], "feature", None) if "objects" in features else None
@@ -104,7 +104,7 @@ def synthetic(name, model, sizes, options):
     return data
 
 
-def count_classes(model):
+def count_classes(model) -> int:
     """How many classes a detector tells apart."""
     return model.output["class_logits"].shape[-1]
 
@@ -158,7 +158,7 @@ def _read_objects(builder, part, label, classes):
     return tf.RaggedTensor.from_row_lengths(values, np.array(lengths, np.int64))
 
 
-def check_objects(label, fractions, classes, num_classes):
+def check_objects(label, fractions, classes, num_classes) -> np.ndarray:
     """Boxes (n, 4) of top, left, bottom, right from 0 to 1 and classes (n,) as rows (n, 5), or ValueError.
 
     Rounding may put an edge a thousandth outside; it is moved to the image's.
@@ -220,7 +220,7 @@ class Finish:
         return matching.targets(edges, labels, tf.constant(self.anchors))
 
 
-def move(edges, transform, shape):
+def move(edges, transform, shape) -> tuple:
     """Boxes (n, 4) in pixels after an image of `shape` was sampled by a transform (8,), and which still show enough.
 
     A transform gives the place of every new pixel in the old image (`effects.move`), so corners go by its inverse. The

@@ -12,7 +12,7 @@ from kzoo.tasks.object_detection.anchors import anchors_of
 PIXELS = 1000  # what a side counts in pycocotools, which wants no fractions
 
 
-def find_objects(model, x, score_threshold=matching.SCORE_THRESHOLD, max_detections=matching.MAX_DETECTIONS):
+def find_objects(model, x, score_threshold=matching.SCORE_THRESHOLD, max_detections=matching.MAX_DETECTIONS) -> list:
     """The objects in a batch of inputs, a dict an image, the best score first.
 
     Args:
@@ -34,7 +34,7 @@ def find_objects(model, x, score_threshold=matching.SCORE_THRESHOLD, max_detecti
     ]  # fmt: skip
 
 
-def average_precision(model, split, objects, class_names=None):
+def average_precision(model, split, objects, class_names=None) -> dict:
     """Mean average precision of a detector on a split whose true objects are `objects`, as COCO defines it.
 
     Returns a flat dict: `mean_average_precision` over overlaps from 0.5 to 0.95, `mean_average_precision_50` at 0.5,
@@ -46,7 +46,7 @@ def average_precision(model, split, objects, class_names=None):
     return score(found, truth, class_names or [str(index) for index in range(num_classes)])
 
 
-def score(found, truth, class_names):
+def score(found, truth, class_names) -> dict:
     """The numbers of `average_precision` from what was found and what is there.
 
     Args:

@@ -16,7 +16,7 @@ PANEL = 4.0  # inches the longer side of an image
 DPI = 72
 
 
-def for_files(model, paths, class_names=None, threshold=THRESHOLD):
+def for_files(model, paths, class_names=None, threshold=THRESHOLD) -> list:
     """One row an image file: `file`, `size` (width, height), and `objects`, each with class, score and box.
 
     A box is left, top, right, bottom in pixels of the file. Raises ValueError for what is no image.
@@ -30,7 +30,7 @@ def for_files(model, paths, class_names=None, threshold=THRESHOLD):
     return rows
 
 
-def for_data(model, data, split="test", limit=5, threshold=THRESHOLD):
+def for_data(model, data, split="test", limit=5, threshold=THRESHOLD) -> list:
     """One row for each of the first examples of a split: `example`, `size`, `objects`, and `truth`, the true ones.
 
     Boxes are in pixels of the model's input.
@@ -53,7 +53,7 @@ def for_data(model, data, split="test", limit=5, threshold=THRESHOLD):
     return rows
 
 
-def pictures(data, split="test", limit=5):
+def pictures(data, split="test", limit=5) -> list:
     """The first images of a split as float (height, width, 3) in [0, 1], without the model's normalisation."""
     part = inference.choose_split(data, split)
     x = np.asarray(part.examples(range(_first(part, limit)))[0])
@@ -61,7 +61,7 @@ def pictures(data, split="test", limit=5):
     return list(np.clip(x * std + mean, 0, 1))
 
 
-def line(row):
+def line(row) -> str:
     """A row as lines of text, one an object."""
     name = row.get("file", row.get("example"))
     lines = [
@@ -71,7 +71,7 @@ def line(row):
     return "\n".join(lines or [f"{name}: no object"])
 
 
-def draw(path, images, rows):
+def draw(path, images, rows) -> None:
     """Writes a PNG of images with what was found in each, one colour a class, and the true boxes dashed.
 
     Args:

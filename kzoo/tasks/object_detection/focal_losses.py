@@ -42,7 +42,7 @@ class FocalLoss(keras.losses.Loss):
         losses = ops.sum(focal(wanted, y_pred, self.alpha, self.gamma), axis=-1) * counts
         return _per_object(ops.sum(losses, axis=1), labels >= 0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"alpha": self.alpha, "gamma": self.gamma, "name": self.name}
 
 
@@ -61,7 +61,7 @@ class BoxLoss(keras.losses.Loss):
         errors = ops.sum(ops.abs(y_true[..., :4] - ops.cast(y_pred, "float32")), axis=-1) * is_object
         return _per_object(ops.sum(errors, axis=1), is_object)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name}
 
 

@@ -15,7 +15,7 @@ MAX_DETECTIONS = 300
 CANDIDATES = 1000  # scores a level from which the detections are chosen
 
 
-def overlaps(first, second):
+def overlaps(first, second) -> tf.Tensor:
     """Intersection over union of all pairs of boxes: (n, 4) and (m, 4) to (n, m); 0 where both have no area."""
     low = tf.maximum(first[:, None, :2], second[None, :, :2])
     high = tf.minimum(first[:, None, 2:], second[None, :, 2:])
@@ -24,7 +24,7 @@ def overlaps(first, second):
     return tf.math.divide_no_nan(common, areas[0][:, None] + areas[1][None] - common)
 
 
-def match(boxes, anchors):
+def match(boxes, anchors) -> tf.Tensor:
     """Which box each anchor answers for: int32 (num_anchors,), its index, `NOTHING` or `BETWEEN`.
 
     An anchor takes the box it overlaps most if that is at least 0.5, nothing below 0.4, and does not count in between.
@@ -40,7 +40,7 @@ def match(boxes, anchors):
     return tf.where(is_best, index, matched)
 
 
-def targets(boxes, labels, anchors):
+def targets(boxes, labels, anchors) -> tuple:
     """What every anchor is to say: labels int32 (num_anchors,), and offsets with 1 for an object, (num_anchors, 5).
 
     Labels are the class, `NOTHING` (-1) or `BETWEEN` (-2); where the last column is 0, so are the offsets.
@@ -55,13 +55,13 @@ def targets(boxes, labels, anchors):
     return classes, tf.concat([offsets, tf.cast(found, tf.float32)[:, None]], axis=1)
 
 
-def encode(boxes, anchors):
+def encode(boxes, anchors) -> tf.Tensor:
     """Boxes as offsets of anchors, both (n, 4): centre by the anchor's size, and logarithms of the sizes' ratios."""
     (centre, size), (from_centre, from_size) = _middle(boxes), _middle(anchors)
     return tf.concat([(centre - from_centre) / from_size, tf.math.log(size / from_size)], axis=-1)
 
 
-def decode(offsets, anchors):
+def decode(offsets, anchors) -> tf.Tensor:
     """The inverse of `encode`."""
     from_centre, from_size = _middle(anchors)
     centre = offsets[..., :2] * from_size + from_centre
@@ -74,7 +74,7 @@ def _middle(boxes):
     return boxes[..., :2] + size / 2, size
 
 
-def detect(outputs, anchors, score_threshold=SCORE_THRESHOLD, max_detections=MAX_DETECTIONS):
+def detect(outputs, anchors, score_threshold=SCORE_THRESHOLD, max_detections=MAX_DETECTIONS) -> dict:
     """The objects that a detector reports for a batch of images.
 
     Of every level the 1,000 best scores count; of boxes of one class that overlap by more than 0.5 the best stays.
