@@ -79,11 +79,13 @@ def kzoo_training(folder, batch_size, epochs, overlapped=True, **_):
     model, data = load(folder, batch_size, in_memory=False)
     tasks.compile_model(model, "adam", jit_compile=False)
     if overlapped:
-        return rate(data.train.num_examples, lambda epoch: model.fit(data.train.epoch(epoch), verbose=0), epochs)
+        return rate(
+            data.train.num_examples, lambda epoch: model.fit(data.train.epoch(epoch), shuffle=False, verbose=0), epochs
+        )
     batch = next(iter(data.train.epoch(0)))
     steps = data.train.num_examples // batch_size
     ready = tf.data.Dataset.from_tensors(batch).cache().repeat(steps)
-    return rate(steps * batch_size, lambda _: model.fit(ready, verbose=0), epochs)
+    return rate(steps * batch_size, lambda _: model.fit(ready, shuffle=False, verbose=0), epochs)
 
 
 class Photos:

@@ -87,7 +87,7 @@ def prepare(work, source, epochs, train_batches):
         from kzoo import tasks
 
         tasks.compile_model(model, "adam")
-        model.fit(data.train.dataset.take(train_batches), epochs=epochs, verbose=0)
+        model.fit(data.train.dataset.take(train_batches), epochs=epochs, shuffle=False, verbose=0)
         return model, data, f"trained here on {train_batches} batches an epoch, {epochs} epochs"
     kzoo.fit(model, data, seed=0, progress=False, **fit)
     usual = how["fit"]["epochs"]

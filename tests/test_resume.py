@@ -161,7 +161,7 @@ COMMAND = [
 
 
 @pytest.fixture(scope="module")
-def whole_command(tmp_path_factory, data_dir):
+def whole_command(tmp_path_factory):
     folder = tmp_path_factory.mktemp("command") / "run"
     subprocess.run([*COMMAND, "--run-folder", folder], check=True, capture_output=True)
     return folder

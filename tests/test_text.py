@@ -126,7 +126,7 @@ def test_arrays_of_tokens(reverse):
 def test_synthetic_pairs_train():
     data = kzoo.data.load("synthetic", MODEL)
     MODEL.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    history = MODEL.fit(data.train.dataset.take(2), verbose=0).history
+    history = MODEL.fit(data.train.dataset.take(2), shuffle=False, verbose=0).history
     assert np.isfinite(history["loss"][0])
 
 
