@@ -2,13 +2,15 @@
 
 import importlib
 
+import keras
+
 from kzoo import catalog
 from kzoo.catalog import keywords
 from kzoo.rewrites import repeat
 from kzoo.support.suggest import did_you_mean
 
 
-def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides):
+def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides) -> keras.Model:
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
@@ -24,8 +26,6 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
     """
     entry = catalog.find(name)
     _check(entry, overrides)
-    import keras
-
     policy = keras.config.dtype_policy()
     if dtype is not None:
         keras.config.set_dtype_policy(dtype)

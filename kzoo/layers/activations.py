@@ -10,7 +10,7 @@ def gelu(x) -> keras.KerasTensor:
     (Hendrycks, Gimpel 2016, https://arxiv.org/abs/1606.08415, section 2).
 
     Keras writes it by `erfc`, which takes TensorFlow longer on a CPU and which OpenVINO does not fuse into the product
-    before it. Half precision keeps to that form: one more than an `erf` near -1 has no digits left there.
+    before it. Half precision keeps to that form: 1 + erf has no digits left there where erf is near -1.
     """
     if keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16"):
         return ops.gelu(x, approximate=False)

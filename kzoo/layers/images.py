@@ -5,10 +5,10 @@ from keras import layers
 
 
 def image_input(input_shape, minimum, model) -> keras.KerasTensor:
-    """The input `image` (batch, height, width, channels).
+    """The input `image` (batch, height, width, channels), checked.
 
     Args:
-        input_shape: (height, width, channels); height and width may be None, then any size goes at run time.
+        input_shape: (height, width, channels); height and width may be None, for images of any size at run time.
         minimum: the smallest height and width that leave every layer something to compute.
         model: name of the model, for the error.
 

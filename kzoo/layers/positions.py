@@ -172,8 +172,8 @@ class LearnedPositions(layers.Layer):
 
     Call arguments:
         inputs: (batch, length, hidden_dim).
-        padding_mask: (batch, length), nonzero for a real token. With it positions count real tokens, so that padding on
-            the left moves none of them; padding itself repeats the position before it.
+        padding_mask: (batch, length), nonzero for a real token. With it, positions are counted over real tokens, so
+            that padding on the left shifts none of them; a padding token repeats the position before it.
         positions: int (length,) or (batch, length), below max_length; 0 ... length - 1 by default.
 
     Weight: `embeddings` (max_length, hidden_dim).

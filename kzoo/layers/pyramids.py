@@ -13,7 +13,7 @@ class NearestResize(layers.Layer):
 
     Call arguments:
         inputs: (batch, height, width, channels).
-        like: (batch, new_height, new_width, any), of which only the size counts.
+        like: (batch, new_height, new_width, any), of which only the size matters.
     """
 
     def call(self, inputs, like):

@@ -1,4 +1,4 @@
-"""Small steps between the layers of sequence models: a token put before, taken out or turned round, a split, a bias."""
+"""Small steps between the layers of sequence models: a token prepended, taken out or reversed, a split, a bias."""
 
 import keras
 from keras import layers, ops
@@ -65,7 +65,7 @@ class FirstToken(layers.Layer):
 
 @keras.saving.register_keras_serializable("kzoo")
 class Reverse(layers.Layer):
-    """Turns a sequence round, padding included: (batch, length, ...) with the last step first; no weights."""
+    """Reverses a sequence, padding included: (batch, length, ...) with the last step first; no weights."""
 
     def call(self, inputs):
         return ops.flip(inputs, axis=1)

@@ -102,7 +102,7 @@ def float32(x, name) -> keras.KerasTensor:
 
 
 def outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout) -> keras.KerasTensor | dict:
-    """What each head makes of the last layer's tokens x and of the pooled first token."""
+    """The outputs of each head, from the last layer's tokens x and the pooled first token."""
     if head == "pretraining":
         next_sentence = dense(2, "cls.seq_relationship", dtype="float32")(pooled)
         return {"masked_words": masked_words(x, embedding), "next_sentence": next_sentence}
@@ -134,7 +134,7 @@ def build(
     Heads, all in float32: "none" a dict of `tokens` (batch, length, hidden_dim) and `pooled` (batch, hidden_dim);
     "pretraining" a dict of logits, `masked_words` (batch, length, vocabulary_size) and `next_sentence` (batch, 2), of
     which class 0 says that the second text follows the first; "masked_words" the former alone; "classification"
-    (batch, num_classes); "token_classification" (batch, length, num_classes); "embedding" the mean over the real tokens
+    (batch, num_classes); "token_classification" (batch, length, num_classes); "embedding" the mean of the real tokens
     (batch, hidden_dim), zeros for a row of padding. Padding stands on the right, since the first token is pooled.
 
     Raises ValueError for an unknown head, a hidden_dim that num_heads does not divide, or a text over max_length.

@@ -1,8 +1,9 @@
 """CNN: two convolutions with pooling and two fully connected layers.
 
 The introductory convolutional network of the field's tutorials, after LeNet-5 (LeCun et al. 1998,
-https://doi.org/10.1109/5.726791). The document's torch module fixes its first fully connected layer to 64 * 6 * 6
-inputs, which only a 24 x 24 image fits; here the size follows the image. Layer names are the torch module's.
+https://doi.org/10.1109/5.726791). The torch module of the founding text (docs/origins.md) fixes its first fully
+connected layer to 64 * 6 * 6 inputs, which only a 24 x 24 image fits; here the size follows the image. Layer names are
+those of that module.
 """
 
 import keras
@@ -25,7 +26,7 @@ def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes
     """Images (batch, height, width, channels) to logits (batch, num_classes)."""
     smallest = 2 ** len(filters)
     if None in input_shape[:2] or min(input_shape[:2]) < smallest:
-        fault = f"input_shape {input_shape} is unknown or too small"
+        fault = f"input_shape {input_shape} is not known or too small"
         raise ValueError(f"cnn: {fault}; {len(filters)} poolings need at least {smallest} x {smallest} pixels")
     image = keras.Input(input_shape, name="image")
     x = image

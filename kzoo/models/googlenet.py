@@ -8,7 +8,7 @@ none); its names are the same less batch norm. torchvision's `transform_input` i
 images normalised for ImageNet into (x - 0.5) / 0.5, which is the normalisation that its checkpoint wants.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import keras
 from keras import layers
@@ -79,27 +79,23 @@ def auxiliary_head(x, conv, num_classes, name, as_in_paper) -> keras.KerasTensor
     return logits_or_features(layers.Dropout(0.7, name=f"{name}.dropout")(x), num_classes, f"{name}.fc2")
 
 
-def conv_relu(as_in_paper, width_multiplier) -> Callable:
-    """The convolution all parts are made of: `conv(x, filters, kernel_size, name, strides)`, padded, then ReLU."""
-
-    def conv(x, filters, kernel_size, name, strides=1):
-        if strides > 1:  # "same" pads less than torch where the stride is above 1
-            x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.pad")(x)
-        filters = max(1, round(filters * width_multiplier))
-        padding = "valid" if strides > 1 else "same"
-        kwargs = {"use_bias": as_in_paper, "kernel_initializer": "he_normal", "name": f"{name}.conv"}
-        x = layers.Conv2D(filters, kernel_size, strides, padding, **kwargs)(x)
-        if not as_in_paper:
-            x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}.bn")(x)
-        return layers.ReLU(name=name)(x)
-
-    return conv
+def conv_relu(x, filters, kernel_size, name, strides=1, as_in_paper=False, width_multiplier=1.0) -> keras.KerasTensor:
+    """The padded convolution of all parts, with batch norm except in the paper's form, then ReLU."""
+    if strides > 1:  # "same" pads less than torch where the stride is above 1
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.pad")(x)
+    filters = max(1, round(filters * width_multiplier))
+    padding = "valid" if strides > 1 else "same"
+    kwargs = {"use_bias": as_in_paper, "kernel_initializer": "he_normal", "name": f"{name}.conv"}
+    x = layers.Conv2D(filters, kernel_size, strides, padding, **kwargs)(x)
+    if not as_in_paper:
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}.bn")(x)
+    return layers.ReLU(name=name)(x)
 
 
 def check_sizes(name, input_shape, num_classes, auxiliary, as_in_paper) -> int:
-    """The smallest image, or ValueError where auxiliary heads cannot be had."""
+    """The smallest image that is accepted; ValueError where auxiliary heads are not possible."""
     if auxiliary and num_classes == 0:
-        raise ValueError(f"{name}: auxiliary=True wants classes to predict, got num_classes=0")
+        raise ValueError(f"{name}: auxiliary=True needs classes to predict, got num_classes=0")
     if auxiliary and as_in_paper and None in input_shape[:2]:
         raise ValueError(f"{name}: the paper's auxiliary heads need a known height and width, got {input_shape}")
     if as_in_paper:
@@ -119,12 +115,12 @@ def build(
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     With `auxiliary`, a list of three such logits: the classifier's and those after inception4a and inception4d. Height
-    and width may be None, but not for the paper's auxiliary heads. All numbers of filters are multiplied by
+    and width may be None, except with the paper's auxiliary heads. All numbers of filters are multiplied by
     `width_multiplier`. `num_classes=0` returns the averaged features. Raises ValueError for images that the poolings
     use up: below 15 x 15, for the paper's form 31 x 31, with its auxiliary heads 79 x 79.
     """
     minimum = check_sizes(name, input_shape, num_classes, auxiliary, as_in_paper)
-    conv = conv_relu(as_in_paper, width_multiplier)
+    conv = partial(conv_relu, as_in_paper=as_in_paper, width_multiplier=width_multiplier)
     image = image_input(input_shape, minimum, name)
     x = ceil_max_pool(conv(image, 64, 7, "conv1", strides=2), "maxpool1")
     if as_in_paper:

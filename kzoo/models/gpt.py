@@ -104,8 +104,8 @@ def build(
 ) -> keras.Model:
     """Token ids and their mask (1 = real), int32 (batch, length), to logits (batch, length, vocabulary_size), float32.
 
-    The logits at position i see the tokens 0 ... i and are for token i + 1. Padding may stand on either side: positions
-    count real tokens, and none attends to padding.
+    The logits at position i depend on the tokens 0 ... i and predict token i + 1. Padding may stand on either side:
+    positions are counted over real tokens, and no token attends to padding.
 
     Raises ValueError for a hidden_dim that num_heads does not divide or a text longer than max_length.
     """

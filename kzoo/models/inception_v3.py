@@ -5,7 +5,7 @@ torchvision computes it; layer names follow torchvision's checkpoints. torchvisi
 network: it turns images normalised for ImageNet into (x - 0.5) / 0.5, which is the normalisation its checkpoint wants.
 """
 
-import functools
+from functools import partial
 
 import keras
 from keras import layers
@@ -132,8 +132,8 @@ def build(
     Raises ValueError for images below 75 x 75, with the auxiliary head below 299 x 299.
     """
     if auxiliary and num_classes == 0:
-        raise ValueError(f"{name}: auxiliary=True wants classes to predict, got num_classes=0")
-    conv = functools.partial(conv_norm_relu, width_multiplier=width_multiplier)
+        raise ValueError(f"{name}: auxiliary=True needs classes to predict, got num_classes=0")
+    conv = partial(conv_norm_relu, width_multiplier=width_multiplier)
     image = image_input(input_shape, 299 if auxiliary else 75, name)
     x = conv(image, 32, 3, "Conv2d_1a_3x3", strides=2, padding="valid")
     x = conv(x, 32, 3, "Conv2d_2a_3x3", padding="valid")

@@ -1,9 +1,9 @@
 """MNIST CNN: three convolutions and two dense layers that read handwritten digits.
 
 The Keras tutorials' convolutional network, after LeNet-5 (LeCun et al. 1998, https://doi.org/10.1109/5.726791). Its
-recipe: Adam, sparse categorical cross-entropy, batches of 64, 10 epochs. It ends in softmax as the document's
-`Sequential` does, so its outputs are probabilities and its loss takes probabilities. Layer names are Keras's own for
-that `Sequential`; unlike torch's networks it flattens channels last.
+recipe: Adam, sparse categorical cross-entropy, batches of 64, 10 epochs. It ends in a softmax, as the `Sequential` of
+the founding text (docs/origins.md) does, so its outputs and what its loss takes are probabilities. Layer names are
+Keras's own for that `Sequential`; unlike torch's networks it flattens channels last.
 """
 
 import keras
@@ -22,7 +22,7 @@ def build(
     smallest = 3 * 2 ** (len(filters) - 1) + 2 ** len(filters) - 2
     if None in input_shape[:2] or min(input_shape[:2]) < smallest:
         need = f"{len(filters)} unpadded convolutions with pooling between need at least {smallest} x {smallest} pixels"
-        raise ValueError(f"mnist_cnn: input_shape {input_shape} is unknown or too small; {need}")
+        raise ValueError(f"mnist_cnn: input_shape {input_shape} is not known or too small; {need}")
     image = keras.Input(input_shape, name="image")
     x = image
     for index, count in enumerate(filters):

@@ -55,7 +55,7 @@ def build(
 ) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
-    Height and width may be None. Dropout follows layers 2 to 4, behind the pooling where there is one. `num_classes=0`
+    Height and width may be None. Dropout follows layers 2 to 4, after the pooling where there is one. `num_classes=0`
     returns the features of the global maximum.
     """
     image = image_input(input_shape, 1, name)

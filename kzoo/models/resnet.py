@@ -90,9 +90,9 @@ def build(
 ) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
-    Images of any size go, height and width may be None. `filters` is the width of the first stage, doubled by each next
-    one; `small_images` takes a 3x3 stem without pooling and shortcuts without parameters. `num_classes=0` returns the
-    averaged features. Raises ValueError for an unknown block.
+    Images of any size are accepted; height and width may be None. `filters` is the width of the first stage, which
+    every later stage doubles; `small_images` uses a 3x3 stem without pooling and shortcuts without parameters.
+    `num_classes=0` returns the averaged features. Raises ValueError for an unknown block.
     """
     if block not in _BLOCKS:
         raise ValueError(f"{name}: block must be one of {', '.join(_BLOCKS)}, got {block!r}")

@@ -1,10 +1,10 @@
 """RetinaNet: a one-stage detector, heads shared by the levels of a feature pyramid over any image classifier.
 
 Lin et al. 2017, https://arxiv.org/abs/1708.02002, section 4 and figure 3, over the pyramid of Lin et al. 2016 (FPN,
-https://arxiv.org/abs/1612.03144): nine anchors a cell, five levels, a sigmoid for every class and none for background.
-Layer names follow torchvision's checkpoints, the classifier's with `backbone.body.` before them. Batch norm trains, as
-in torchvision without weights; a frozen one is `train_from`. torchvision runs its published COCO weights with an
-epsilon of zero: `batch_norm_epsilon=1e-12` is that.
+https://arxiv.org/abs/1612.03144): nine anchors for each cell, five levels, a sigmoid for each class and none for the
+background. Layer names follow torchvision's checkpoints, the classifier's with `backbone.body.` before them. Batch norm
+trains, as in torchvision without weights; a frozen one is `train_from`. torchvision runs its published COCO weights
+with an epsilon of zero: `batch_norm_epsilon=1e-12` is that.
 """
 
 import math
@@ -101,11 +101,12 @@ def build(
     num_classes=91,
     name="retinanet_resnet50_fpn",
 ) -> keras.Model:
-    """Images (batch, height, width, channels) to what every anchor says, both in float32.
+    """Images (batch, height, width, channels) to what is predicted for every anchor, both in float32.
 
-    A dict: `class_logits` (batch, num_anchors, num_classes), a sigmoid's logit a class, and `box_regression`
-    (batch, num_anchors, 4), the offsets that `kzoo.tasks.detection` decodes. Anchors come level by level, from the
-    finest, within a level row by row, nine a cell. Height and width may be None, and need not divide by any stride.
+    A dict: `class_logits` (batch, num_anchors, num_classes), one sigmoid logit for each class, and `box_regression`
+    (batch, num_anchors, 4), the offsets that `kzoo.tasks.detection` decodes. Anchors are ordered by level, from the
+    finest, within a level by row, with nine for each cell. Height and width may be None and need not be multiples of
+    any stride.
 
     Args:
         backbone: the graph of an image classifier, for which `kzoo.build` takes its variant, such as "densenet121".
@@ -121,8 +122,8 @@ def build(
     """
     if not 1 <= len(taps) <= len(anchor_sizes):
         raise ValueError(
-            f"{name}: anchor_sizes has {len(anchor_sizes)} levels and taps has {len(taps)}; wanted at least one tap "
-            "and a size for each"
+            f"{name}: anchor_sizes has {len(anchor_sizes)} levels and taps has {len(taps)}; at least one tap "
+            "and a size for each are needed"
         )
     if not isinstance(backbone, keras.Model):
         raise TypeError(f"{name}: backbone must be a model here, got {backbone!r}; kzoo.build makes it from its name")

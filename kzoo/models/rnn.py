@@ -2,8 +2,8 @@
 
 LSTM: Hochreiter, Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; GRU: Cho et al. 2014, in the form whose
 reset gate acts after the matrix product, as torch and cuDNN compute it; simple: Elman 1990, tanh. Layer names follow
-the document's torch module: one recurrent module `rnn` with its layers l0, l1, ..., then `fc`. Torch keeps two biases
-where an LSTM or simple cell needs one; loading adds them, saving writes the sum and zeros.
+the torch module of the founding text (docs/origins.md): one recurrent module `rnn` with its layers l0, l1, ..., then
+`fc`. Torch keeps two biases where an LSTM or simple cell needs one; loading adds them, saving writes the sum and zeros.
 """
 
 import keras

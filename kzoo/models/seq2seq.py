@@ -1,12 +1,12 @@
 """Sequence to sequence: stacked LSTMs, an encoder whose last state starts a decoder, for translation.
 
 Sutskever, Vinyals, Le 2014, https://arxiv.org/abs/1409.3215, sections 2 and 3: the source is read backwards, and layer
-i of the decoder starts from the last state of layer i of the encoder. The padded source is turned round whole, which
-puts its padding first, and masked steps leave the zero state as it is: only real tokens count, wherever they stand.
+i of the decoder starts from the last state of layer i of the encoder. The padded source is reversed as a whole, which
+puts its padding first, and masked steps leave the zero state as it is: only real tokens matter, wherever they stand.
 With `attention`, Luong, Pham, Manning 2015, https://arxiv.org/abs/1508.04025, section 3.1, global attention with the
 "general" score, without input feeding: a_t = softmax(h_t W_a h_s / sqrt(hidden_dim)), c_t = sum_s a_t(s) h_s and logits
-from tanh(W_c [c_t; h_t]), equations 5 to 8; the root is no more than another scale of W_a. Layer names are those of
-torch.nn.LSTM, torch.nn.Embedding and torch.nn.Linear in modules `encoder`, `decoder` and `attention`.
+from tanh(W_c [c_t; h_t]), equations 5 to 8; the root only rescales W_a. Layer names are those of torch.nn.LSTM,
+torch.nn.Embedding and torch.nn.Linear in modules `encoder`, `decoder` and `attention`.
 """
 
 from functools import partial
@@ -41,7 +41,7 @@ def embed(token_ids, vocabulary_size, hidden_dim, name) -> keras.KerasTensor:
 
 
 def stack(x, states, mask, num_layers, dropout, name) -> tuple:
-    """LSTM layers, each over the outputs of the one before; gives the last one's outputs and every last state."""
+    """LSTM layers, each over the outputs of the one before; returns the last one's outputs and the last states."""
     last_states = []
     for index in range(num_layers):
         if index:
@@ -83,9 +83,9 @@ def build(
 ) -> keras.Model:
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
 
-    The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the
-    target needs no mask: it comes after the tokens that count. `source_vocabulary_size` is `vocabulary_size` by
-    default; the two tables are never shared.
+    The logits at position i depend on the target's tokens 0 ... i, so the target is fed shifted right by one. Padding
+    of the target needs no mask, because it comes after the real tokens. `source_vocabulary_size` is `vocabulary_size`
+    by default; the two tables are never shared.
     """
     inputs = {
         key: keras.Input((None,), dtype="int32", name=key)

@@ -1,9 +1,9 @@
 """Transformer: attention only, an encoder and a decoder, for translation.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, figure 1 and table 3: post-norm, ReLU, sinusoidal positions, one
-embedding shared by encoder, decoder and output. The document's class means this model but cannot run as printed: it
-hands the decoder's mask to torch as the memory, calls a `positional_encoding` that it never defines, uses `math`
-without importing it, and puts 8 heads on a width of 8.
+embedding shared by encoder, decoder and output. The class in the founding text (docs/origins.md) means this model but
+cannot run as printed: it passes the decoder's mask to torch as the memory, calls a `positional_encoding` that it never
+defines, uses `math` without importing it, and puts 8 heads on a width of 8.
 
 Layer names follow Hugging Face's MarianMTModel. `marian` is the size and form of the translation models by
 Helsinki-NLP (Tiedemann, Thottingal 2020, https://aclanthology.org/2020.eamt-1.61): SiLU between the feed-forward maps,
@@ -122,10 +122,10 @@ def build(
 ) -> keras.Model:
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
 
-    The logits at position i see the target's tokens 0 ... i, so the target is fed shifted right by one. Padding of the
-    target needs no mask: it comes after the tokens that count. `source_vocabulary_size` gives the source a table of its
-    own; by default one table serves both languages. `positions` is "interleaved" as in the paper or "half_split" as in
-    Marian's checkpoints; `logits_bias` adds their fixed bias, which training leaves alone.
+    The logits at position i depend on the target's tokens 0 ... i, so the target is fed shifted right by one. Padding
+    of the target needs no mask, because it comes after the real tokens. `source_vocabulary_size` gives the source a
+    table of its own; by default one table serves both languages. `positions` is "interleaved" as in the paper or
+    "half_split" as in Marian's checkpoints; `logits_bias` adds their fixed bias, which is not trained.
     """
     check_ordering(positions, "positions")
     if activation not in _ACTIVATIONS:

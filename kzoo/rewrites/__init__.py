@@ -24,11 +24,11 @@ def repeat(model, rewrites) -> keras.Model:
 
 
 def rewrites_of(model) -> tuple:
-    """The rewrites that made a model, in order; none for a model that is not of the catalogue."""
+    """The rewrites that a model has been through, in order; none for a model that is not of the catalogue."""
     return card_of(model).rewrites
 
 
 def carry(model, rewritten, rewrites) -> keras.Model:
-    """The rewritten model with the card of the one it was made of; its settings as they come back from JSON."""
+    """The rewritten model with the card of the original; its settings as they come back from JSON."""
     rewritten.kzoo = dataclasses.replace(card_of(model), rewrites=tuple(json.loads(json.dumps(list(rewrites)))))
     return rewritten

@@ -120,7 +120,7 @@ def _slots(model, train):
 def _read_config(path):
     """The content of `adapter_config.json`; ValueError if it is absent, damaged or of another method."""
     if not path.is_file():
-        raise ValueError(f"{path.parent} holds no {path.name}, so it is no adapter")
+        raise ValueError(f"{path.parent} holds no {path.name}, so it is not an adapter")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
@@ -147,7 +147,7 @@ def _layer_name(model, name):
 
 
 def _settings(model, config, shapes):
-    """The keywords of the `lora` that makes a model for these tensors; layers that the model lacks are left out."""
+    """The keywords with which `lora` makes a model for these tensors, without layers that the model lacks."""
     layers = {name.rpartition(".lora_")[0] for name in shapes if ".lora_" in name}
     known = {layer.name: layer for layer in model.layers}
     others = {name.rpartition(".")[0] for name in shapes if ".lora_" not in name}

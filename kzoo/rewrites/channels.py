@@ -67,8 +67,8 @@ class Channels:
         roles: dict from a layer's name to its `Role`.
         stuck: names of layers that ended a dependency.
 
-    A layer that is not known to treat every channel by itself ends a dependency: what enters it stays whole, and what
-    leaves it too. So do the model's outputs, for which nothing but the last layers' inputs can go.
+    A layer that is not known to treat every channel by itself ends a dependency: none of the channels that enter or
+    leave it can be removed. Nor can those of the model's outputs, so that only the inputs of the last layers shrink.
     """
 
     def __init__(self, model):
@@ -90,7 +90,7 @@ class Channels:
                 self.fix(None if channels is None else Label(0, channels))
 
     def fresh(self, count) -> np.ndarray:
-        """Numbers for so many new channels."""
+        """Numbers for new channels."""
         first = len(self._parents)
         self._parents.extend(range(first, first + count))
         return np.arange(first, first + count)

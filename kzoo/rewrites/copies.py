@@ -1,4 +1,4 @@
-"""New layers like given ones: how a rewrite changes a layer without touching the model that it came from."""
+"""New layers like given ones: how a rewrite changes a layer without touching the model that it comes from."""
 
 import keras
 

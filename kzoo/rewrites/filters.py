@@ -1,7 +1,7 @@
-"""Structured pruning: whole filters and units leave the graph, which becomes smaller and faster on any machine.
+"""Structured pruning: whole filters and units are removed, which makes the model smaller and faster on any machine.
 
-Li et al. 2017, https://arxiv.org/abs/1608.08710: the filters whose weights have the smallest sum of absolute values go,
-and with each one what other layers keep for its channel.
+Li et al. 2017, https://arxiv.org/abs/1608.08710: the filters whose weights have the smallest sum of absolute values are
+removed, and with each one what other layers hold for its channel.
 """
 
 import math
@@ -20,27 +20,27 @@ from kzoo.support.suggest import did_you_mean
 
 
 def prune_filters(model, fraction=None, *, macs=None, layers=None) -> keras.Model:
-    """A smaller model without the least filters of its convolutions and units of its Dense layers.
+    """Removes the least important filters of convolutions and units of Dense layers, which makes a smaller model.
 
-    Filters whose channels are added, multiplied or concatenated together go together, ranked by the sum of their
-    weights' absolute values, each layer's relative to its mean. Of each group of filters that meet the same layers the
-    same share goes, and one always stays. Batch norms, depthwise convolutions and what reads the channels become
-    narrower with them. Inputs and outputs stay as they are, and so does what meets a layer that is not known to treat
-    each channel by itself, such as layer normalization, attention or a softmax: `prune_report` shows what became of
-    each layer.
+    Filters whose channels are added, multiplied or normalised together are removed together, ranked by the sum of the
+    absolute values of their weights relative to the mean of their layer. The same share of each group of filters that
+    feed the same layers is removed, and one filter always stays. Batch norms, depthwise convolutions and the layers
+    that read the channels become narrower accordingly. Inputs and outputs keep their shapes, and so do the channels
+    that reach a layer which is not known to treat each channel by itself, such as layer normalization, attention or a
+    softmax: `prune_report` shows the result for each layer.
 
-    The given model is left as it is; the smaller one has layers of its own. It loses accuracy until it trains again.
-    What fits, saves, exports or loads a catalogue model does so with it.
+    The given model is left as it is; the smaller one has layers of its own and loses accuracy until it is trained
+    again. It can be trained, saved, exported and loaded like any model of the catalogue.
 
     Args:
         model: a flat functional model.
         fraction: share of each group to remove, rounded down; above 0 and below 1.
-        macs: in its place, what is to remain of the multiply-accumulates: a share (0.5) or their number for one example
-            (an int); no more filters go than must.
+        macs: alternatively, how many multiply-accumulates are to remain: a share (0.5) or their number for one example
+            (an int). No more filters are removed than that takes.
         layers: names or patterns, as for `kzoo.lora`, of layers that may lose filters, one or a list; by default all.
 
-    Raises ValueError or TypeError: numbers out of range, patterns that match nothing, a model that is not flat, none of
-    whose filters can go, or that cannot become as small as that.
+    Raises ValueError or TypeError for numbers out of range, patterns that match nothing, and a model that is not flat,
+    has no filter that can be removed, or cannot become as small as that.
     """
     graph.require_flat(model, "prune_filters")
     _check(fraction, macs)
@@ -70,7 +70,7 @@ def prune_filters(model, fraction=None, *, macs=None, layers=None) -> keras.Mode
 
 
 def repeat(model, layers) -> keras.Model:
-    """The model with other sizes of some layers, for weights that are yet to be loaded.
+    """The model with some layers of other sizes, for weights that are loaded later.
 
     Args:
         layers: dict from a layer's name to what changes in its configuration.
@@ -87,7 +87,7 @@ def repeat(model, layers) -> keras.Model:
 
 
 def prune_report(model, pruned) -> dict:
-    """What `prune_filters` did: how `pruned` differs from the model it was made of.
+    """What `prune_filters` did: how `pruned` differs from the model it was made from.
 
     Returns a dict: `parameters`, `pruned_parameters`, `macs`, `pruned_macs` (for one example) and `layers`, a row for
     each layer that has filters or units: `name`, `kind`, `filters` and `pruned_filters`.
@@ -103,7 +103,7 @@ def prune_report(model, pruned) -> dict:
 
 
 def report_line(report) -> str:
-    """A `prune_report` as one line."""
+    """A `prune_report` in one line."""
     rows = report["layers"]
     whole = [row["name"] for row in rows if row["filters"] == row["pruned_filters"]]
     pairs = ((report[f"pruned_{key}"], report[key]) for key in ("parameters", "macs"))
@@ -147,9 +147,9 @@ def _chosen(model, patterns):
 
 
 def _order(found, chosen):
-    """The sets of channels that may go, in the order in which they go: rows (share, root).
+    """The sets of channels that may be removed, in the order of their removal: rows (share, root).
 
-    `share` is how much of the set's group, which depends on the same layers, is gone with it.
+    `share` is how much of the set's group, which depends on the same layers, has been removed with it.
     """
     makers, sizes = {}, {}
     for name, role in found.roles.items():
@@ -168,7 +168,7 @@ def _order(found, chosen):
     rows = []
     for group in groups.values():
         group.sort(key=lambda root: (sizes[root], root))
-        rows += [((place + 1) / len(group), root) for place, root in enumerate(group[:-1])]  # the greatest stays
+        rows += [((place + 1) / len(group), root) for place, root in enumerate(group[:-1])]  # the largest stays
     return sorted(rows, key=lambda row: (row[0], sizes[row[1]], row[1]))
 
 
@@ -184,7 +184,7 @@ def _norms(role):
 
 
 def _least_for(model, found, order, macs):
-    """The first sets of an order that must go to leave at most so many multiply-accumulates."""
+    """The first sets of an order that have to be removed to leave at most that many multiply-accumulates."""
     rows = [row for row in measure(model, _length(model), layers=True)["layers"] if row["macs"]]
     total = sum(row["macs"] for row in rows)
     wanted = macs if isinstance(macs, int) else macs * total
@@ -238,7 +238,7 @@ def _kept(found, role, removed):
 
 
 def _sliced(layer, kept):
-    """A layer's weights without those of the channels that go."""
+    """A layer's weights without those of the removed channels."""
     weights = layer.get_weights()
     if not kept:
         return weights

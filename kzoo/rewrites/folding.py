@@ -36,14 +36,13 @@ PADDABLE = (layers.Conv2D, layers.DepthwiseConv2D)
 def fold_batch_norm(model) -> keras.Model:
     """A model for inference with the same outputs and fewer layers; the given model is left as it is.
 
-    A batch norm that directly follows a linear convolution or Dense layer, and nothing else reads what it reads, is
-    folded into that layer. A ZeroPadding2D before a convolution becomes its padding "same" where both put the same
-    zeros at the same places: strides of 1 and a kernel that reaches as far as the padding, or a known size at which
-    they agree. Changed layers are new, under their old names; all others are shared with the given model.
+    A batch norm that directly follows a linear convolution or Dense layer whose output nothing else reads is folded
+    into that layer. A ZeroPadding2D before a convolution becomes its padding "same" where both put the same zeros at
+    the same places: strides of 1 and a kernel that reaches as far as the padding, or a known size at which they agree.
+    Changed layers are new, under their old names; all others are shared with the given model.
 
-    Returns a functional model with the inputs, outputs and preprocessing of the given one. It carries no mark of the
-    catalogue, since what `kzoo.build` makes has other weights. Raises ValueError for a model that is no functional
-    graph.
+    Returns a functional model with the inputs, outputs and card of the given one, without its architecture, since what
+    `kzoo.build` makes has other weights. Raises ValueError for a model that is not a functional graph.
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ValueError(f"fold_batch_norm takes a functional keras.Model, got {type(model).__name__}")

@@ -20,8 +20,8 @@ SLOTS = {"adam": 2, "adamw": 2, "sgd": 1}
 def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()) -> keras.Model:
     """A model with low-rank updates beside chosen Dense layers, y = W x + (alpha / rank) B A x, that alone train.
 
-    It starts as the model it is made of (B is zero) and shares its layers, which are frozen from here on, in `model`
-    too. What fits, saves, exports or generates with a catalogue model does so with this one.
+    It computes the same as the given model at first (B is zero) and shares its layers, which are frozen from then on,
+    in `model` too. It can be trained, saved, exported and generated with like any model of the catalogue.
 
     Args:
         model: a flat functional model.
@@ -66,14 +66,15 @@ def lora(model, rank, layers=None, alpha=None, dropout=0.0, train=()) -> keras.M
 
 
 def repeat(model, **settings) -> keras.Model:
-    """The same for a model whose weights are yet to be loaded."""
+    """The same for a model whose weights are loaded later."""
     return lora(model, **settings)
 
 
 def merge_lora(model) -> keras.Model:
     """The model without its low-rank updates, which are added to the matrices: W + (alpha / rank) A B.
 
-    A model of its own, in the architecture that `lora` was given, all trainable. Raises ValueError if there are none.
+    It has layers of its own, all trainable, in the architecture that `lora` was given. Raises ValueError if the model
+    has no updates.
     """
     find_settings(model)
 
@@ -93,7 +94,7 @@ def merge_lora(model) -> keras.Model:
 
 
 def lora_report(model, optimizer="adam") -> dict:
-    """What training a model's updates takes beside training all of it.
+    """What training a model's updates costs, compared with training the whole model.
 
     Args:
         optimizer: "adam", "adamw" or "sgd", which decides how many variables it keeps for each trained one.
@@ -121,7 +122,7 @@ def lora_report(model, optimizer="adam") -> dict:
 
 
 def report_line(report) -> str:
-    """A `lora_report` as one line."""
+    """A `lora_report` in one line."""
     ours = report["gradient_bytes"] + report["optimizer_bytes"]
     full = report["full_gradient_bytes"] + report["full_optimizer_bytes"]
     return (
@@ -149,7 +150,7 @@ def _updates(layer):
 
 
 def _statistics(layer):
-    """What a layer counts and no optimizer trains."""
+    """What a layer accumulates rather than trains."""
     is_norm = isinstance(layer, keras.layers.BatchNormalization)
     return [layer.moving_mean, layer.moving_variance] if is_norm else []
 

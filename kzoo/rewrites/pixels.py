@@ -1,4 +1,4 @@
-"""A model of normalised images as one of pixels, so that an export needs no preprocessing beside it."""
+"""A model of normalised images as a model of pixels, so that an export needs no preprocessing of its own."""
 
 import keras
 import numpy as np

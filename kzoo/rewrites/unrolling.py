@@ -1,4 +1,4 @@
-"""Recurrent layers unrolled over a known length, for runtimes that know no loops."""
+"""Recurrent layers unrolled over a known length, for runtimes without loops."""
 
 import keras
 import numpy as np
@@ -11,14 +11,14 @@ RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RN
 
 
 def num_steps(model, length) -> int:
-    """Steps of all recurrent layers together over a sequence of `length`, those of both directions counted."""
+    """The number of steps that all recurrent layers take over a sequence of `length`, in both directions."""
     return length * sum(
         2 if isinstance(layer, layers.Bidirectional) else 1 for layer in model.layers if isinstance(layer, RECURRENT)
     )
 
 
 def is_recurrent(model) -> bool:
-    """Whether a layer of the model runs over time step by step."""
+    """Whether the model has a layer that runs step by step over time."""
     return any(isinstance(layer, RECURRENT) for layer in model.layers)
 
 

@@ -1,8 +1,8 @@
-"""Variables that wait for their first value: a graph is built, and no number is drawn that a weight file replaces.
+"""Variables that wait for their first value, so that no random number is drawn only for a weight file to replace it.
 
-Drawing random numbers takes half of the time that a large model is built in, and giving every variable a value twice
-another part. Keras gives no value to variables made inside a `keras.StatelessScope`; it asks their initializers when a
-later scope ends, and by then these know what the file holds.
+Half of the time that a large model takes to build goes into drawing random numbers, and another part into assigning
+every variable twice. Keras assigns no value to a variable that is made inside a `keras.StatelessScope`: it asks the
+initializers when a later scope ends, and by then they know what the file holds.
 """
 
 import functools
@@ -19,7 +19,7 @@ ALIGNMENT = 64  # bytes; of all of TensorFlow's own memory
 class BlankVariables:
     """A context in which variables are made without values; they have those of `assign`, or else zeros, at its end.
 
-    An initializer that is not among INITIALIZERS works as ever. `restore` gives the layers those they were built with.
+    An initializer that is not among INITIALIZERS works as usual. `restore` gives the layers those they were built with.
     """
 
     def __init__(self):

@@ -51,7 +51,7 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
             `hf://owner/name[@revision]`; or what `open_weights` gave.
         load_head: False leaves the classifier as it is, for another number of classes.
         assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`. The files
-            are not verified then: what was made of them is to be given up if `verify` of one raises.
+            are not verified then: whatever was made of them must be discarded if `verify` of one raises.
 
     Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
     the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.

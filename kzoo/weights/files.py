@@ -101,7 +101,7 @@ class File:
     def read(self, verify=True) -> dict:
         """All arrays {name: array} as views of the file, to be copied if kept.
 
-        Who writes into one changes his copy of that page and never the file. With `verify=False` the file may turn out
+        Writing into one changes a private copy of that page, never the file. With `verify=False` the file may turn out
         to be damaged later, when `verify` is called.
         """
         if verify:
