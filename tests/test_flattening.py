@@ -4,7 +4,11 @@ import pytest
 from keras import layers
 
 import kzoo
+from kzoo.data.synthetic import synthetic_batch
+from kzoo.rewrites import unrolling
 from kzoo.rewrites.flattening import flatten_dense
+from kzoo.rewrites.fusible import make_fusible
+from kzoo.rewrites.precision import in_bfloat16
 from kzoo.runtimes import samples
 
 SIZES = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "vocabulary_size": 31}
@@ -42,3 +46,20 @@ def test_a_shared_layer_stays_one_and_subclasses_stay():
     flat = flatten_dense(keras.Model(x, y))
     assert sum(layer.name == "shared" for layer in flat.layers) == 1
     assert type(flat.get_layer("own")) is Scaled and len(flat.weights) == 4
+
+
+@pytest.mark.parametrize("name", ["rnn", "bert_tiny"])
+def test_layers_that_rewrites_made_are_rewritten_in_bfloat16_too(name):
+    """The cell of an unrolled LSTM, a flat Dense layer and a fusible norm compute in it."""
+    model = kzoo.build(name, num_layers=1)
+    x, _, _ = synthetic_batch(model, 2, sequence_length=5)
+    rewritten = unrolling.unroll(flatten_dense(make_fusible(model)), 5, one_product=True)
+    half = in_bfloat16(rewritten)
+    wanted = [layer.compute_dtype for layer in half.layers if layer.weights]
+    assert wanted.count("bfloat16") >= len(wanted) - 2
+    for layer in half.layers:
+        assert getattr(layer, "cell", layer).compute_dtype == layer.compute_dtype
+    pairs = zip(*(keras.tree.flatten(one(x)) for one in (model, half)), strict=True)
+    for exact, rounded in pairs:
+        difference = np.abs(np.asarray(exact) - np.asarray(rounded)).max()
+        assert 1e-6 < difference < 0.05 * np.abs(exact).max()

@@ -80,6 +80,19 @@ def test_embedding_goes_on_from_a_given_tensor_and_shares_what_was_shared():
     assert model(np.ones((1, 12, 12, 1), "float32")).shape == (1, 8)
 
 
+def test_a_layer_that_is_called_again_is_tapped_at_its_first_call():
+    body = kzoo.build("recurrent_cnn", filters=8, num_steps=2, input_shape=(12, 12, 3))
+    taps = ["layer2.recurrent", "layer3"]
+    embedded = keras.Model(*graph.embed(body, "body.", taps))
+    for layer in embedded.layers:
+        if layer.weights:
+            layer.set_weights(body.get_layer(layer.name.removeprefix("body.")).get_weights())
+    x = np.random.default_rng(0).random((2, 12, 12, 3), "float32")
+    wanted = kzoo.features(body, taps)(x)
+    for got, tap in zip(embedded(x), taps, strict=True):
+        np.testing.assert_allclose(got, wanted[tap], rtol=1e-6)
+
+
 def test_embedding_changes_configurations_and_refuses_unknown_taps(model):
     _, (x,) = graph.embed(model, "", ["conv1"], changes=lambda layer: {"filters": 7} if layer.name == "conv1" else {})
     assert x.shape == (None, 12, 8, 7)

@@ -77,3 +77,6 @@ class _LayerNormalization(layers.Layer):
         x = x if self.gamma is None else x * ops.cast(self.gamma, "float32")
         x = x if self.beta is None else x + ops.cast(self.beta, "float32")
         return ops.cast(x, self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon, "center": self.center, "scale": self.scale}

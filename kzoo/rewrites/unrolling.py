@@ -55,21 +55,30 @@ def _unrolled(layer, input_shape, one_product):
 
 def _with_one_product(lstm, input_shape):
     settings = {name: getattr(lstm, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful")}
-    unrolled = layers.RNN(_OneProductCell(lstm), unroll=True, name=lstm.name, dtype=lstm.dtype_policy, **settings)
+    activations = {"activation": lstm.activation, "recurrent_activation": lstm.recurrent_activation}
+    cell = _OneProductCell(lstm.units, lstm.use_bias, **activations, dtype=lstm.dtype_policy)
+    unrolled = layers.RNN(cell, unroll=True, name=lstm.name, dtype=lstm.dtype_policy, **settings)
     unrolled.build(input_shape)
     kernel, recurrent_kernel, *bias = lstm.get_weights()
     unrolled.set_weights([np.concatenate([kernel, recurrent_kernel]), *bias])
     return unrolled
 
 
+@keras.saving.register_keras_serializable("kzoo")
 class _OneProductCell(layers.Layer):
     """A step of an LSTM at inference, whose two kernels are one matrix."""
 
-    def __init__(self, lstm):
-        super().__init__(dtype=lstm.dtype_policy)
-        self.units, self.use_bias = lstm.units, lstm.use_bias
-        self.activation, self.recurrent_activation = lstm.activation, lstm.recurrent_activation
-        self.state_size, self.output_size = [lstm.units, lstm.units], lstm.units
+    def __init__(self, units, use_bias=True, activation="tanh", recurrent_activation="sigmoid", **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.use_bias = units, use_bias
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.state_size, self.output_size = [units, units], units
+
+    def get_config(self):
+        names = ("activation", "recurrent_activation")
+        activations = {name: keras.activations.serialize(getattr(self, name)) for name in names}
+        return {**super().get_config(), "units": self.units, "use_bias": self.use_bias, **activations}
 
     def build(self, input_shape):
         shape = (input_shape[-1] + self.units, 4 * self.units)
