@@ -37,7 +37,7 @@ def list_command(pattern, task, max_params, as_json):
 @command("info resnet50", "info gpt2 --set num_layers=6 --length 1024 --layers")
 @click.argument("name")
 @set_option
-@click.option("--length", type=int, default=128, show_default=True, help="The sequence length to count at.")
+@click.option("--length", type=int, default=128, help="The sequence length to count at.")
 @click.option("--layers", is_flag=True, help="Also print a row for every layer and operation.")
 @json_option
 def info(name, overrides, length, layers, as_json):

@@ -11,7 +11,7 @@ import click
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
-HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
 
 def main():
@@ -123,7 +123,8 @@ def show_notes(data) -> None:
         click.echo(note, err=True)
 
 
-set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A keyword of the builder.")
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the model.")
+augmentation_option = click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at the output path.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 model_options = with_options(

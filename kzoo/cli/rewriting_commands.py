@@ -30,7 +30,7 @@ def merge_lora(source, path, overwrite):
 @click.argument("path", metavar="OUT")
 @model_options
 @click.option("--fraction", type=float, help="The share of each group of filters to remove.")
-@click.option("--macs", metavar="SHARE|NUMBER", help="How many MACs are to remain, instead of --fraction.")
+@click.option("--macs", metavar="SHARE|NUMBER", help="The share or number of MACs that remain, instead of --fraction.")
 @click.option("--layers", multiple=True, metavar="PATTERN", help="Layers that may lose filters; can be repeated.")
 @overwrite_option
 @json_option

@@ -41,32 +41,22 @@ def _read_prompts(prompts, file):
     return lines
 
 
-@command(
-    "generate runs/gpt2 --prompt 'Once upon' --top-p 0.9 --stream", "generate runs/transformer --file in.txt --beams 4"
-)
+@command("generate runs/gpt2 --prompt 'Once upon' --stream", "generate runs/transformer --file in.txt --beams 4")
 @click.argument("source")
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue or translate.")
 @click.option("--file", metavar="FILE", help="A file with one prompt per line; - for standard input.")
-@click.option("--max-new-tokens", type=int, default=64, show_default=True, help="The most tokens to generate.")
-@click.option(
-    "--temperature",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="0 takes the likeliest token; above it, tokens are drawn.",
-)
+@click.option("--max-new-tokens", type=int, default=64, help="The most tokens to generate.")
+@click.option("--temperature", type=float, default=0.0, help="0 takes the likeliest token; above it, tokens are drawn.")
 @click.option("--top-k", type=int, help="Draw from this many of the likeliest tokens.")
 @click.option("--top-p", type=float, help="Draw from the likeliest tokens that together reach this probability.")
-@click.option(
-    "--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1, the text repeats itself less."
-)
-@click.option("--beams", type=int, default=1, show_default=True, help="The width of beam search.")
-@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Of beam search.")
+@click.option("--repetition-penalty", type=float, default=1.0, help="Above 1, the text repeats itself less.")
+@click.option("--beams", type=int, default=1, help="The width of beam search.")
+@click.option("--length-penalty", type=float, default=1.0, help="Of beam search.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The seed of drawn tokens.")
+@click.option("--seed", type=int, default=0, help="The seed of drawn tokens.")
 @click.option("--stream", is_flag=True, help="Show the text while it is generated.")
-@click.option("--runtime", default="tensorflow", show_default=True, help="tensorflow, openvino or litert (extras).")
-@click.option("--precision", default="float32", show_default=True, help="Or int8_weights, or bfloat16 (openvino).")
+@click.option("--runtime", default="tensorflow", help="tensorflow, openvino or litert (extras).")
+@click.option("--precision", default="float32", help="Or int8_weights, or bfloat16 (openvino).")
 @tokenizer_option
 @model_options
 @json_option

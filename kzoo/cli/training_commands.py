@@ -23,15 +23,13 @@ recipe_options = entry.with_options(
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="Epochs to wait for a better validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
     click.option("--train-from", metavar="STAGE", help="Freeze everything before this layer or stage."),
-    click.option("--augment-recipe", metavar="NAME", help=entry.AUGMENTATIONS),
+    entry.augmentation_option,
     click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
     click.option("--backup-steps", type=int, help="Back up after this many steps as well as after every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
     click.option("--jit-compile/--no-jit-compile", default=None, help="Compile steps with XLA or not."),
     click.option("--fuse/--no-fuse", default=None, help="Run batch norm and Adam as one operation each or not."),
-    click.option(
-        "--deterministic/--no-deterministic", default=None, help="Use only operations that repeat bit for bit."
-    ),
+    click.option("--deterministic/--no-deterministic", default=None, help="Use operations that repeat bit for bit."),
     click.option("--tensorboard/--no-tensorboard", default=None, help="Write TensorBoard events."),
 )
 

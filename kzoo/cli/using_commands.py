@@ -9,8 +9,8 @@ from kzoo.cli import entry
 @click.argument("source")
 @entry.model_options
 @entry.data_options
-@click.option("--split", default="test", show_default=True, help="train, validation or test.")
-@click.option("--batch-size", type=int, default=64, show_default=True)
+@click.option("--split", default="test", help="train, validation or test.")
+@click.option("--batch-size", type=int, default=64)
 @entry.json_option
 def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
     """Evaluate a model on a split of a data set.
@@ -30,9 +30,9 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
 @click.argument("files", nargs=-1)
 @entry.model_options
 @entry.data_options
-@click.option("--split", default="test", show_default=True, help="The split of --data to read.")
-@click.option("--limit", type=click.IntRange(1), default=5, show_default=True, help="The number of examples of --data.")
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="The number of classes to name.")
+@click.option("--split", default="test", help="The split of --data to read.")
+@click.option("--limit", type=click.IntRange(1), default=5, help="The number of examples of --data.")
+@click.option("--top", type=click.IntRange(1), default=3, help="The number of classes to name.")
 @click.option("--draw", metavar="FILE.png", help="Draw the boxes that a detector finds into this file.")
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, as_json, **options):
@@ -70,10 +70,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 @click.argument("source")
 @click.argument("path")
 @entry.model_options
-@click.option(
-    "--format", "format_name", default="saved_model", show_default=True, help="saved_model, litert, onnx or openvino."
-)
-@click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, int8 or int8_weights.")
+@click.option("--format", "format_name", default="saved_model", help="saved_model, litert, onnx or openvino.")
+@click.option("--precision", default="float32", help="float32, bfloat16, int8 or int8_weights.")
 @click.option("--calibration", metavar="DATA", help="The data set from which int8 learns the ranges of activations.")
 @click.option("--ranges", help="How int8 finds them: min_max, mean_min_max, percentile or mse.")
 @click.option("--with-preprocessing", is_flag=True, help="Take uint8 images of the model's size and normalise them.")
@@ -110,15 +108,13 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
 @entry.command("show-data photos/ sheet.png --model resnet50 --augment-recipe photos")
 @click.argument("name")
 @click.argument("path", metavar="OUTPUT.png")
-@click.option(
-    "--model", "model_name", metavar="MODEL", help="Fit the images to this model; by default they keep their size."
-)
+@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else they keep their size.")
 @entry.set_option
 @click.option("--augment", is_flag=True, help="Use the default augmentation of kzoo train.")
-@click.option("--augment-recipe", metavar="NAME", help=entry.AUGMENTATIONS)
-@click.option("--epochs", type=click.IntRange(1), default=2, show_default=True, help="The number of epochs to show.")
-@click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="The number of examples to show.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation.")
+@entry.augmentation_option
+@click.option("--epochs", type=click.IntRange(1), default=2, help="The number of epochs to show.")
+@click.option("--count", type=click.IntRange(1), default=8, help="The number of examples to show.")
+@click.option("--seed", type=int, default=0, help="Of order and augmentation.")
 @entry.place_options
 def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs, count, seed, skip_bad, **places):
     """Draw training images before and after augmentation, one row per example, as a PNG.

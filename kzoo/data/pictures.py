@@ -143,8 +143,7 @@ def _checked_targets(label, target, x, y):
         got = ", ".join(y) if isinstance(y, dict) else "one array"
         raise ValueError(f"{label} are for {got}; the model learns from {', '.join(target)}")
     pairs = {key: column.check(f"{label} {key}", y[key], x) for key, column in target.items()}
-    ones = {key: np.ones(len(found), np.float32) for key, (found, _) in pairs.items()}
-    weights = {key: ones[key] if own is None else own for key, (_, own) in pairs.items()}
+    weights = {key: np.ones(len(y), np.float32) if own is None else own for key, (y, own) in pairs.items()}
     return {key: found for key, (found, _) in pairs.items()}, weights
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 
 from kzoo.support.suggest import did_you_mean
 
@@ -202,29 +203,26 @@ def pair(builder) -> tuple:
     return keys
 
 
-def stream(builder, split, fit=None):
-    """A `tf.data.Dataset` of (input, target), always in the same order, each changed by `fit(input, target)`."""
-    import tensorflow as tf
-
-    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=_read_config())
+def stream(builder, split, fit=None) -> tf.data.Dataset:
+    """The (input, target) of a split, always in the same order, each changed by `fit(input, target)`."""
+    dataset = _read(builder, split, as_supervised=True)
     return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
 
 
-def records(builder, split, keys):
-    """A `tf.data.Dataset` of dicts of these features, always in the same order."""
+def records(builder, split, keys) -> tf.data.Dataset:
+    """These features of a split as dicts, always in the same order."""
     import tensorflow_datasets as tfds
 
-    decoders = tfds.decode.PartialDecoding(dict.fromkeys(keys, True))
-    return builder.as_dataset(split=split, shuffle_files=False, read_config=_read_config(), decoders=decoders)
+    return _read(builder, split, decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)))
 
 
-def _read_config():
-    import tensorflow as tf
+def _read(builder, split, **how):
     import tensorflow_datasets as tfds
 
     options = tf.data.Options()
     options.autotune.enabled = False  # for the reason given in `Split.epoch`
-    return tfds.ReadConfig(try_autocache=False, options=options)
+    config = tfds.ReadConfig(try_autocache=False, options=options)
+    return builder.as_dataset(split=split, shuffle_files=False, read_config=config, **how)
 
 
 def read_arrays(builder, split, size, fit=None):
@@ -250,22 +248,18 @@ def read_columns(builder, split, keys) -> list:
     for key, column in zip(keys, columns, strict=True):
         for place, item in enumerate(column):
             if isinstance(item, bytes):
-                column[place] = _decoded(item, f"data set {builder.name!r}: example {place} of {split}, {key!r}")
+                try:
+                    column[place] = item.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    label = f"data set {builder.name!r}: example {place} of {split}, {key!r}"
+                    wrong = f"byte 0x{item[error.start]:02x} at offset {error.start}"
+                    raise ValueError(f"{label} is not UTF-8: {wrong}") from error
     return columns
-
-
-def _decoded(item, label):
-    try:
-        return item.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{label} is not UTF-8: byte 0x{item[error.start]:02x} at offset {error.start}") from error
 
 
 @contextlib.contextmanager
 def damage_named(builder):
-    """While entered, an error of reading becomes a ValueError that names the data set's folder."""
-    import tensorflow as tf
-
+    """A context in which an error while reading becomes a ValueError that names the data set's folder."""
     try:
         yield
     except tf.errors.OpError as error:
