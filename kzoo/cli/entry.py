@@ -55,7 +55,7 @@ def import_keras() -> None:
 
 
 def command(*examples):
-    """Adds a command, named by the first word of its examples, with which its help ends."""
+    """Adds a command that is named by the first word of its examples, which end its help."""
     lines = ["\b", "Examples:", *(f"  kzoo {example}" for example in examples)]
     return cli.command(examples[0].split()[0], epilog="\n".join(lines))
 

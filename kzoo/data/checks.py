@@ -73,8 +73,8 @@ def check_labels(labels, classes, name="labels") -> np.ndarray:
         if classes == 2 and labels.min() >= 0:
             fix += " or use a data set of two classes such as digits/zero_one"
         raise ValueError(
-            f"{name}: example {bad[0]} has label {int(labels[bad[0]])}, but the model's output tells {classes} classes "
-            f"apart (0..{classes - 1}); {fix}"
+            f"{name}: example {bad[0]} has label {int(labels[bad[0]])}, but the model's output distinguishes {classes} "
+            f"classes (0..{classes - 1}); {fix}"
         )
     return labels.astype(np.int32)
 
@@ -91,8 +91,8 @@ def check_token_labels(labels, classes, name="labels"):
     bad = np.argwhere(counted & ((labels < 0) | (labels >= classes))).tolist()
     if bad:
         raise ValueError(
-            f"{name}: label {labels[tuple(bad[0])]} at {bad[0]} is outside 0..{classes - 1}, which the model's output "
-            "tells apart; -100 marks a token without a label"
+            f"{name}: label {labels[tuple(bad[0])]} at {bad[0]} is outside 0..{classes - 1}, the classes of the "
+            "model's output; -100 marks a token without a label"
         )
     return np.where(counted, labels, 0).astype(np.int32), counted.astype(np.float32)
 

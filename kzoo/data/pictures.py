@@ -65,8 +65,8 @@ def from_folder(name, root, model, target, options, skip_bad) -> dataset.Data:
     count, listed = len(class_names), ", ".join(class_names[:5])
     if classes != count:
         raise ValueError(
-            f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output tells {classes} "
-            f"apart; build it with num_classes={count} (--set num_classes={count})"
+            f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output has {classes}; "
+            f"build it with num_classes={count} (--set num_classes={count})"
         )
     shape = resizing.image_shape((None, None, 3), wanted) if len(wanted) > 1 else (None,)
     if None in shape:

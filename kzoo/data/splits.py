@@ -83,8 +83,7 @@ class Split:
     def examples(self, ids, epoch=None):
         """The batch of the examples at these positions, augmented as in `epoch`, or unchanged without one."""
         with tf.device("CPU"):
-            random = None if epoch is None else self._random(epoch)
-            return self.finish(self._rows(ids), None if random is None else _gather(random, ids))
+            return self.finish(self._rows(ids), _gather(None if epoch is None else self._random(epoch), ids))
 
     def _rows(self, ids):
         return _gather(self.rows, ids)
@@ -95,7 +94,7 @@ class Split:
 
         def batch(index):
             ids = order[index * self.batch_size : (index + 1) * self.batch_size]
-            return self.finish(_gather(self.rows, ids), None if random is None else _gather(random, ids))
+            return self.finish(_gather(self.rows, ids), _gather(random, ids))
 
         return tf.data.Dataset.range(skip, self.num_batches).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -136,7 +135,7 @@ def _shuffled(index, key):
 
 
 def _gather(structure, ids):
-    return tf.nest.map_structure(lambda array: tf.gather(array, ids), structure)
+    return None if structure is None else tf.nest.map_structure(lambda array: tf.gather(array, ids), structure)
 
 
 class StreamedSplit(Split):
@@ -184,7 +183,7 @@ class StreamedSplit(Split):
             return ids, _gather(rows, order)
 
         def batch(ids, rows):
-            return self.finish(rows, None if random is None else _gather(random, ids))
+            return self.finish(rows, _gather(random, ids))
 
         blocks = self.read().batch(self.block_size).enumerate().map(shuffled)
         batches = blocks.rebatch(self.batch_size, drop_remainder=self.drop_remainder).skip(skip)

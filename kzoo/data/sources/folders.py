@@ -51,7 +51,7 @@ def survey(root):
     for folder in _folders(root) if _folders(root / "train") else ():
         split = SPLIT_FOLDERS.get(folder.name)
         if split is None or split in parts:
-            raise ValueError(f"{folder} stands beside {root / 'train'}; wanted train, validation (or val), test")
+            raise ValueError(f"{folder} is beside {root / 'train'}; wanted train, validation (or val), test")
         parts[split] = folder
     parts = parts or {"all": root}
     names = [folder.name for folder in _folders(parts.get("train", root))]

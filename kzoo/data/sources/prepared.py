@@ -103,7 +103,7 @@ def find(name, data_dir=None, manual_dir=None, download=False):
     builder = _builder(tfds, name, writable_dir(data_dir))
     if manual_dir is not None:
         manual_dir = _checked_manual_dir(builder, pathlib.Path(manual_dir).expanduser(), download)
-    # Progress is no part of a command's output, and preparing the digits is over before anybody can read of it.
+    # Progress is not part of a command's output, and preparing the digits is over before anybody could read it.
     return _prepare(tfds, builder, manual_dir, download, io.StringIO() if is_local else sys.stderr)
 
 
@@ -137,12 +137,17 @@ def _checked_manual_dir(builder, folder, download):
 
 
 def _prepare(tfds, builder, manual_dir, download, stream):
+    from tensorflow_datasets.core.download import downloader
+
     folder = pathlib.Path(builder.data_dir_root)
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     # Data sets that share a download folder share extracted files by bare name: fashion_mnist would become mnist.
     download_dir = folder / "downloads" / builder.name
     try:
-        with _no_retries(), contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), contextlib.ExitStack() as stack:
+            # TFDS tries ten times with growing pauses, and would take 205 s to say that there is no network.
+            stack.callback(setattr, downloader, "MAX_RETRIES", downloader.MAX_RETRIES)
+            downloader.MAX_RETRIES = 0
             builder.download_and_prepare(download_dir=str(download_dir), download_config=config)
     except Exception as error:
         if builder.is_prepared():  # another process was faster
@@ -162,19 +167,6 @@ def _remove_empty(*folders):
     for folder in folders:
         with contextlib.suppress(OSError):
             os.removedirs(folder)
-
-
-@contextlib.contextmanager
-def _no_retries():
-    """Without this, TFDS tries ten times with growing pauses: it takes 205 s to say that there is no network."""
-    from tensorflow_datasets.core.download import downloader
-
-    retries = downloader.MAX_RETRIES
-    downloader.MAX_RETRIES = 0
-    try:
-        yield
-    finally:
-        downloader.MAX_RETRIES = retries
 
 
 def _first_line(error):

@@ -44,10 +44,10 @@ def _parse(path):
 def _renumbered(path, proto, vocabulary):
     """A unigram model under the ids of a vocabulary that also holds the pieces of another model.
 
-    Pieces of the other model are never found in a text, because a mark before them prevents it, which decoding removes.
-    Single characters of the other model are kept where this one would give unknown; Marian turns several unknown
-    characters in a row into one unknown, this one into those that the vocabulary has. A piece that the vocabulary lacks
-    is left out: smaller pieces, or unknown, replace it.
+    A mark before them keeps pieces of the other model from being found in a text; decoding removes it. Single
+    characters of the other model stand for themselves where this one would give unknown; Marian makes one unknown of
+    several unknown characters in a row, this tokenizer keeps those that the vocabulary has. A piece that the vocabulary
+    lacks is left out: smaller pieces, or unknown, replace it.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models
 

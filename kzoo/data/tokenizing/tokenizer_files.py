@@ -97,7 +97,7 @@ def _wordpieces(path):
 
     words = [line.rstrip("\r") for line in read_text(path).rstrip("\r\n").split("\n")]
     if "[UNK]" not in words or len(set(words)) != len(words) or any(" " in word for word in words):
-        wrong = "no line [UNK]" if "[UNK]" not in words else "a token is there twice or holds a space"
+        wrong = "no line [UNK]" if "[UNK]" not in words else "a token occurs twice or holds a space"
         raise ValueError(f"{path} is not a WordPiece vocabulary ({wrong}): wanted one token per line")
     config = _config(path.parent)
     # A vocabulary with capitals was made from text that kept them.
