@@ -10,34 +10,23 @@ from kzoo.version import __version__
 
 onednn.turn_on()
 
-ROOMS = {
-    "build": "building",
-    "list_models": "catalog",
-    "info": "building",
-    "load_weights": "building",
-    "save_weights": "building",
-    "save": "building",
-    "load": "building",
-    "Assembly": "building",
-    "fit": "training",
-    "sparsity": "training.pruning",
-    "evaluate": "tasks",
-    "predict": "tasks",
-    "generate": "generation",
-    "export": "exporting",
-    "fast": "runtimes",
-    "fast_writer": "runtimes.writers",
-    "features": "graph",
-    "lora": "building",
-    "merge_lora": "rewrites.low_rank_updates",
-    "lora_report": "rewrites.low_rank_updates",
-    "save_lora": "rewrites.adapters",
-    "load_lora": "rewrites.adapters",
-    "prune_filters": "rewrites.filters",
-    "prune_report": "rewrites.filters",
-    "attention_maps": "explaining",
-    "Preprocessing": "catalog",
+NAMES = {
+    "building": "build info save load save_weights load_weights lora Assembly",
+    "catalog": "list_models Preprocessing",
+    "training": "fit",
+    "training.pruning": "sparsity",
+    "tasks": "evaluate predict",
+    "generation": "generate",
+    "exporting": "export",
+    "runtimes": "fast",
+    "runtimes.writers": "fast_writer",
+    "graph": "features",
+    "rewrites.low_rank_updates": "merge_lora lora_report",
+    "rewrites.adapters": "save_lora load_lora",
+    "rewrites.filters": "prune_filters prune_report",
+    "explaining": "attention_maps",
 }
+ROOMS = {name: room for room, names in NAMES.items() for name in names.split()}
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]
 

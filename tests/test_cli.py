@@ -185,3 +185,27 @@ def test_predictions_beside_the_true_answers(run_here, tmp_path, monkeypatch):
     assert rows[0]["target"] == rows[0]["source"][::-1]
     status, out, _ = run_here("predict", "perceptron", "--limit", 2)
     assert status == 0 and out.count("(label ") == 2
+
+
+def test_bare_kzoo_prints_help_and_every_help_ends_with_examples(run_here):
+    status, out, _ = run_here()
+    assert status == 0 and out.startswith("Usage: kzoo") and all(name in out for name in cli.commands)
+    for name in cli.commands:
+        end = run_here(name, "--help")[1].partition("Examples:\n")[2].splitlines()
+        assert 1 <= len(end) <= 3 and all(line.startswith("    kzoo ") for line in end), name
+
+
+def test_a_narrow_list_shows_names_and_numbers(run_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run_here("list")[1].splitlines()
+    assert max(map(len, lines)) == 80 and all(line.endswith("…") for line in lines[1:] if len(line) == 80)
+    (row,) = (line for line in lines if line.startswith("transformer_big "))
+    assert "214,245,376" in row and "28 G  translation " in row
+
+
+def test_listing_imports_neither_keras_nor_tensorflow():
+    code = (
+        "import sys; from kzoo.cli.commands import cli; cli.main(['list'], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"keras", "tensorflow", "rich"} & set(done.stdout.splitlines()[-1].split())

@@ -85,7 +85,7 @@ def test_a_file_that_is_no_text(folder, tmp_path):
     (tmp_path / "prompts").write_bytes(b"ab\xff")
     with pytest.raises(click.UsageError, match=r"prompts is not UTF-8 text \(byte 2\)"):
         run("generate", folder, "--file", str(tmp_path / "prompts"))
-    with pytest.raises(click.UsageError, match="brings no tokenizer"):
+    with pytest.raises(click.UsageError, match="has no tokenizer"):
         run("generate", "gpt2", "--set", "num_layers=1", "--set", "vocabulary_size=9", "--prompt", "a")
 
 

@@ -111,5 +111,5 @@ def test_targets_are_the_tasks():
     assert len(y) == 3 and all((one == y[0]).all() for one in y)
     tags, weight = columns.TokenLabel(4).check("tags", np.array([[1, -100]]), {"padding_mask": np.ones((1, 2))})
     assert tags.tolist() == [[1, 0]] and weight.tolist() == [[1, 0]]
-    with pytest.raises(ValueError, match="wanted one label a token"):
+    with pytest.raises(ValueError, match="wanted one label per token"):
         columns.TokenLabel(4).check("tags", np.array([[1, 2]]), {"padding_mask": np.ones((1, 3))})

@@ -232,7 +232,7 @@ def test_digits_of_two_classes_fit_every_small_model(data_dir):
     x, y = next(iter(rows.train.epoch(0)))
     assert (x.shape, y.shape, y.dtype) == ((64, 28, 10), (64,), tf.int32)
     assert 0 <= np.min(x) <= np.max(x) <= 1
-    with pytest.raises(ValueError, match=r"labels: example \d+ has label \d.*tells 2 classes.*digits/zero_one"):
+    with pytest.raises(ValueError, match=r"labels: example \d+ has label \d.*distinguishes 2 classes.*digits/zero_one"):
         kzoo.data.load("digits", make_model(outputs=2), data_dir=data_dir)
 
 

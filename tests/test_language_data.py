@@ -132,7 +132,7 @@ def test_limits_of_the_model(folder):
         kzoo.data.load(folder, GPT, max_length=64)
     assert next(iter(kzoo.data.load(folder, GPT).train.epoch(0)))[1].shape[1] == 32, "the model's limit, unless asked"
     ids = {"token_ids": np.ones((1, 33), int), "padding_mask": np.ones((1, 33), int)}
-    with pytest.raises(ValueError, match="has 33 tokens a text; the model has positions for 32"):
+    with pytest.raises(ValueError, match="has 33 tokens per text; the model has positions for 32"):
         kzoo.predict(GPT, ids)
     big = Tokenizer.train("subwords", DOCUMENTS, 60)
     with pytest.raises(ValueError, match=r"has 60 tokens, but the model knows 50; .* vocabulary_size=60"):
@@ -408,5 +408,5 @@ def test_prepared_reviews():
     data = kzoo.data.load("movie_sentiment", CLASSIFIER, tokenizer="characters", num_examples=200)
     assert (data.train.num_examples, data.validation.num_examples, data.test.num_examples) == (200, 1004, 1005)
     assert data.class_names == ["negative", "positive"] and "max_length=32" in data.notes[0]
-    with pytest.raises(ValueError, match="is for text_classification"):
+    with pytest.raises(ValueError, match="is for text classification"):
         kzoo.data.load("reverse_digits", CLASSIFIER)

@@ -1,4 +1,4 @@
-"""Tokenizers: every format gives the reference's ids, special tokens are found, what is no tokenizer is refused."""
+"""Tokenizers: every format gives the reference's ids, special tokens are found, what is not a tokenizer is refused."""
 
 import importlib.util
 import json
@@ -179,16 +179,16 @@ def test_bad_calls_are_refused(call, message):
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
-        ("tokenizer.json", b'{"version"', "tokenizer.json is damaged or no tokenizer"),
-        ("tokenizer.json", b'{"model": {"type": "none"}}', "damaged or no tokenizer"),
-        ("vocab.txt", b"a\nb\nc\n", r"vocab.txt is no WordPiece vocabulary \(no line \[UNK\]\)"),
+        ("tokenizer.json", b'{"version"', "tokenizer.json is damaged or not a tokenizer"),
+        ("tokenizer.json", b'{"model": {"type": "none"}}', "damaged or not a tokenizer"),
+        ("vocab.txt", b"a\nb\nc\n", r"vocab.txt is not a WordPiece vocabulary \(no line \[UNK\]\)"),
         ("vocab.txt", b"[UNK]\na\na\n", "there twice"),
         ("vocab.txt", b"[UNK]\nsome text\n", "holds a space"),
         ("vocab.txt", b"[UNK]\ncaf\xe9\n", "vocab.txt is not UTF-8: byte 0xe9 at offset 9"),
         ("vocab.json", b"{}", "vocab.json needs merges.txt beside it"),
-        ("words.bin", b"x", "words.bin is no tokenizer: wanted"),
-        pytest.param("spiece.model", b"no model", "damaged or no SentencePiece model", marks=PIECES),
-        pytest.param("spiece.model", b"", "no SentencePiece model of kind", marks=PIECES),
+        ("words.bin", b"x", "words.bin is not a tokenizer: wanted"),
+        pytest.param("spiece.model", b"no model", "damaged or not a SentencePiece model", marks=PIECES),
+        pytest.param("spiece.model", b"", "not a SentencePiece model of kind", marks=PIECES),
     ],
 )
 def test_what_is_no_tokenizer_is_refused(name, contents, message, tmp_path):

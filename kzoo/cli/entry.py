@@ -1,5 +1,6 @@
-"""The command line. Each command imports its room inside, so that help and listing stay instant."""
+"""The command line. Each command imports its room itself, so that help and listing stay instant."""
 
+import functools
 import json
 import os
 import pathlib
@@ -10,36 +11,29 @@ import click
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
-HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
 
 def main():
     """Runs the command line: exit status 0 done, 1 failed, 2 bad input (one line, no traceback), 130 interrupted."""
     try:
-        status = cli.main(standalone_mode=False, prog_name="kzoo")
-    except click.exceptions.Abort as error:
-        status = fail(str(error.__cause__ or "") or "interrupted", 130)
+        sys.exit(cli.main(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="kzoo") or 0)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        message, status = str(error.__cause__ or "") or "interrupted", 130
     except click.ClickException as error:
-        status = fail(error.format_message(), 2)
+        message, status = error.format_message(), 2
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("KZOO_TRACEBACK"):
             raise
-        status = fail(str(error), 2)
+        message, status = str(error), 2
     except ArithmeticError as error:
-        status = fail(str(error), 1)
-    except KeyboardInterrupt:
-        status = fail("interrupted", 130)
-    sys.exit(status or 0)
+        message, status = str(error), 1
+    print(f"kzoo: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
 
 
-def fail(message, status):
-    """Says in one line why the command failed; its exit status."""
-    print(f"kzoo: {' '.join(str(message).split())}", file=sys.stderr)
-    return status
-
-
-def import_keras():
-    """Imports Keras without the start-up messages that TensorFlow writes past every logging setting."""
+def import_keras() -> None:
+    """Imports Keras without the start-up messages that TensorFlow writes regardless of every logging setting."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "keras" in sys.modules or os.environ.get("KZOO_TRACEBACK"):
         return
@@ -60,26 +54,25 @@ def import_keras():
         os.close(silent)
 
 
-def console():
-    """Standard output for tables; as wide as they need where no terminal says how wide it is."""
-    from rich.console import Console
+def command(*examples):
+    """Adds a command that is named by the first word of its examples, which end its help."""
+    lines = ["\b", "Examples:", *(f"  kzoo {example}" for example in examples)]
+    return cli.command(examples[0].split()[0], epilog="\n".join(lines))
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
-
-def print_json(value):
+def print_json(value, **options) -> None:
     """Prints JSON for programs."""
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json.dumps(value, indent=2, **options))
 
 
-def settings_of(pairs):
+def settings_of(pairs) -> dict:
     """`--set key=value` pairs as keyword arguments; values are Python literals, else strings."""
     import ast
 
     settings = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if not equals or not key:
+        if not (key and equals):
             raise click.UsageError(f"--set takes key=value, got {pair!r}")
         try:
             settings[key] = ast.literal_eval(text)
@@ -93,24 +86,22 @@ def open_model(source, overrides=(), weights=None, dtype=None):
     from kzoo import catalog
 
     is_folder = pathlib.Path(source).is_dir()
-    if not is_folder and os.sep in source:
-        raise click.UsageError(f"no folder at {source}")
+    if is_folder and overrides:
+        raise click.UsageError("--set builds a model from the catalogue; a folder itself says how its model is built")
     if not is_folder:
+        if os.sep in source:
+            raise click.UsageError(f"no folder at {source}")
         catalog.find(source)
     import_keras()
     from kzoo import building
 
     if is_folder:
-        if overrides:
-            raise click.UsageError(
-                "--set builds a model from the catalogue; a folder says itself how its model is built"
-            )
         return building.load(source, dtype)
     return building.build(source, weights=weights, dtype=dtype, **settings_of(overrides))
 
 
 def load_data(name, source, model, **options):
-    """The named data, else what the run was trained on, else the task's default, with the run's tokenizer."""
+    """The data set named, else the one the run was trained on, else the task's default, with the run's tokenizer."""
     from kzoo import tasks
     from kzoo.data import load
     from kzoo.training import open_run
@@ -123,33 +114,36 @@ def load_data(name, source, model, **options):
 
 def with_options(*options):
     """A decorator that gives a command several options."""
-
-    def decorate(command):
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A keyword of the model's build."
-)
+def show_notes(data) -> None:
+    """Prints the notes of a data set."""
+    for note in data.notes:
+        click.echo(note, err=True)
+
+
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the model.")
+augmentation_option = click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at the output path.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 model_options = with_options(
     set_option,
     click.option("--weights", metavar="PATH", help="A safetensors file or saved folder to load into the model."),
     click.option("--dtype", metavar="POLICY", help="Keras dtype policy, such as mixed_bfloat16."),
 )
-data_options = with_options(
-    click.option("--data", "data_name", metavar="NAME|FOLDER", help="Data set, or a folder of class folders."),
-    click.option("--data-dir", metavar="FOLDER", help="Where prepared data lies (else TFDS_DATA_DIR)."),
+place_options = with_options(
+    click.option("--data-dir", metavar="FOLDER", help="The folder of prepared data (TFDS_DATA_DIR by default)."),
     click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them."),
     click.option("--download", is_flag=True, default=None, help="Download the data set if it is not prepared."),
-    click.option("--skip-bad", is_flag=True, default=None, help="Leave out a folder's files that are no images."),
-    click.option("--tokenizer", metavar="KIND|PATH", help="Kind to train (see load), a file or a folder."),
-    click.option("--max-length", type=int, help="Tokens that a text is cut to, or a language model's row has."),
-    click.option("--whole-words", is_flag=True, default=None, help="Mask words with all their tokens."),
+    click.option("--skip-bad", is_flag=True, default=None, help="Leave out files of a folder that are not images."),
+)
+data_options = with_options(
+    click.option("--data", "data_name", metavar="NAME|FOLDER", help="A data set, or a folder of class folders."),
+    place_options,
+    click.option("--tokenizer", metavar="KIND|PATH", help="A kind to train (see kzoo.data.load), a file or a folder."),
+    click.option("--max-length", type=int, help="The most tokens of a text, or the tokens of a language model's row."),
+    click.option("--whole-words", is_flag=True, default=None, help="Mask whole words, with all their tokens."),
 )
 
 
@@ -159,8 +153,7 @@ def cli():
     """kzoo: build, train, evaluate and export landmark neural networks."""
 
 
-def line_of(numbers):
+def line_of(numbers) -> str:
     """Numbers by name as one line."""
-    return "  ".join(
-        f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in numbers.items()
-    )
+    known = {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in numbers.items()}
+    return "  ".join(f"{key} {value}" for key, value in known.items())

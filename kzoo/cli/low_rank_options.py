@@ -4,14 +4,14 @@ import click
 
 OPTIONS = (
     click.option("--lora-rank", type=int, help="Train low-rank updates of this rank beside frozen layers (LoRA)."),
-    click.option("--lora-layers", multiple=True, metavar="PATTERN", help="Dense layers that get one; repeatable."),
-    click.option("--lora-alpha", type=float, help="Scale of the updates; the rank by default."),
-    click.option("--lora-dropout", type=float, help="Share of their inputs to drop."),
+    click.option("--lora-layers", multiple=True, metavar="PATTERN", help="Dense layers to update; can be repeated."),
+    click.option("--lora-alpha", type=float, help="The scale of the updates; the rank by default."),
+    click.option("--lora-dropout", type=float, help="The dropout rate of their inputs."),
     click.option("--lora-train", multiple=True, metavar="PATTERN", help="More layers to train, such as a new head."),
 )
 
 
-def take(options):
+def take(options) -> dict:
     """Removes what OPTIONS added from a command's options; the keywords of `kzoo.lora`, {} without a rank."""
     found = {key: options.pop(f"lora_{key}", None) for key in ("rank", "layers", "alpha", "dropout", "train")}
     settings = {key: value for key, value in found.items() if value not in (None, ())}
@@ -22,7 +22,7 @@ def take(options):
 
 
 def adapt(model, settings, rewrites=()):
-    """The model as a resumed run rewrote it, else with the updates asked for, if any."""
+    """The model as a resumed run rewrote it, else with the updates that were asked for, if any."""
     from kzoo import rewrites as rooms
 
     if rewrites:

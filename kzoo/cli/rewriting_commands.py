@@ -2,17 +2,17 @@
 
 import click
 
-from kzoo.cli.entry import cli, json_option, model_options, open_model, print_json
+from kzoo.cli.entry import command, json_option, model_options, open_model, overwrite_option, print_json
 
 
-@cli.command("merge-lora")
+@command("merge-lora runs/bert_base models/merged")
 @click.argument("source", metavar="RUN")
 @click.argument("path", metavar="OUT")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at OUT.")
+@overwrite_option
 def merge_lora(source, path, overwrite):
     """Add a run's low-rank updates to its weights.
 
-    RUN is a run folder or saved folder of a model with such updates; OUT becomes a saved folder of the plain model.
+    RUN is a run folder or a saved folder of a model with such updates; the plain model is saved in the folder OUT.
     """
     from kzoo.support import atomic
 
@@ -25,20 +25,20 @@ def merge_lora(source, path, overwrite):
     click.echo(f"wrote {path}: {merged.kzoo.name} with {len(lora.find_settings(model)['layers'])} updates merged")
 
 
-@cli.command("prune-filters")
+@command("prune-filters runs/resnet50 models/half --macs 0.5", "train resnet50 --weights models/half")
 @click.argument("source")
 @click.argument("path", metavar="OUT")
 @model_options
-@click.option("--fraction", type=float, help="Share of each group of filters to remove.")
-@click.option("--macs", metavar="SHARE|NUMBER", help="What is to remain of the multiply-accumulates, in its place.")
-@click.option("--layers", multiple=True, metavar="PATTERN", help="Layers that may lose filters; repeatable.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at OUT.")
+@click.option("--fraction", type=float, help="The share of each group of filters to remove.")
+@click.option("--macs", metavar="SHARE|NUMBER", help="The share or number of MACs that remain, instead of --fraction.")
+@click.option("--layers", multiple=True, metavar="PATTERN", help="Layers that may lose filters; can be repeated.")
+@overwrite_option
 @json_option
 def prune_filters(source, path, overrides, weights, dtype, fraction, macs, layers, overwrite, as_json):
-    """Remove the least filters and units of a model: a smaller one.
+    """Remove the least important filters and units of a model.
 
-    SOURCE is a run folder, a saved folder or a catalogue name; OUT becomes a saved folder of the smaller model, which
-    kzoo train NAME --weights OUT trains on.
+    SOURCE is a run folder, a saved folder or a catalogue name; the smaller model is saved in the folder OUT, and
+    kzoo train NAME --weights OUT continues its training.
     """
     from kzoo.support import atomic
 

@@ -1,7 +1,9 @@
-"""What `kzoo info` prints for people."""
+"""What `kzoo list` and `kzoo info` print for people."""
+
+import click
 
 
-def short(count):
+def short(count) -> str:
     """A count with three digits and its unit."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= size:
@@ -9,52 +11,55 @@ def short(count):
     return str(count)
 
 
-def show(console, facts):
-    """Prints what `kzoo.info` gave: the model in a few lines, then its layers where they were asked for."""
-    from rich.table import Table
+def show_rows(rows, right=(), width=None) -> None:
+    """Prints rows of texts as aligned columns, the first row as a heading.
 
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for key in ("name", "architecture", "task", "summary", "paper"):
-        table.add_row(key, facts[key])
+    Args:
+        right: the numbers of the columns that are aligned to the right.
+        width: the length at which a line is cut.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [">" if index in right else "<" for index in range(len(widths))]
+    for index, row in enumerate(rows):
+        line = "  ".join(f"{cell:{side}{size}}" for cell, side, size in zip(row, sides, widths, strict=True)).rstrip()
+        line = line if width is None or len(line) <= width else f"{line[: width - 1]}…"
+        click.secho(line, bold=index == 0 or None)
+
+
+def show(facts) -> None:
+    """Prints what `kzoo.info` returned: the model in a few lines, then its layers where they were asked for."""
+    at = f" at sequence length {facts['length']}" if facts["length"] else ""
+    where = f", at {facts['activation_peak_at']}" if facts["activation_peak_at"] else ""
+    rows = [(key, facts[key]) for key in ("name", "architecture", "task", "summary", "paper")]
     for key in ("inputs", "outputs"):
         for tensor, kind in facts[key].items():
-            table.add_row(key[:-1], f"{tensor}  {kind['dtype']} {tuple(kind['shape'])}")
-    table.add_row("parameters", f"{facts['parameters']:,} trainable, {facts['non_trainable_parameters']:,} not")
-    at = f" at sequence length {facts['length']}" if facts["length"] else ""
-    table.add_row("MACs", f"{facts['macs']:,} ({short(facts['macs'])}) an example{at}")
-    table.add_row("activations", f"{facts['activation_bytes']:,} bytes an example{at}, every output kept")
-    where = f", at {facts['activation_peak_at']}" if facts["activation_peak_at"] else ""
-    table.add_row("peak", f"{facts['activation_peak_bytes']:,} bytes alive at once in inference{where}")
+            rows.append((key[:-1], f"{tensor}  {kind['dtype']} {tuple(kind['shape'])}"))
+    rows += [
+        ("parameters", f"{facts['parameters']:,} trainable, {facts['non_trainable_parameters']:,} non-trainable"),
+        ("MACs", f"{facts['macs']:,} ({short(facts['macs'])}) per example{at}"),
+        ("activations", f"{facts['activation_bytes']:,} bytes per example{at}, with every output kept"),
+        ("peak", f"{facts['activation_peak_bytes']:,} bytes alive at once in inference{where}"),
+    ]
     if facts["cache_bytes"] is not None:
         growth = f"{facts['cache_bytes_per_token']:,} for every token written"
-        table.add_row("cache", f"{facts['cache_bytes']:,} bytes a sequence{at}, {growth}")
+        rows.append(("cache", f"{facts['cache_bytes']:,} bytes per sequence{at}, {growth}"))
     if facts["uncounted"]:
-        table.add_row("not counted", ", ".join(facts["uncounted"]))
-    console.print(table)
+        rows.append(("not counted", ", ".join(facts["uncounted"])))
+    show_rows(rows)
     if "layers" in facts:
-        console.print()
-        console.print(_layers(facts["layers"], facts["cache_bytes"] is not None))
+        click.echo()
+        show_rows(_layers(facts["layers"], facts["cache_bytes"] is not None), right=range(3, 8))
 
 
 def _layers(rows, caches):
-    """One line a call, with the shares of MACs; `?` where no rule counts them."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("output", no_wrap=True)
-    headings = ["parameters", "MACs", "of all", "bytes", *(["cache bytes"] if caches else [])]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    total = sum(row["macs"] or 0 for row in rows) or 1
+    """One row per call, with the shares of MACs; `?` where no rule counts them."""
+    heading = ["layer", "kind", "output", "parameters", "MACs", "of all", "bytes", *(["cache bytes"] if caches else [])]
+    found, total = [heading], sum(row["macs"] or 0 for row in rows) or 1
     for row in rows:
         macs = "?" if row["macs"] is None else f"{row['macs']:,}"
-        share = "" if not row["macs"] else f"{100 * row['macs'] / total:.1f} %"
-        parameters = row["parameters"] + row["non_trainable_parameters"]
+        share = f"{100 * row['macs'] / total:.1f} %" if row["macs"] else ""
         shape = " x ".join(map(str, row["output_shape"])) or "scalar"
-        cells = [f"{parameters:,}", macs, share, f"{row['activation_bytes']:,}"]
-        table.add_row(row["name"], row["kind"], shape, *cells, *([f"{row['cache_bytes']:,}"] if caches else []))
-    return table
+        parameters = f"{row['parameters'] + row['non_trainable_parameters']:,}"
+        cells = [row["name"], row["kind"], shape, parameters, macs, share, f"{row['activation_bytes']:,}"]
+        found.append([*cells, *([f"{row['cache_bytes']:,}"] if caches else [])])
+    return found

@@ -1,70 +1,62 @@
-"""Commands for models of text: writing, and looking at attention."""
+"""Commands for models of text: generating text, and looking at attention."""
 
-import json
 import pathlib
 import sys
 
 import click
 
-from kzoo.cli.entry import cli, import_keras, json_option, model_options, open_model
+from kzoo.cli.entry import command, import_keras, json_option, model_options, open_model, print_json
 
 tokenizer_option = click.option(
-    "--tokenizer", "tokenizer_path", metavar="PATH", help="A tokenizer's file or folder; else the run's own."
+    "--tokenizer", "tokenizer_path", metavar="PATH", help="A tokenizer's file or folder; the run's own by default."
 )
 
 
 def _tokenizer(model, source, path):
-    """The tokenizer named, or where the model's own is; UsageError if there is neither."""
+    """The tokenizer named, or the model's own; UsageError if there is neither."""
     from kzoo.data import Tokenizer
 
     tokenizer = Tokenizer.load(path) if path else model.kzoo.tokenizer
     if tokenizer is None:
-        raise click.UsageError(f"{source} brings no tokenizer; name one with --tokenizer")
+        raise click.UsageError(f"{source} has no tokenizer; name one with --tokenizer")
     return tokenizer
 
 
 def _read_prompts(prompts, file):
     """The texts of --prompt, or the lines of a file, `-` for standard input."""
     if bool(prompts) == bool(file):
-        raise click.UsageError("pass either --prompt (as often as wanted) or --file")
+        raise click.UsageError("pass either --prompt (which can be repeated) or --file")
     if prompts:
         return list(prompts)
-    if file == "-":
-        content, where = sys.stdin.buffer.read(), "standard input"
-    else:
-        if not pathlib.Path(file).is_file():
-            raise click.UsageError(f"no file at {file}")
-        content, where = pathlib.Path(file).read_bytes(), file
+    where = "standard input" if file == "-" else file
+    if file != "-" and not pathlib.Path(file).is_file():
+        raise click.UsageError(f"no file at {file}")
+    content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
     try:
         lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{where} is not UTF-8 text (byte {error.start})") from error
     if not lines:
-        raise click.UsageError(f"{where} is empty; one prompt a line is wanted")
+        raise click.UsageError(f"{where} is empty; wanted one prompt per line")
     return lines
 
 
-@cli.command()
+@command("generate runs/gpt2 --prompt 'Once upon' --stream", "generate runs/transformer --file in.txt --beams 4")
 @click.argument("source")
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue or translate.")
-@click.option("--file", metavar="FILE", help="One prompt a line; - for standard input.")
-@click.option("--max-new-tokens", type=int, default=64, show_default=True, help="How many tokens at most.")
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="0: the likeliest; above: drawn.")
-@click.option("--top-k", type=int, help="Draw from the so many likeliest tokens.")
-@click.option("--top-p", type=float, help="Draw from the likeliest that together reach this probability.")
-@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: repeat less.")
-@click.option("--beams", type=int, default=1, show_default=True, help="Width of beam search.")
-@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Of beam search.")
+@click.option("--file", metavar="FILE", help="A file with one prompt per line; - for standard input.")
+@click.option("--max-new-tokens", type=int, default=64, help="The most tokens to generate.")
+@click.option("--temperature", type=float, default=0.0, help="0 takes the likeliest token; above it, tokens are drawn.")
+@click.option("--top-k", type=int, help="Draw from this many of the likeliest tokens.")
+@click.option("--top-p", type=float, help="Draw from the likeliest tokens that together reach this probability.")
+@click.option("--repetition-penalty", type=float, default=1.0, help="Above 1, the text repeats itself less.")
+@click.option("--beams", type=int, default=1, help="The width of beam search.")
+@click.option("--length-penalty", type=float, default=1.0, help="Of beam search.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
-@click.option("--stream", is_flag=True, help="Show the text while it is written.")
-@click.option("--runtime", default="tensorflow", show_default=True, help="tensorflow, openvino or litert (extras).")
-@click.option(
-    "--precision",
-    default="float32",
-    show_default=True,
-    help="Also int8_weights (openvino, litert) and bfloat16 (openvino).",
-)
+@click.option("--seed", type=int, default=0, help="The seed of drawn tokens.")
+@click.option("--stream", is_flag=True, help="Show the text while it is generated.")
+@click.option("--runtime", default="tensorflow", help="tensorflow, openvino or litert (extras).")
+@click.option("--precision", default="float32", help="Or int8_weights, or bfloat16 (openvino).")
 @tokenizer_option
 @model_options
 @json_option
@@ -78,7 +70,7 @@ def generate(
     """
     texts = _read_prompts(prompts, file)
     if stream and (as_json or len(texts) > 1):
-        raise click.UsageError("--stream shows one text as it is written; it takes one prompt and no --json")
+        raise click.UsageError("--stream shows one text as it is generated; it takes one prompt and no --json")
     model = open_model(source, overrides, weights, dtype)
     tokenizer = _tokenizer(model, source, tokenizer_path)
     from kzoo.generation import generate as write
@@ -96,23 +88,23 @@ def generate(
         return click.echo()
     written = write(model, texts, **settings)
     if as_json:
-        rows = zip(texts, written, strict=True)
-        found = [
-            {"prompt": text, "text": one.text, "ids": one.ids, "stopped": one.stopped, "score": one.score}
-            for text, one in rows
+        keys = ("text", "ids", "stopped", "score")
+        rows = [
+            {"prompt": text, **{key: getattr(one, key) for key in keys}}
+            for text, one in zip(texts, written, strict=True)
         ]
-        return click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return print_json(rows, ensure_ascii=False)
     for text, one in zip(texts, written, strict=True):
         click.echo((text if continues else "") + one.text)
     return None
 
 
-@cli.command("show-attention")
+@command("show-attention runs/bert_base map.png 'A cat sat.' 'It slept.'")
 @click.argument("source")
 @click.argument("path", metavar="OUTPUT.png")
 @click.argument("text")
 @click.argument("second", required=False)
-@click.option("--layer", metavar="NAME", help="Which attention layer; the last by default, between texts if it can.")
+@click.option("--layer", metavar="NAME", help="The attention layer; the last by default, one between texts if any.")
 @tokenizer_option
 @model_options
 def show_attention(source, path, text, second, layer, tokenizer_path, overrides, weights, dtype):

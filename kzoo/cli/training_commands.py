@@ -2,25 +2,15 @@
 
 import click
 
-from kzoo.cli import low_rank_options, pruning_options
-from kzoo.cli.entry import (
-    AUGMENTATIONS,
-    cli,
-    data_options,
-    import_keras,
-    line_of,
-    model_options,
-    settings_of,
-    with_options,
-)
+from kzoo.cli import entry, low_rank_options, pruning_options
 
 DATA_KEYS = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words")
 
-recipe_options = with_options(
+recipe_options = entry.with_options(
     click.option("--epochs", type=int, help="Passes over the training data."),
-    click.option("--batch-size", type=int, help="Examples a step."),
+    click.option("--batch-size", type=int, help="Examples per step."),
     click.option("--optimizer", help="adam, adamw or sgd."),
-    click.option("--learning-rate", type=float, help="Rate, or scale of the transformer schedule."),
+    click.option("--learning-rate", type=float, help="The rate, or the scale of the transformer schedule."),
     click.option("--momentum", type=float, help="Of sgd."),
     click.option("--beta-2", type=float, help="Of adam and adamw."),
     click.option("--epsilon", type=float, help="Of adam and adamw."),
@@ -28,31 +18,31 @@ recipe_options = with_options(
     click.option("--decay-vectors/--no-decay-vectors", default=None, help="Decay biases and normalization too."),
     click.option("--schedule", help="constant, cosine or transformer."),
     click.option("--warmup-steps", type=int, help="Steps of linear warm-up."),
-    click.option("--label-smoothing", type=float, help="Share of the target spread over all classes."),
-    click.option("--clip-norm", type=float, help="Largest global norm of the gradient."),
-    click.option("--early-stopping", type=int, metavar="EPOCHS", help="Stop so long after the best validation loss."),
+    click.option("--label-smoothing", type=float, help="The share of the target spread over all classes."),
+    click.option("--clip-norm", type=float, help="The largest global norm of the gradient."),
+    click.option("--early-stopping", type=int, metavar="EPOCHS", help="Epochs to wait for a better validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
-    click.option("--train-from", metavar="STAGE", help="Freeze what comes before this layer or stage."),
-    click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS),
+    click.option("--train-from", metavar="STAGE", help="Freeze everything before this layer or stage."),
+    entry.augmentation_option,
     click.option("--seed", type=int, help="Of weights, order, augmentation and dropout."),
-    click.option("--backup-steps", type=int, help="Back up every so many steps as well as every epoch."),
+    click.option("--backup-steps", type=int, help="Back up after this many steps as well as after every epoch."),
     click.option("--steps-per-execution", type=int, help="Steps between two returns to Python."),
     click.option("--jit-compile/--no-jit-compile", default=None, help="Compile steps with XLA or not."),
-    click.option("--fuse/--no-fuse", default=None, help="Batch norm and Adam in one operation each or not."),
-    click.option("--deterministic/--no-deterministic", default=None, help="Only operations that repeat bit for bit."),
+    click.option("--fuse/--no-fuse", default=None, help="Run batch norm and Adam as one operation each or not."),
+    click.option("--deterministic/--no-deterministic", default=None, help="Use operations that repeat bit for bit."),
     click.option("--tensorboard/--no-tensorboard", default=None, help="Write TensorBoard events."),
 )
 
 
-@cli.command()
+@entry.command("train mnist_cnn --epochs 5", "train resnet50 --data photos/ --set num_classes=3", "train --resume")
 @click.argument("name", required=False)
-@model_options
-@data_options
+@entry.model_options
+@entry.data_options
 @recipe_options
-@with_options(*pruning_options.OPTIONS, *low_rank_options.OPTIONS)
-@click.option("--run-folder", metavar="FOLDER", help="Where the run is kept (runs/NAME by default).")
+@entry.with_options(*pruning_options.OPTIONS, *low_rank_options.OPTIONS)
+@click.option("--run-folder", metavar="FOLDER", help="The folder of the run (runs/NAME by default).")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder from its last backup.")
-@click.option("--overwrite", is_flag=True, help="Start again in a run folder that holds a run, deleting it.")
+@click.option("--overwrite", is_flag=True, help="Delete the run in the run folder and start again.")
 @click.option("--force", is_flag=True, help="Resume although epochs, learning rate or versions differ.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwrite, force, quiet, **options):
@@ -69,14 +59,14 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     if "augment_recipe" in choices:
         choices["augment"] = choices.pop("augment_recipe")
     how = {key: choices.pop(key) for key in DATA_KEYS if key in choices}
-    asked = {"name": name, "overrides": settings_of(overrides), "dtype": dtype, "data": data_name}
+    asked = {"name": name, "overrides": entry.settings_of(overrides), "dtype": dtype, "data": data_name}
     if name is None and run_folder is None and not resume:
-        raise click.UsageError("name the model to train, or pass --resume to go on with a run")
+        raise click.UsageError("name the model to train, or pass --resume to continue a run")
     if name is not None:
         catalog.find(name)
     if not resume and not overwrite:
         atomic.refuse_occupied(run_folder or f"runs/{name}")
-    import_keras()
+    entry.import_keras()
     import keras
 
     from kzoo import building, tasks
@@ -99,20 +89,19 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
     loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
     data = load(asked["data"] or task.default_data, model, **loaded)
-    for note in data.notes:
-        click.echo(note, err=True)
+    entry.show_notes(data)
     done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)
     click.echo(done.message)
     click.echo(f"steps: {done.execution}")
     pruning_options.show(done.sparsity)
     if data.test is not None:
-        click.echo(f"test: {line_of(tasks.evaluate(model, data))}")
+        click.echo(f"test: {entry.line_of(tasks.evaluate(model, data))}")
     click.echo(f"weights, history, curves and backup are in {done.folder}")
     click.echo(f"next: kzoo export {done.folder} exports/{model.name}")
 
 
 def _newest():
-    """The folder of the newest run, named on standard error."""
+    """The folder of the newest run, which is printed to standard error."""
     from kzoo.training import newest_run
 
     run = newest_run()

@@ -2,62 +2,46 @@
 
 import click
 
-from kzoo.cli.entry import (
-    AUGMENTATIONS,
-    cli,
-    data_options,
-    import_keras,
-    json_option,
-    line_of,
-    load_data,
-    model_options,
-    open_model,
-    print_json,
-    set_option,
-    settings_of,
-)
+from kzoo.cli import entry
 
 
-@cli.command()
+@entry.command("evaluate runs/mnist_cnn", "evaluate resnet50 --weights FILE --data photos/ --split train")
 @click.argument("source")
-@model_options
-@data_options
-@click.option("--split", default="test", show_default=True, help="train, validation or test.")
-@click.option("--batch-size", type=int, default=64, show_default=True)
-@json_option
+@entry.model_options
+@entry.data_options
+@click.option("--split", default="test", help="train, validation or test.")
+@click.option("--batch-size", type=int, default=64)
+@entry.json_option
 def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
     """Evaluate a model on a split of a data set.
 
     SOURCE is a run folder, a saved folder or a catalogue name.
     """
-    model = open_model(source, overrides, weights, dtype)
+    model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
-    data = load_data(data_name, source, model, **options)
+    data = entry.load_data(data_name, source, model, **options)
     numbers = {"model": model.kzoo.name, "data": data.name, "split": split, **tasks.evaluate(model, data, split)}
-    if as_json:
-        print_json(numbers)
-    else:
-        click.echo(line_of(numbers))
+    return entry.print_json(numbers) if as_json else click.echo(entry.line_of(numbers))
 
 
-@cli.command()
+@entry.command("predict runs/mnist_cnn digit.png", "predict runs/mnist_cnn --data digits --limit 10")
 @click.argument("source")
 @click.argument("files", nargs=-1)
-@model_options
-@data_options
-@click.option("--split", default="test", show_default=True, help="Which split of --data to read.")
-@click.option("--limit", type=click.IntRange(1), default=5, show_default=True, help="How many examples of --data.")
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
-@click.option("--draw", metavar="FILE.png", help="Draw what a detector finds into this file.")
-@json_option
+@entry.model_options
+@entry.data_options
+@click.option("--split", default="test", help="The split of --data to read.")
+@click.option("--limit", type=click.IntRange(1), default=5, help="The number of examples of --data.")
+@click.option("--top", type=click.IntRange(1), default=3, help="The number of classes to name.")
+@click.option("--draw", metavar="FILE.png", help="Draw the boxes that a detector finds into this file.")
+@entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, as_json, **options):
     """Predict for files or for examples of a data set.
 
     SOURCE is a run folder, a saved folder or a catalogue name; FILES are images or .npy arrays of examples. A model of
-    text takes texts, or files of one text a line, in their place.
+    text takes texts, or files with one text per line, instead.
     """
-    model = open_model(source, overrides, weights, dtype)
+    model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
     from kzoo.tasks import reading
 
@@ -70,48 +54,48 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     elif files:
         rows = task.rows_of_files(model, files, top)
     else:
-        data = load_data(data_name, source, model, batch_size=limit, **options)
+        data = entry.load_data(data_name, source, model, batch_size=limit, **options)
         rows = task.rows_of_data(model, data, split, limit, top)
     if draw:
         task.draw(draw, model, rows, files, data, split)
         click.echo(f"wrote {draw}", err=True)
     if as_json:
-        return print_json(rows)
+        return entry.print_json(rows)
     for row in rows:
         click.echo(task.line(row))
     return None
 
 
-@cli.command()
+@entry.command("export runs/mnist_cnn exports/mnist_cnn", "export runs/gpt2 exports/gpt2 --format onnx --length 128")
 @click.argument("source")
 @click.argument("path")
-@model_options
-@click.option("--format", "format_name", default="saved_model", help="saved_model (default), litert, onnx, openvino.")
-@click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, int8 or int8_weights.")
-@click.option("--calibration", metavar="DATA", help="Data set whose examples show int8 the ranges of activations.")
+@entry.model_options
+@click.option("--format", "format_name", default="saved_model", help="saved_model, litert, onnx or openvino.")
+@click.option("--precision", default="float32", help="float32, bfloat16, int8 or int8_weights.")
+@click.option("--calibration", metavar="DATA", help="The data set from which int8 learns the ranges of activations.")
 @click.option("--ranges", help="How int8 finds them: min_max, mean_min_max, percentile or mse.")
-@click.option("--with-preprocessing", is_flag=True, help="Take uint8 images of the model's size, normalised inside.")
-@click.option("--data", "data_name", metavar="DATA", help="Compare accuracy before and after on this data set.")
-@click.option("--length", type=click.IntRange(1), help="Fix sequences to so many steps; LiteRT wants it.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at PATH.")
-@json_option
+@click.option("--with-preprocessing", is_flag=True, help="Take uint8 images of the model's size and normalise them.")
+@click.option("--data", "data_name", metavar="DATA", help="Compare the accuracy before and after on this data set.")
+@click.option("--length", type=click.IntRange(1), help="Fix the length of sequences, as LiteRT requires.")
+@entry.overwrite_option
+@entry.json_option
 def export(source, path, overrides, weights, dtype, format_name, calibration, data_name, overwrite, as_json, **how):
-    """Export a model and prove the export equal to it.
+    """Export a model and prove that the export is equal to it.
 
     SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create. A SavedModel also takes
-    images of any size, and language models generate there; the other formats have no form for that loop.
+    images of any size and generates text; the other formats cannot hold the loop for that.
     """
     from kzoo.support import atomic
 
     atomic.refuse_occupied(path, overwrite)
-    model = open_model(source, overrides, weights, dtype)
+    model = entry.open_model(source, overrides, weights, dtype)
     from kzoo.exporting import export as write
 
-    calibration = load_data(calibration, source, model) if calibration else None
-    data = load_data(data_name, source, model) if data_name else None
+    calibration = entry.load_data(calibration, source, model) if calibration else None
+    data = entry.load_data(data_name, source, model) if data_name else None
     report = write(model, path, format_name, overwrite, calibration=calibration, data=data, **how)
     if as_json:
-        return print_json(report)
+        return entry.print_json(report)
     click.echo(f"wrote {report['path']} ({report['bytes']:,} bytes, signatures {', '.join(report['signatures'])})")
     return click.echo(
         f"reloaded and compared at batch sizes {report['batch_sizes']}: largest difference "
@@ -121,22 +105,19 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
     )
 
 
-@cli.command("show-data")
+@entry.command("show-data photos/ sheet.png --model resnet50 --augment-recipe photos")
 @click.argument("name")
 @click.argument("path", metavar="OUTPUT.png")
-@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else their own size.")
-@set_option
-@click.option("--augment", is_flag=True, help="The default augmentation of kzoo train.")
-@click.option("--augment-recipe", metavar="NAME", help=AUGMENTATIONS)
-@click.option("--epochs", type=click.IntRange(1), default=2, show_default=True, help="How many epochs to show.")
-@click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many examples to show.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of order and augmentation.")
-@click.option("--data-dir", metavar="FOLDER", help="Where prepared data lies (else TFDS_DATA_DIR).")
-@click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them.")
-@click.option("--download", is_flag=True, help="Download the data set if it is not prepared.")
-@click.option("--skip-bad", is_flag=True, help="Leave out a folder's files that are no images.")
+@click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else they keep their size.")
+@entry.set_option
+@click.option("--augment", is_flag=True, help="Use the default augmentation of kzoo train.")
+@entry.augmentation_option
+@click.option("--epochs", type=click.IntRange(1), default=2, help="The number of epochs to show.")
+@click.option("--count", type=click.IntRange(1), default=8, help="The number of examples to show.")
+@click.option("--seed", type=int, default=0, help="Of order and augmentation.")
+@entry.place_options
 def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs, count, seed, skip_bad, **places):
-    """Draw training images before and after augmentation, one row an example, as a PNG.
+    """Draw training images before and after augmentation, one row per example, as a PNG.
 
     NAME is a data set or a folder of class folders of images.
     """
@@ -146,14 +127,13 @@ def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs
         raise click.UsageError("--set builds a model; name it with --model")
     if model_name:
         catalog.find(model_name)
-    import_keras()
+    entry.import_keras()
     from kzoo import building
     from kzoo.data import load, sheet
     from kzoo.tasks.image_classification import canvas
 
-    model = building.build(model_name, **settings_of(overrides)) if model_name else canvas(name, **places)
-    data = load(name, model, seed=seed, augment=augment_recipe or augment, skip_bad=skip_bad, **places)
-    for note in data.notes:
-        click.echo(note, err=True)
+    model = building.build(model_name, **entry.settings_of(overrides)) if model_name else canvas(name, **places)
+    data = load(name, model, seed=seed, augment=augment_recipe or augment, skip_bad=bool(skip_bad), **places)
+    entry.show_notes(data)
     sheet.draw(path, data, epochs, count)
     click.echo(f"wrote {path}")

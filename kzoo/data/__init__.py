@@ -1,27 +1,24 @@
 """Data: a name or your arrays become training, validation and test batches in a model's input structure.
 
-Importing this package imports neither TensorFlow nor Keras; the names below resolve on first use. Those whose work the
-task decides come from the room of tasks.
+Importing this package imports neither TensorFlow nor Keras; the names below resolve on first use. Those whose work
+depends on the task come from the room of tasks.
 """
 
 import importlib
 
-ROOMS = {
-    "load": "kzoo.tasks.loading",
-    "from_arrays": "kzoo.tasks.loading",
-    "from_texts": "kzoo.tasks.loading",
-    "synthetic_batch": "kzoo.tasks.synthetic_batches",
-    "num_classes": "kzoo.tasks.base",
-    "Data": "kzoo.data.dataset",
-    "Split": "kzoo.data.splits",
-    "Augmentation": "kzoo.data.augmentation",
-    "RECIPES": "kzoo.data.augmentation",
-    "Tokenizer": "kzoo.data.tokenizing.tokenizers",
-    "check_data": "kzoo.data.inputs",
-    "check_inputs": "kzoo.data.inputs",
-    "check_labels": "kzoo.data.checks",
-    "vocabulary_size": "kzoo.data.columns",
+NAMES = {
+    "kzoo.tasks.loading": "load from_arrays from_texts",
+    "kzoo.tasks.synthetic_batches": "synthetic_batch",
+    "kzoo.tasks.base": "num_classes",
+    "kzoo.data.dataset": "Data",
+    "kzoo.data.splits": "Split",
+    "kzoo.data.augmentation": "Augmentation RECIPES",
+    "kzoo.data.tokenizing.tokenizers": "Tokenizer",
+    "kzoo.data.inputs": "check_data check_inputs",
+    "kzoo.data.checks": "check_labels",
+    "kzoo.data.columns": "vocabulary_size",
 }
+ROOMS = {name: room for room, names in NAMES.items() for name in names.split()}
 
 __all__ = list(ROOMS)
 

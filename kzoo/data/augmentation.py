@@ -1,4 +1,4 @@
-"""Random changes to training images, for a whole batch at once, as a pure function of a row of numbers an example."""
+"""Random changes to training images, a whole batch at once, as a pure function of one row of numbers per example."""
 
 import dataclasses
 import math
@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from kzoo.data import effects
 from kzoo.data.effects import move
+from kzoo.data.splits import fold
 
-# RandAugment's operations (Cubuk et al. 2020, section 3). The first eight are part of the transform and of the colours.
+# RandAugment's operations (Cubuk et al. 2020, section 3). The first eight are done by the transform and the colours.
 OPERATIONS = (
     "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "contrast", "colour",
     "identity", "autocontrast", "equalize", "solarize", "posterize", "sharpness",
@@ -23,23 +24,25 @@ LIMITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How images are changed at random; amounts are the largest change either way, drawn uniformly.
+    """How images are changed at random; amounts are the largest change in either direction, drawn uniformly.
 
     Args:
         shift: fraction of height and width; the default is 2 pixels of 28.
         rotation: degrees.
         zoom: fraction of the size.
-        flip: mirror half of the images left to right (not for digits or letters).
-        whole_pixels: shift by whole pixels, which blurs nothing (pad and crop, with the edges repeated).
+        flip: whether to mirror half of the images left to right (not for digits or letters).
+        whole_pixels: whether to shift by whole pixels, without blur (pad and crop, with the edges repeated).
         crop: the smallest and the largest share of the area that a random crop keeps, or None; the crop is then resized
             to the whole (Szegedy et al. 2015, section 6). A side that would be longer than the image's is cut to it.
-        aspect: narrowest and widest crop, as width by height.
-        brightness, contrast, saturation: share by which each grows or shrinks.
+        aspect: width by height of the narrowest and of the widest crop.
+        brightness, contrast, saturation: the share by which each grows or shrinks.
         hue: fraction of a full turn of the colour circle.
         num_operations, magnitude: RandAugment: how many of its 14 operations an image gets, and their strength, 0..30.
-        erase: how many of the images lose a box of 2 to 33 % of their area.
+        erase: the share of the images that lose a box of 2 to 33 % of their area.
         mixup, cutmix: alpha of the beta distribution from which an example's share is drawn, 0 for never; with both,
             each example gets one of them. Targets become float32 (batch, num_classes).
+
+    Raises ValueError that names the field and its range.
     """
 
     shift: float = 2 / 28
@@ -72,22 +75,22 @@ class Augmentation:
                 raise ValueError(f"augmentation {name} must be two numbers, 0 < low <= high <= {limit}, got {value!r}")
 
     @property
-    def mixes(self):
+    def mixes(self) -> bool:
         """Whether targets become shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
 
-    def draw(self, key, count, size, source=None):
-        """All random numbers for `count` images that become `size` (height, width): a dict of tensors (count, ...).
+    def draw(self, key, count, size, source=None) -> dict:
+        """All random numbers for `count` images that become `size` (height, width): tensors (count, ...) by name.
 
-        A pure function of its arguments. It is drawn for a whole epoch at once because the last bit of a sine depends
-        on how many are computed together.
+        A pure function of its arguments. The numbers of a whole epoch are drawn at once because the last bit of a sine
+        depends on how many are computed together.
 
         Args:
             source: (height, width) of the images as they come, if that is not `size`.
         """
 
         def uniform(purpose, width):
-            return tf.random.stateless_uniform((count, width), _fold(key, purpose), alg="philox")
+            return tf.random.stateless_uniform((count, width), fold(key, purpose), alg="philox")
 
         slots = [
             (tf.cast(numbers[:, 0] * len(OPERATIONS), tf.int32), tf.where(numbers[:, 1] < 0.5, -1.0, 1.0))
@@ -107,7 +110,7 @@ class Augmentation:
             drawn["mix"] = self._shares(uniform(4, 3), key, count)
         return drawn
 
-    def transforms(self, random, size, slots=(), crops=None, source=None):
+    def transforms(self, random, size, slots=(), crops=None, source=None) -> tf.Tensor:
         """Transforms (count, 8) from uniform numbers (count, 5): shift down, shift right, rotation, zoom, flip.
 
         `slots`: pairs of RandAugment operations and signs; `crops`: uniform (count, 4) for area, aspect, top, left.
@@ -122,8 +125,7 @@ class Augmentation:
         yx, yy = scale * tf.sin(angle) * mirror, scale * tf.cos(angle)
         shift_x, shift_y = right * self.shift * width, down * self.shift * height
         if self.whole_pixels:
-            shift_x = _whole(random[:, 1], round(self.shift * width))
-            shift_y = _whole(random[:, 0], round(self.shift * height))
+            shift_x, shift_y = _whole(random[:, 1], self.shift * width), _whole(random[:, 0], self.shift * height)
         for code, sign in slots:
             (axx, axy, ayx, ayy), (ax, ay) = self._geometry(code, sign, size)
             shift_x, shift_y = xx * ax + xy * ay + shift_x, yx * ax + yy * ay + shift_y
@@ -132,7 +134,10 @@ class Augmentation:
         offset_x = centre_x - xx * centre_x - xy * centre_y + shift_x
         offset_y = centre_y - yx * centre_x - yy * centre_y + shift_y
         if crops is not None or (source and tuple(source) != tuple(size)):
-            left, top, wide, high = self._crop(crops) if crops is not None else (0.0, 0.0, 1.0, 1.0)
+            left, top, wide, high = 0.0, 0.0, 1.0, 1.0  # as fractions of the image
+            if crops is not None:
+                wide, high = _sides(crops[:, 0], crops[:, 1], self.crop, self.aspect)
+                left, top = (1 - wide) * crops[:, 3], (1 - high) * crops[:, 2]
             full_height, full_width = source or size
             scale_x, scale_y = wide * full_width / width, high * full_height / height
             xx, xy, yx, yy = xx * scale_x, xy * scale_x, yx * scale_y, yy * scale_y
@@ -141,8 +146,8 @@ class Augmentation:
         zero = tf.zeros_like(xx)
         return tf.stack([xx, xy, offset_x, yx, yy, offset_y, zero, zero], axis=1)
 
-    def apply(self, images, drawn, size):
-        """Float images (batch, height, width, channels) in [0, 1], changed by their rows of `draw`, without mixing."""
+    def apply(self, images, drawn, size) -> tf.Tensor:
+        """Float images (batch, height, width, channels) in [0, 1], changed by their rows of `draw`, but not mixed."""
         images = move(images, drawn["transforms"], size)
         images = tf.ensure_shape(images, (None, *size, images.shape[-1]))
         if "colours" in drawn:
@@ -160,36 +165,27 @@ class Augmentation:
             return tf.where(code == OPERATIONS.index(name), strength * largest, 0.0)
 
         angle = amount("rotate", math.pi / 6)
-        matrix = (
-            tf.cos(angle), amount("shear_x", 0.3) - tf.sin(angle), amount("shear_y", 0.3) + tf.sin(angle), tf.cos(angle)
-        )  # fmt: skip
+        cos, sin = tf.cos(angle), tf.sin(angle)
+        matrix = (cos, amount("shear_x", 0.3) - sin, amount("shear_y", 0.3) + sin, cos)
         return matrix, (amount("translate_x", 150 / 331 * size[1]), amount("translate_y", 150 / 331 * size[0]))
-
-    def _crop(self, random):
-        """(left, top, width, height) as fractions of the image."""
-        wide, high = _sides(random[:, 0], random[:, 1], self.crop, self.aspect)
-        return (1 - wide) * random[:, 3], (1 - high) * random[:, 2], wide, high
 
     def _colours(self, random, slots):
         """The rows that `effects.recolour` takes, from uniform numbers (count, 4)."""
         around = 2 * random - 1
-        factors = {
-            name: 1 + getattr(self, field) * around[:, index]
-            for index, (name, field) in enumerate(
-                {"brightness": "brightness", "contrast": "contrast", "colour": "saturation"}.items()
-            )
-        }
-        for code, sign in slots:
-            change = 0.9 * sign * self.magnitude / LARGEST_MAGNITUDE
-            for name, factor in factors.items():
-                factors[name] = factor * tf.where(code == OPERATIONS.index(name), 1 + change, 1.0)
-        brightness, contrast, colour = factors.values()
+
+        def factor(name, largest, index):
+            found = 1 + largest * around[:, index]
+            for code, sign in slots:
+                change = 0.9 * sign * self.magnitude / LARGEST_MAGNITUDE
+                found *= tf.where(code == OPERATIONS.index(name), 1 + change, 1.0)
+            return found
+
+        brightness, contrast = factor("brightness", self.brightness, 0), factor("contrast", self.contrast, 1)
+        colour = factor("colour", self.saturation, 2)[:, None]
         angle = (around[:, 3] * self.hue * 2 * math.pi)[:, None]
-        grey, chroma, turned = (
-            tf.constant(matrix.reshape(1, 9), tf.float32)
-            for matrix in (effects.GREY, effects.CHROMA, effects.CHROMA_TURNED)
-        )
-        matrix = grey + colour[:, None] * (tf.cos(angle) * chroma + tf.sin(angle) * turned)
+        matrices = (effects.GREY, effects.CHROMA, effects.CHROMA_TURNED)
+        grey, chroma, turned = (tf.constant(matrix.reshape(1, 9), tf.float32) for matrix in matrices)
+        matrix = grey + colour * (tf.cos(angle) * chroma + tf.sin(angle) * turned)
         gain, offset = brightness * contrast, brightness * (1 - contrast)
         return tf.concat([matrix, gain[:, None], offset[:, None]], axis=1)
 
@@ -201,12 +197,12 @@ class Augmentation:
         return tf.stack([top, left, top + high * erased, left + wide * erased], axis=1)
 
     def _shares(self, random, key, count):
-        """The rows that `effects.mix` takes: what stays of an example, and the box of its partner."""
-        cuts = self.cutmix > 0 if not (self.mixup and self.cutmix) else random[:, 0] < 0.5
-        side = tf.sqrt(1 - _beta(self.cutmix or 1.0, _fold(key, 5), count)) / 2
+        """The rows that `effects.mix` takes: the share of the example itself, and the box of its partner."""
+        cuts = random[:, 0] < 0.5 if self.mixup and self.cutmix else self.cutmix > 0
+        side = tf.sqrt(1 - _beta(self.cutmix or 1.0, fold(key, 5), count)) / 2
         box = [tf.clip_by_value(random[:, axis] + sign * side, 0, 1) for sign in (-1, 1) for axis in (1, 2)]
-        own = _beta(self.mixup or 1.0, _fold(key, 6), count)
-        # Half of the pairs exchange their parts, so that every example stays the larger part of one image.
+        own = _beta(self.mixup or 1.0, fold(key, 6), count)
+        # Half of the pairs exchange their shares, so that every example remains the larger part of one image.
         own = tf.where(cuts, 1.0, tf.maximum(own, 1 - own))
         return tf.stack([own, *(tf.where(cuts, edge, 0.0) for edge in box)], axis=1)
 
@@ -216,17 +212,13 @@ def _is_range(value, limit):
     return numbers and 0 < value[0] <= value[1] <= limit
 
 
-def _fold(key, purpose):
-    return tf.random.fold_in(key, tf.constant(purpose, tf.int64), alg="philox")
-
-
-def _whole(uniform, largest):
-    """A whole number from -largest to largest, each as likely."""
-    return tf.floor(uniform * (2 * largest + 1)) - largest
+def _whole(uniform, limit):
+    """A whole number up to `limit`, rounded, in either direction, all equally likely."""
+    return tf.floor(uniform * (2 * round(limit) + 1)) - round(limit)
 
 
 def _sides(area, aspect, areas, aspects):
-    """Width and height, as fractions, of boxes of random area and aspect (even in its logarithm)."""
+    """Width and height, as fractions, of boxes of random area and aspect (uniform in its logarithm)."""
     low, high = math.log(aspects[0]), math.log(aspects[1])
     aspect = tf.exp(low + (high - low) * aspect)
     area = areas[0] + (areas[1] - areas[0]) * area
@@ -240,17 +232,14 @@ def _beta(alpha, key, count):
     return tf.cast(tf.where(total > 0, pair[0] / tf.where(total > 0, total, 1.0), 0.5), tf.float32)
 
 
-PHOTOS = Augmentation(
-    shift=0, rotation=0, zoom=0, flip=True, crop=(0.08, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05
-)
+FLIPS = Augmentation(shift=0, rotation=0, zoom=0, flip=True)
+PHOTOS = dataclasses.replace(FLIPS, crop=(0.08, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05)
 RECIPES = {
     "digits": Augmentation(),
     # He et al. 2016, section 4.2: 4 pixels of 32
-    "small_images": Augmentation(shift=4 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
-    "small_images_light": Augmentation(shift=1 / 32, rotation=0, zoom=0, flip=True, whole_pixels=True),
+    "small_images": dataclasses.replace(FLIPS, shift=4 / 32, whole_pixels=True),
+    "small_images_light": dataclasses.replace(FLIPS, shift=1 / 32, whole_pixels=True),
     "photos": PHOTOS,
-    "detection": Augmentation(
-        shift=0.1, rotation=0, zoom=0.25, flip=True, brightness=0.2, contrast=0.2, saturation=0.2
-    ),
+    "detection": dataclasses.replace(FLIPS, shift=0.1, zoom=0.25, brightness=0.2, contrast=0.2, saturation=0.2),
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
 }

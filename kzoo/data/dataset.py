@@ -23,14 +23,14 @@ class Data:
         train, validation, test: each a `Split`; None where there is none.
         class_names: names of the labels, or None.
         tokenizer: the `Tokenizer` of a text data set, or None.
-        fingerprint: JSON-able dict of all that batches depend on; equal fingerprints give equal batches.
+        fingerprint: a JSON-able dict of everything that batches depend on; equal fingerprints give equal batches.
         notes: lines a user should read, such as how many texts were cut.
-        preprocessing: how images became the model's input.
+        preprocessing: how images were turned into the model's input.
         augment: as it was asked for: False, True or a recipe's name; True for an `Augmentation`.
         characters_per_token: of every split of a language model's texts, by its name; None for other data.
         objects: of every split of a detector's images, by its name: ragged float32 (examples, None, 5) with left, top,
             right, bottom as fractions of the image, and the class; None for other data.
-        id_limits: number of ids that each input of token ids may hold, by its name.
+        id_limits: the number of ids that each input of token ids may hold, by its name.
     """
 
     name: str
@@ -71,33 +71,33 @@ class Options:
         self.seed = checks.check_count("seed", self.seed, minimum=0)
         if self.num_examples is not None:
             self.num_examples = checks.check_count("num_examples", self.num_examples)
-        if not isinstance(self.validation_fraction, int | float) or not 0 <= self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must be from 0 up to but not including 1, got {self.validation_fraction!r}"
-            )
+        fraction = self.validation_fraction
+        if not isinstance(fraction, int | float) or not 0 <= fraction < 1:
+            raise ValueError(f"validation_fraction must be from 0 up to but not including 1, got {fraction!r}")
         self.asked = self.augment if isinstance(self.augment, str) else bool(self.augment)
         if isinstance(self.augment, str):
             if self.augment not in RECIPES:
                 hint = f"augment must be True, False, a kzoo.data.Augmentation or one of {', '.join(RECIPES)}"
                 raise ValueError(f"{did_you_mean('augmentation', self.augment, RECIPES)} {hint}")
             self.augment = RECIPES[self.augment]
-        if self.augment is True:
-            self.augment = Augmentation()
+        self.augment = Augmentation() if self.augment is True else self.augment or False
         if self.augment and not isinstance(self.augment, Augmentation):
             raise ValueError(f"augment must be True, False, a recipe's name or an Augmentation, got {self.augment!r}")
         if not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"preprocessing must be a kzoo.Preprocessing, got {self.preprocessing!r}")
 
-    def fingerprint(self):
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["augment"] = dataclasses.asdict(self.augment) if self.augment else False
-        fields["preprocessing"] = dataclasses.asdict(self.preprocessing)
-        return fields
+    def of_split(self, split, draw=None) -> dict:
+        """The keywords of a `Split`: only training is shuffled, changed at random by `draw`, and may drop its end."""
+        train = split == "train"
+        return {
+            "batch_size": self.batch_size, "seed": self.seed if train else 0, "shuffle": train,
+            "draw": draw if train else None, "drop_remainder": train and self.drop_remainder,
+        }  # fmt: skip
 
 
 @dataclasses.dataclass
 class How:
-    """All choices of one `kzoo.data.load`: how splits are made, how texts become tokens, and where data lie."""
+    """All choices of one `kzoo.data.load`: how splits are made, how texts become tokens, and where the data is."""
 
     options: Options
     texts: object
@@ -107,28 +107,28 @@ class How:
     skip_bad: bool = False
 
 
-def carve(name, rows, keys, options):
+def carve(name, rows, keys, options) -> list:
     """Sets validation examples aside where there are none, then keeps `num_examples` of train; changes `rows`.
 
-    Validation takes the examples whose content (`keys`: arrays) hashes lowest: the choice depends on neither seed,
-    order nor model, and equal examples never fall on both sides. Returns lines that say so.
+    Validation takes the examples whose content (`keys`: arrays) has the lowest hashes: the choice depends on neither
+    seed, order nor model, and equal examples never fall on both sides. Returns notes for the user.
     """
     notes = []
+
+    def take(which):
+        return tf.nest.map_structure(lambda array: array[which], rows["train"])
+
     if "validation" not in rows and options.validation_fraction:
         order = np.array([_hash(*example) for example in zip(*keys, strict=True)], np.uint64)
         count = round(options.validation_fraction * len(order))
-        if 0 < count < len(order):
-            aside = order < np.partition(order, count)[count]
-            train = rows["train"]
-            if aside.any():
-                rows["validation"] = tf.nest.map_structure(lambda array: array[aside], train)
-                rows["train"] = tf.nest.map_structure(lambda array: array[~aside], train)
-                notes.append(f"{name}: {aside.sum():,} training examples were set aside for validation")
+        aside = order < np.partition(order, count)[count] if 0 < count < len(order) else np.zeros(0, bool)
+        if aside.any():
+            rows["validation"], rows["train"] = take(aside), take(~aside)
+            notes.append(f"{name}: {aside.sum():,} training examples were set aside for validation")
     total = len(tf.nest.flatten(rows["train"])[0])
     wanted = _limit(options, total)
     if wanted < total:
-        chosen = np.sort(np.random.RandomState(0).permutation(total)[:wanted])
-        rows["train"] = tf.nest.map_structure(lambda array: array[chosen], rows["train"])
+        rows["train"] = take(np.sort(np.random.RandomState(0).permutation(total)[:wanted]))
     return notes
 
 
@@ -139,15 +139,12 @@ def _hash(*values):
     return int.from_bytes(digest.digest(), "big")
 
 
-def carve_ranges(sizes, options):
-    """The same for streamed splits, whose order on disk is random: `{split: (TFDS instruction, examples)}`."""
-    total = sizes["train"]
-    ranges = {split: (split, size) for split, size in sizes.items()}
-    aside = 0
-    if "validation" not in sizes and options.validation_fraction:
-        aside = round(options.validation_fraction * total)
-        if aside:
-            ranges["validation"] = (f"train[:{aside}]", aside)
+def carve_ranges(sizes, options) -> dict:
+    """`carve` for splits on disk, where their order is random: `{split: (TFDS instruction, number of examples)}`."""
+    total, ranges = sizes["train"], {split: (split, size) for split, size in sizes.items()}
+    aside = 0 if "validation" in sizes else round(options.validation_fraction * total)
+    if aside:
+        ranges["validation"] = (f"train[:{aside}]", aside)
     wanted = _limit(options, total - aside)
     ranges["train"] = (f"train[{aside}:{aside + wanted}]", wanted)
     return ranges
@@ -159,32 +156,36 @@ def _limit(options, total):
     return options.num_examples or total
 
 
-def make_splits(rows, finish, options, draw=None, lengths=None):
-    """`{split: Split}` of in-memory rows; only training is shuffled, by `lengths` if given, and changed at random."""
-    splits = {}
-    for split, arrays in rows.items():
-        train = split == "train"
-        splits[split] = Split(
-            arrays, finish, options.batch_size, options.seed, shuffle=train,
-            draw=draw if train else None,
-            drop_remainder=train and options.drop_remainder, lengths=lengths if train else None,
-        )  # fmt: skip
-    return splits
+def make_splits(rows, finish, options, draw=None, lengths=None) -> dict:
+    """`{split: Split}` of in-memory rows; training batches get examples of similar `lengths` where those are given."""
+    return {
+        split: Split(arrays, finish, **options.of_split(split, draw), lengths=lengths if split == "train" else None)
+        for split, arrays in rows.items()
+    }
 
 
-def digest_of(arrays):
-    """A short hash of the bytes of arrays, in their order."""
+def check_examples(label, inputs, labels) -> None:
+    """ValueError unless there is at least one example, and every array of inputs and labels has as many."""
+    lengths = {len(array) for array in tf.nest.flatten((inputs, labels))}
+    if len(lengths) > 1:
+        raise ValueError(f"{label}: inputs and labels have different numbers of examples: {sorted(lengths)}")
+    if lengths == {0}:
+        raise ValueError(f"{label}: no {'training ' if label.endswith('train') else ''}examples")
+
+
+def digest_of(arrays) -> str:
+    """A short hash of the bytes of arrays, taken in order."""
     digest = hashlib.blake2b(digest_size=8)
     for array in tf.nest.flatten(arrays):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def make_data(name, identity, splits, options, class_names, tokenizer=None, notes=()):
+def make_data(name, identity, splits, options, class_names, tokenizer=None, notes=()) -> Data:
     """The `Data` of finished splits, with its fingerprint and a note about every split that is missing."""
     sizes = {split: part.num_examples for split, part in splits.items()}
     notes = [*notes, *(f"{name} has no {split} split" for split in ("validation", "test") if split not in splits)]
     return Data(
         name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
-        {**identity, "sizes": sizes, **options.fingerprint()}, notes, options.preprocessing, options.asked,
+        {**identity, "sizes": sizes, **dataclasses.asdict(options)}, notes, options.preprocessing, options.asked,
     )  # fmt: skip

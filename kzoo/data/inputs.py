@@ -1,16 +1,17 @@
-"""Whether arrays and data sets fit a model, asked before its first step."""
+"""Checks of arrays and data sets against a model, made before its first step."""
 
 from kzoo.data import columns
 
 
 def check_inputs(model, x):
-    """Arrays a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
+    """Arrays that a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
 
     A model with one input takes one array, a model with several a dict by input name. uint8 images are divided by 255,
     so that they give what float images in [0, 1] give; floats become float32, token ids int32.
 
-    Raises ValueError that names what was passed, what is wanted and the fix: lists, text, object and complex arrays, a
-    wrong rank or dimension, channels first, float images up to 255, NaN, ids outside the vocabulary, no example at all.
+    Raises ValueError that names what was passed, what is wanted and the fix: for lists, text, object and complex
+    arrays, a wrong rank or dimension, channels first, float images up to 255, NaN, ids outside the vocabulary, and no
+    example at all.
     """
     wanted = columns.inputs_of(model)
     if len(wanted) == 1:
@@ -31,12 +32,11 @@ def check_inputs(model, x):
 def check_data(model, data) -> None:
     """ValueError if a data set was made for a model that knows more ids; its own were checked when it was loaded.
 
-    Under XLA an id beyond a table reads its last row without a word, and -1 does everywhere. Keras's own `model.fit`
-    and `model.predict` check nothing.
+    Under XLA an id beyond a table silently reads its last row, and -1 does so everywhere. Keras's own `model.fit` and
+    `model.predict` check nothing.
     """
     for name, limit in columns.id_limits(columns.inputs_of(model)).items():
-        held = data.id_limits.get(name, 0)
-        if held > limit:
+        if (held := data.id_limits.get(name, 0)) > limit:
             raise ValueError(
                 f"data set {data.name} holds ids 0..{held - 1} as {name!r} and {model.name} knows 0..{limit - 1}; load "
                 f"the data with this model, or build it with vocabulary_size={held}"

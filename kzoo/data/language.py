@@ -1,17 +1,16 @@
 """Texts as rows of tokens for language models: packed without padding, or with tokens masked anew in every epoch."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import tensorflow as tf
 
 from kzoo.data import dataset, token_rows
-from kzoo.data.columns import vocabulary_size
-from kzoo.data.splits import Split
+from kzoo.data.splits import Split, fold
 
 MASKED_SHARE = 0.15  # Devlin et al. 2018, section 3.1 and A.1
 MASKED, REPLACED = 0.8, 0.1  # of the chosen: shares that become the mask token and a random one; the rest stay
+MASKING = "masked language modelling"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +18,10 @@ class Rows:
     """How a stream of tokens is cut into rows.
 
     Args:
-        stream: int32 (num_tokens,), a tensor outside of any graph, which would hold a copy of it.
-        length: tokens from one row's start to the next one's.
-        period: tokens after which the stream begins again.
-        wraps: whether rows that reach beyond the period go on at the beginning, as in training, or are filled up.
+        stream: int32 (num_tokens,), a tensor made outside of any graph, which would hold a copy of it.
+        length: the number of tokens from one row's start to the next one's.
+        period: the number of tokens after which the stream begins again.
+        wraps: whether rows that reach beyond the period continue at the beginning, as in training, or are filled up.
     """
 
     stream: tf.Tensor
@@ -31,12 +30,12 @@ class Rows:
     wraps: bool
 
     @property
-    def starts(self):
+    def starts(self) -> np.ndarray:
         """Where the rows start, int32 (rows,): every token is in one."""
         return np.arange(0, self.period, self.length, dtype=np.int32)
 
     def gather(self, starts, width):
-        """Ids (batch, width) from these positions on, and which of them stand in the stream, bool."""
+        """Ids (batch, width) from these positions on, and which of them are in the stream, bool."""
         places = starts[:, None] + tf.range(width)
         if self.wraps:
             places %= self.period
@@ -44,24 +43,25 @@ class Rows:
         return tf.gather(self.stream, tf.minimum(places, last)), places <= last
 
 
-def from_texts(name, identity, texts, model, options, choices, masked=False):
+def from_texts(name, identity, texts, model, options, choices, masked=False) -> dataset.Data:
     """Splits for language modelling, masked or not, from `{split: list of texts}`.
 
-    The tokenizer learns from the training texts only; validation takes whole texts, or the end of a single one.
+    The tokenizer is trained on the training texts only; validation takes whole texts, or the end of a single one.
     """
     token_rows.refuse_augment(name, options)
     length = token_rows.check_length(model, choices.max_length, minimum=4)
     texts, notes = carve(name, texts, options)
-    limit = vocabulary_size(model)
-    default = ("wordpieces" if limit >= 1000 else "characters") if masked else "bytes" if limit > 256 else "characters"
-    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts["train"], limit, default, masked)
+    default = "wordpieces" if masked else "bytes"
+    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts["train"], model, default, masked)
     between = tokenizer.need("separator" if masked else "end", f"{model.name}, between texts,")
     splits, per_token = {}, {}
     for split, part in texts.items():
-        ids = [np.array(row, np.int32) for row in tokenizer.encode(part)]
-        stream = np.concatenate([[between], *(piece for row in ids for piece in (row, [between]))]).astype(np.int32)
-        make = _masked if masked else _shifted
-        splits[split] = make(stream, length, split, model, tokenizer, options, choices.whole_words)
+        pieces = [[between], *(piece for row in tokenizer.encode(part) for piece in (row, [between]))]
+        stream = np.concatenate(pieces).astype(np.int32)
+        if masked:
+            splits[split] = _masked(stream, length, split, model, tokenizer, options, choices.whole_words)
+        else:
+            splits[split] = _shifted(stream, length, split, model, tokenizer, options)
         per_token[split] = sum(map(len, part)) / (len(stream) - 1)
         notes.append(_statistics(f"{name} {split}", len(part), stream, splits[split], length, tokenizer, 2 * masked))
         if split == "train":
@@ -74,13 +74,13 @@ def from_texts(name, identity, texts, model, options, choices, masked=False):
 
 def carve(name, texts, options):
     """Texts by split without empty ones, validation set aside where there is none; and what a user should read."""
-    full = {split: [one for one in part if one.strip()] for split, part in texts.items()}
-    notes = [
-        f"{name} {split}: {len(part) - len(full[split]):,} of {len(part):,} texts are empty and were left out"
-        for split, part in texts.items() if len(full[split]) < len(part)
-    ]  # fmt: skip
+    full = {split: [text for text in part if text.strip()] for split, part in texts.items()}
     if not full["train"]:
         raise ValueError(f"no training examples: {name} holds no text but blanks")
+    notes = []
+    for split, part in texts.items():
+        if empty := len(part) - len(full[split]):
+            notes.append(f"{name} {split}: {empty:,} of {len(part):,} texts are empty and were left out")
     full = {split: part for split, part in full.items() if part}
     if len(full["train"]) == 1 and "validation" not in full and options.validation_fraction:
         (whole,) = full["train"]
@@ -91,7 +91,7 @@ def carve(name, texts, options):
             notes.append(f"{name}: the last {len(whole) - cut:,} of {len(whole):,} characters are for validation")
         return full, notes
     rows = {split: (np.array(part, dtype=object),) for split, part in full.items()}
-    notes += dataset.carve(name, rows, [rows["train"][0]], options)
+    notes += dataset.carve(name, rows, rows["train"], options)
     return {split: list(part) for split, (part,) in rows.items()}, notes
 
 
@@ -107,37 +107,6 @@ def _statistics(label, num_texts, stream, split, length, tokenizer, num_special)
     return line + (f", {100 * unknown:.3g} % of the tokens unknown" if unknown else "")
 
 
-def model_inputs(model, ids, real, segments=None):
-    """The model's inputs by name, or the ids alone if it takes nothing else; one segment unless told otherwise."""
-    segments = tf.zeros_like(ids) if segments is None else segments
-    known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": segments}
-    names = [tensor.name for tensor in model.inputs]
-    if len(names) == 1:
-        return ids
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise ValueError(f"{model.name} takes {', '.join(unknown)}, which texts cannot give")
-    return {name: known[name] for name in names}
-
-
-def _shifted(stream, length, split, model, tokenizer, options, _whole_words):
-    """Rows of `length` tokens, each asked for the next; a random offset of all rows in every epoch of training."""
-    train = split == "train"
-    rows = Rows(_on_host(stream), length, len(stream) - 1, train)
-    pad = tokenizer.pad_id or 0
-
-    def finish(starts, random):
-        starts = starts if random is None else starts + random
-        ids, inside = rows.gather(starts, length + 1)
-        ids = tf.where(inside, ids, pad)
-        return model_inputs(model, ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
-
-    return Split(
-        rows.starts, finish, options.batch_size, options.seed, train, functools.partial(_offset, length=length)
-        if train else None, train and options.drop_remainder,
-    )  # fmt: skip
-
-
 def _on_host(array):
     with tf.device("CPU"):
         return tf.constant(array)
@@ -148,52 +117,67 @@ def _offset(key, count, length):
     return tf.fill([count], tf.random.stateless_uniform([], key, 0, length, tf.int32))
 
 
+def _shifted(stream, length, split, model, tokenizer, options):
+    """Rows of `length` tokens, each asked for the next; all rows are shifted at random in every epoch of training."""
+    rows = Rows(_on_host(stream), length, len(stream) - 1, split == "train")
+    inputs, pad = token_rows.Inputs(model), tokenizer.pad_id or 0
+
+    def draw(key, count):
+        return _offset(key, count, length)
+
+    def finish(starts, random):
+        ids, inside = rows.gather(starts if random is None else starts + random, length + 1)
+        ids = tf.where(inside, ids, pad)
+        return inputs(ids[:, :-1], inside[:, :-1]), ids[:, 1:], tf.cast(inside[:, 1:], tf.float32)
+
+    return Split(rows.starts, finish, **options.of_split(split, draw))
+
+
 def _masked(stream, length, split, model, tokenizer, options, whole_words):
-    """Rows of class, tokens and separator, of which some are masked, in training others in every epoch."""
+    """Rows of class, tokens and separator, some of them masked, in training others in every epoch."""
     train = split == "train"
     rows = Rows(_on_host(stream[1:]), length - 2, len(stream) - 1, train)
-    choose = Masking(tokenizer, whole_words)
-    first = tokenizer.need("class", "masked language modelling")
-    last, pad = tokenizer.need("separator", "masked language modelling"), tokenizer.need("pad", "filling up rows")
+    inputs, choose = token_rows.Inputs(model), Masking(tokenizer, whole_words)
+    first, last = tokenizer.need("class", MASKING), tokenizer.need("separator", MASKING)
+    pad = tokenizer.need("pad", "filling up rows")
 
     def draw(key, count):
         offset = _offset(key, count, length - 2) if train else tf.zeros([count], tf.int32)
-        key = tf.random.fold_in(key, tf.constant(1, tf.int64), alg="philox")
-        return offset, tf.random.stateless_uniform([count, 2], key, None, None, tf.int32)
+        return offset, choose.draw(key, count)
 
     def finish(starts, random):
-        starts = starts if random is None else starts + random[0]
-        ids, inside = rows.gather(starts, length - 2)
+        ids, inside = rows.gather(starts if random is None else starts + random[0], length - 2)
         count = tf.reduce_sum(tf.cast(inside, tf.int32), axis=1, keepdims=True)
         ends = tf.zeros_like(count)
         ids = tf.concat([ends + first, tf.where(inside, ids, pad), ends + pad], axis=1)
         places = tf.range(length)[None]
         ids = tf.where(places == count + 1, last, ids)
         changed, chosen = (ids, tf.zeros_like(ids)) if random is None else choose(ids, random[1])
-        return model_inputs(model, changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
+        return inputs(changed, places <= count + 1), ids, tf.cast(chosen, tf.float32)
 
-    # Validation and test are masked alike in every epoch, whatever the seed.
-    return Split(
-        rows.starts, finish, options.batch_size, options.seed if train else 0, train, draw,
-        train and options.drop_remainder,
-    )  # fmt: skip
+    # Validation and test are masked too, alike in every epoch, whatever the seed.
+    return Split(rows.starts, finish, **options.of_split(split) | {"draw": draw})
 
 
 class Masking:
-    """Chooses 15 % of the tokens, 80 % of which become the mask token, 10 % a random one, and 10 % stay.
+    """Chooses 15 % of the tokens, of which 80 % become the mask token, 10 % a random one, and 10 % stay.
 
     Devlin et al. 2018, section A.1. Special tokens are never chosen; with `whole_words` a word is chosen with all its
-    tokens. Called with ids (batch, length) and seeds int32 (batch, 2), of which alone the choice of a row depends;
-    returns the changed ids and which were chosen, both int32.
+    tokens. Called with ids (batch, length) and seeds int32 (batch, 2), the only source of a row's randomness; returns
+    the changed ids and which were chosen, both int32.
     """
 
     def __init__(self, tokenizer, whole_words=False):
-        self.mask = tokenizer.need("mask", "masked language modelling")
+        self.mask = tokenizer.need("mask", MASKING)
         self.whole_words = whole_words
         self.starts = tokenizer.word_starts()
-        special = [index for index in tokenizer.special_ids.values() if index is not None]
         self.ordinary = tokenizer.is_token.copy()
-        self.ordinary[special] = False
+        self.ordinary[[index for index in tokenizer.special_ids.values() if index is not None]] = False
+
+    @staticmethod
+    def draw(key, count) -> tf.Tensor:
+        """The seeds of an epoch's examples."""
+        return tf.random.stateless_uniform([count, 2], fold(key, 1), None, None, tf.int32)
 
     def __call__(self, ids, seeds):
         length = tf.shape(ids)[1]

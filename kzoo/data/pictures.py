@@ -17,59 +17,56 @@ RESERVE = 1.5  # how much larger than the input photos of a folder are kept for 
 BLOCK_BYTES = 1 << 28  # bytes of a block within which a streamed split is shuffled
 
 
-def from_tfds(name, builder, pair, model, target, options):
-    """Images of TFDS, in memory if they are small enough there as they are or fitted, else streamed."""
-    image_key, label_key = pair
-    feature, label = builder.info.features[image_key], builder.info.features[label_key]
-    column = _only_input(name, model)
-    wanted, sizes, identity = column.shape, prepared.sizes(builder), prepared.identity(name, builder)
+def from_tfds(name, builder, pair, model, target, options) -> dataset.Data:
+    """Images of TFDS: in memory if they are small enough as they are or when fitted, else streamed."""
+    feature, label = (builder.info.features[key] for key in pair)
+    column, sizes, class_names = _only_input(name, model), prepared.sizes(builder), getattr(label, "names", None)
     if len(feature.shape) != 3:
-        raise ValueError(f"data set {name!r}: {image_key!r} has shape {feature.shape}; {model.name} takes images here")
-    shape = resizing.image_shape(feature.shape, wanted)
+        raise ValueError(f"data set {name!r}: {pair[0]!r} has shape {feature.shape}; {model.name} takes images here")
+    shape = resizing.image_shape(feature.shape, column.shape)
     if None in shape:
         raise ValueError(
             f"data set {name!r} has images of different sizes and {model.name} takes any: build it with an input_shape"
         )
-    class_names = getattr(label, "names", None)
-    identity["class_names"] = class_names
+    identity = {**prepared.identity(name, builder), "class_names": class_names}
 
     def fit(image, label):
         return resizing.resize(image, shape, options.preprocessing), label
 
-    if None not in feature.shape:
-        num_bytes = math.prod(feature.shape) * np.dtype(feature.np_dtype).itemsize
-        if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-            parts = {split: (*prepared.read_arrays(builder, split, size), None) for split, size in sizes.items()}
-            return from_parts(name, identity, parts, model, target, options, class_names)
-    ranges = dataset.carve_ranges(sizes, options)
-    num_bytes = 4 * math.prod(shape[:2]) * min(shape[2], feature.shape[2])
-    if num_bytes * max(sizes.values()) <= MEMORY_LIMIT:
-        parts = {split: (*prepared.read_arrays(builder, *part, fit), None) for split, part in ranges.items()}
-        return from_parts(name, identity, parts, model, target, options, class_names, fitted=True)
-    splits = {}
-    for split, (instruction, size) in ranges.items():
-        train = split == "train"
-        splits[split] = StreamedSplit(
-            functools.partial(prepared.stream, builder, instruction, fit), size,
-            max(BLOCK_BYTES // num_bytes, options.batch_size),
-            image_finish(model, target, column, None, shape[:2], options),
-            options.batch_size, options.seed, train, _draw(options, shape, shape) if train else None,
-            train and options.drop_remainder,
-        )  # fmt: skip
-    _check_first_batch(splits["train"], target.num_classes)
-    return dataset.make_data(name, identity, splits, options, class_names)
+    def in_memory(num_bytes):
+        return num_bytes * max(sizes.values()) <= MEMORY_LIMIT
+
+    fitted_bytes = 4 * math.prod(shape[:2]) * min(shape[2], feature.shape[2])
+    if None not in feature.shape and in_memory(math.prod(feature.shape) * np.dtype(feature.np_dtype).itemsize):
+        ranges, changed = {split: (split, size) for split, size in sizes.items()}, None
+    else:
+        ranges, changed = dataset.carve_ranges(sizes, options), fit
+    if changed and not in_memory(fitted_bytes):
+        block_size = max(BLOCK_BYTES // fitted_bytes, options.batch_size)
+        finish = image_finish(model, target, column, None, shape[:2], options)
+        splits = {}
+        for split, (part, size) in ranges.items():
+            read = functools.partial(prepared.stream, builder, part, fit)
+            how = options.of_split(split, _draw(options, shape, shape))
+            splits[split] = StreamedSplit(read, size, block_size, finish, **how)
+        x, y = splits["train"].examples(np.arange(min(options.batch_size, splits["train"].num_examples)))
+        checks.check_finite("images of the first batch", x.numpy())
+        checks.check_labels(y.numpy(), target.num_classes, "labels of the first batch")
+        return dataset.make_data(name, identity, splits, options, class_names)
+    parts = {split: (*prepared.read_arrays(builder, *part, changed), None) for split, part in ranges.items()}
+    return from_parts(name, identity, parts, model, target, options, class_names, fitted=changed is not None)
 
 
-def from_folder(name, root, model, target, options, skip_bad):
-    """The images of a folder of class folders, in memory if they are small enough there, else read by batch."""
+def from_folder(name, root, model, target, options, skip_bad) -> dataset.Data:
+    """The images of a folder of class folders: in memory if they are small enough, else read batch by batch."""
     column = _only_input(name, model)
     wanted, classes = column.shape, target.num_classes
     class_names, parts = folders.survey(root)
-    if classes != len(class_names):
-        count, listed = len(class_names), ", ".join(class_names[:5])
+    count, listed = len(class_names), ", ".join(class_names[:5])
+    if classes != count:
         raise ValueError(
-            f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output tells {classes} "
-            f"apart; build it with num_classes={count} (--set num_classes={count})"
+            f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output has {classes}; "
+            f"build it with num_classes={count} (--set num_classes={count})"
         )
     shape = resizing.image_shape((None, None, 3), wanted) if len(wanted) > 1 else (None,)
     if None in shape:
@@ -77,18 +74,16 @@ def from_folder(name, root, model, target, options, skip_bad):
             f"{root} may hold images of any size, and the input {wanted} of {model.name} says none: build it with an "
             "input_shape of height, width and channels"
         )
-    count = max(map(len, parts.values()))
-    # A crop is taken from more pixels than the input has, so that it loses less when it is made as large.
-    larger = tuple(round(RESERVE * side) for side in shape[:2]) + shape[2:]
-    larger = larger if options.augment and options.augment.crop else shape
-    small = 4 * math.prod(larger) * count <= MEMORY_LIMIT
-
-    def fit(split):
-        fitted = larger if split == "train" else shape
-        return functools.partial(folders.fit, shape=fitted, preprocessing=options.preprocessing)
-
-    fits = fit if small else lambda split: None
-    parts, digest, notes = folders.load(root, parts, options.validation_fraction, fits, skip_bad)
+    # A crop is taken from more pixels than the input has, so that it loses less when it is enlarged.
+    crops = options.augment and options.augment.crop
+    larger = (*(round(RESERVE * side) for side in shape[:2]), *shape[2:]) if crops else shape
+    small = 4 * math.prod(larger) * max(map(len, parts.values())) <= MEMORY_LIMIT
+    shapes = {split: larger if split == "train" else shape for split in prepared.SPLITS}
+    fits = {
+        split: functools.partial(folders.fit, shape=fitted, preprocessing=options.preprocessing)
+        for split, fitted in shapes.items()
+    }
+    parts, digest, notes = folders.load(root, parts, options.validation_fraction, fits if small else {}, skip_bad)
     identity = {"name": name, "content": digest, "class_names": class_names, "skip_bad": skip_bad}
     if small:
         rows = {split: (*part, None) for split, part in parts.items()}
@@ -96,14 +91,11 @@ def from_folder(name, root, model, target, options, skip_bad):
         data.notes[:0] = notes
         return data
     notes += dataset.carve(name, parts, [parts["train"][0]], dataclasses.replace(options, validation_fraction=0))
-    splits = {}
-    for split, part in parts.items():
-        train = split == "train"
-        finish = image_finish(model, target, column, None, shape[:2], options)
-        splits[split] = Split(
-            part, folders.from_paths(fit(split), finish, larger if train else shape), options.batch_size,
-            options.seed, train, _draw(options, shape, larger) if train else None, train and options.drop_remainder,
-        )  # fmt: skip
+    finish, draw = image_finish(model, target, column, None, shape[:2], options), _draw(options, shape, larger)
+    splits = {
+        split: Split(part, folders.from_paths(fits[split], finish, shapes[split]), **options.of_split(split, draw))
+        for split, part in parts.items()
+    }
     return dataset.make_data(name, identity, splits, options, class_names, notes=notes)
 
 
@@ -114,13 +106,7 @@ def _only_input(name, model):
     return next(iter(wanted.values()))
 
 
-def _check_first_batch(split, classes):
-    x, y = split.examples(np.arange(min(split.batch_size, split.num_examples)))
-    checks.check_finite("images of the first batch", x.numpy())
-    checks.check_labels(y.numpy(), classes, "labels of the first batch")
-
-
-def from_parts(name, identity, parts, model, target, options, class_names=None, fitted=False):
+def from_parts(name, identity, parts, model, target, options, class_names=None, fitted=False) -> dataset.Data:
     """In-memory splits from `{split: (x, y, weight or None)}`; `fitted` images have the model's size already."""
     if options.augment and not any(_are_images(array) for array in tf.nest.flatten(parts["train"][0])):
         raise ValueError(f"augment moves images; data set {name!r} has none")
@@ -133,9 +119,8 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
         draw = drawn if split == "train" else draw
         rows[split] = (x, *targets)
     identity.setdefault("content", dataset.digest_of(rows["train"]))
-    return dataset.make_data(
-        name, identity, dataset.make_splits(rows, finish, options, draw), options, class_names, notes=notes
-    )
+    splits = dataset.make_splits(rows, finish, options, draw)
+    return dataset.make_data(name, identity, splits, options, class_names, notes=notes)
 
 
 def _checked(label, target, x, y, weight):
@@ -145,11 +130,7 @@ def _checked(label, target, x, y, weight):
     else:
         x = checks.check_array(label, x)
     y, own = _checked_targets(f"{label} labels", target, x, y)
-    lengths = {len(array) for array in tf.nest.flatten((x, y))}
-    if len(lengths) > 1:
-        raise ValueError(f"{label}: inputs and labels have different numbers of examples: {sorted(lengths)}")
-    if lengths == {0}:
-        raise ValueError(f"{label}: no {'training ' if label.endswith('train') else ''}examples")
+    dataset.check_examples(label, x, y)
     weight = own if weight is None else weight
     return (x, y) if weight is None else (x, y, weight)
 
@@ -162,8 +143,7 @@ def _checked_targets(label, target, x, y):
         got = ", ".join(y) if isinstance(y, dict) else "one array"
         raise ValueError(f"{label} are for {got}; the model learns from {', '.join(target)}")
     pairs = {key: column.check(f"{label} {key}", y[key], x) for key, column in target.items()}
-    ones = {key: np.ones(len(found), np.float32) for key, (found, _) in pairs.items()}
-    weights = {key: ones[key] if own is None else own for key, (_, own) in pairs.items()}
+    weights = {key: np.ones(len(y), np.float32) if own is None else own for key, (y, own) in pairs.items()}
     return {key: found for key, (found, _) in pairs.items()}, weights
 
 
@@ -171,49 +151,38 @@ def _are_images(x):
     return np.ndim(x) == 4 or (np.ndim(x) == 3 and getattr(x, "dtype", None) == np.uint8)
 
 
-def _picture(column, x):
-    """Whether an input takes these images, which are to be fitted to it; other arrays must have its shape already."""
-    return _are_images(x) and not isinstance(column, columns.Tokens | columns.Mask)
-
-
-def _by_name(model, x):
-    """A structure of inputs as a dict by name; ValueError if the names are not the model's."""
-    names = [tensor.name for tensor in model.inputs]
-    if len(names) > 1 and not (isinstance(x, dict) and set(x) == set(names)):
-        return check_inputs(model, x)  # says what is wrong
-    return x if len(names) > 1 else {names[0]: x}
-
-
 def _fit_inputs(label, model, target, x, options, fitted, largest):
     """The inputs as they stay in memory, and the `finish` and `draw` of all splits, the largest of which decides."""
     known, rows, finishes, draw = columns.inputs_of(model), {}, {}, None
-    for name, array in _by_name(model, x).items():
+    if len(known) == 1:
+        x = {next(iter(known)): x}
+    elif not isinstance(x, dict) or set(x) != set(known):
+        check_inputs(model, x)  # says what is wrong
+    for name, array in x.items():
         column = known[name]
-        if not _picture(column, array):
-            rows[name] = column.check(array) if np.size(array) else np.asarray(array)
+        # Images are fitted to their input; other arrays must have its shape already.
+        if not _are_images(array) or isinstance(column, columns.Tokens | columns.Mask):
+            rows[name] = column.check(array)
             continue
         if draw is not None and options.augment:
-            raise ValueError(f"{label}: augment changes one picture an example, and {model.name} takes several")
-        rows[name], shape, ready = _fit_pictures(label, model, column, array, options, fitted, largest)
+            raise ValueError(f"{label}: augment changes one picture per example, and {model.name} takes several")
+        rows[name], shape, ready = _fit_pictures(label, column, array, options, fitted, largest)
         finishes[name] = (column, None if ready else shape, shape[:2])
         draw = _draw(options, shape, rows[name].shape[1:] if ready else shape) or draw
-    if len(rows) == 1:
-        ((name, only),) = rows.items()
-        if not finishes:
-            return only, lambda rows, random: (rows[0], _repeated(target, rows[1]), *rows[2:]), None
-        return only, image_finish(model, target, *finishes[name], options), draw
+    if len(rows) == 1 and finishes:
+        return rows[name], image_finish(model, target, *finishes[name], options), draw
 
     def finish(batch, random):
-        x, *others = batch
+        x, labels, *weight = batch
         for name, (column, shape, size) in finishes.items():
             x = {**x, name: _changed(x[name], shape, options, random, size)}
             x[name] = resizing.to_input(x[name], column.shape, options.preprocessing)
-        return (x, _repeated(target, others[0]), *others[1:])
+        return (x, labels if isinstance(target, dict) else target.repeat(labels), *weight)
 
-    return rows, finish, draw
+    return rows if len(rows) > 1 else rows[name], finish, draw
 
 
-def _fit_pictures(label, model, column, x, options, fitted, largest):
+def _fit_pictures(label, column, x, options, fitted, largest):
     """Images as they stay in memory, the shape they are brought to, and whether they have it already."""
     x = checks.check_finite(label, checks.check_array(label, x))
     x = x[..., None] if x.ndim == 3 else x
@@ -224,16 +193,10 @@ def _fit_pictures(label, model, column, x, options, fitted, largest):
     if x.dtype.kind == "f":
         x = x.astype(np.float32)
     if not fitted and 4 * largest * math.prod(shape) <= MEMORY_LIMIT:
-        pieces = [
-            resizing.resize(tf.constant(x[i : i + 1024]), shape, options.preprocessing).numpy()
-            for i in range(0, len(x), 1024)
-        ]
-        x, fitted = (np.concatenate(pieces) if pieces else x), True
+        pieces = (tf.constant(x[start : start + 1024]) for start in range(0, len(x), 1024))
+        x = np.concatenate([resizing.resize(piece, shape, options.preprocessing).numpy() for piece in pieces])
+        fitted = True
     return x, shape, fitted
-
-
-def _repeated(target, labels):
-    return labels if isinstance(target, dict) else target.repeat(labels)
 
 
 def _draw(options, shape, source):

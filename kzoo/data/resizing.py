@@ -1,13 +1,14 @@
-"""Fitting images to a model's input. An input of rank 3 is an image, of rank 2 its rows as time steps, of rank 1 its
-pixels in one row; any other numbers must already have the input's shape.
+"""Fitting images to a model's input: of rank 3 an image, of rank 2 its rows as time steps, of rank 1 its pixels in one
+row; any other numbers must already have the input's shape.
 
-The deterministic part runs once, when data is loaded (`resize`); the cheap part runs per batch (`to_input`), so that
-images that need no resizing stay uint8 in memory.
+The deterministic part runs once, when data is loaded (`resize`); the cheap part runs for every batch (`to_input`), so
+that images that need no resizing stay uint8 in memory.
 """
 
 import math
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 
 from kzoo.catalog.preprocessing import Preprocessing
@@ -15,10 +16,10 @@ from kzoo.catalog.preprocessing import Preprocessing
 DEFAULT = Preprocessing()
 
 
-def image_shape(source, wanted):
-    """The (height, width, channels) that images of shape `source` are brought to for an input of shape `wanted`.
+def image_shape(source, wanted) -> tuple:
+    """The (height, width, channels) to which images of shape `source` are fitted for an input of shape `wanted`.
 
-    Both are without the batch axis; sizes of `source` may be None. Raises ValueError if there is no sensible way.
+    Both are without the batch axis; sizes of `source` may be None. Raises ValueError if they cannot be fitted.
     """
     if len(source) != 3 or source[2] not in (1, 3):
         raise ValueError(f"images have shape {source}; wanted (height, width, 1 or 3 channels)")
@@ -38,9 +39,9 @@ def image_shape(source, wanted):
 
 
 def resize(images, shape, preprocessing=DEFAULT):
-    """Images (..., height, width, channels) to `shape` (height, width, channels), antialiased, cropped if so described.
+    """Resizes images (..., height, width, channels) to `shape`, antialiased, and crops them if `preprocessing` says so.
 
-    Sizes that are None stay. What needs no resizing keeps its dtype; what does becomes float32 (`to_float`).
+    Sizes that are None stay. Images that need no resizing keep their dtype; others become float32 (`to_float`).
     Grey images keep their one channel here even if `shape` has three: `to_input` repeats it.
     """
     if images.shape[-1] == 3 and shape[2] == 1:
@@ -61,7 +62,7 @@ def resize(images, shape, preprocessing=DEFAULT):
 
 
 def to_float(images):
-    """uint8 and uint16 images to float32 in [0, 1]; other numbers are taken as they are."""
+    """Converts uint8 and uint16 images to float32 in [0, 1]; other numbers keep their values."""
     images = tf.convert_to_tensor(images)
     if images.dtype in (tf.uint8, tf.uint16):
         return tf.cast(images, tf.float32) / images.dtype.max
@@ -69,7 +70,7 @@ def to_float(images):
 
 
 def to_input(images, shape, preprocessing=DEFAULT):
-    """A batch of float32 images (batch, height, width, channels), normalised, in the model's input shape (no batch)."""
+    """A batch of float32 images (batch, height, width, channels), normalised, in a model's input shape (no batch)."""
     if len(shape) == 3 and shape[2] == 3 and images.shape[-1] == 1:
         images = tf.repeat(images, 3, axis=-1)
     mean, std = (tf.constant(values, tf.float32) for values in preprocessing.constants(images.shape[-1]))
@@ -80,8 +81,8 @@ def to_input(images, shape, preprocessing=DEFAULT):
     return tf.reshape(images, (-1, shape[0])) if len(shape) == 1 else images
 
 
-def read_image(path):
-    """The pixels of an image file, uint8 (height, width, 1 or 3), without alpha; ValueError that names what is none."""
+def read_image(path) -> np.ndarray:
+    """The pixels of an image file, uint8 (height, width, 1 or 3), without alpha; ValueError that names a bad file."""
     path = pathlib.Path(path)
     if not path.is_file():
         raise ValueError(f"no file at {path}")
@@ -92,12 +93,12 @@ def read_image(path):
     return pixels.numpy()[..., : 3 if pixels.shape[-1] in (3, 4) else 1]
 
 
-def in_colour(pixels):
+def in_colour(pixels) -> np.ndarray:
     """The pixels (..., 3) of an image with one channel or three."""
     return pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
-def fit_image(pixels, shape, preprocessing=DEFAULT):
+def fit_image(pixels, shape, preprocessing=DEFAULT) -> np.ndarray:
     """One image (height, width, channels) as a batch of one for an input of `shape`, as an array."""
     fitted = resize(pixels, image_shape(tuple(pixels.shape), shape), preprocessing)
     return to_input(to_float(fitted)[None], shape, preprocessing).numpy()

@@ -1,13 +1,13 @@
 """Pairs of neighbouring or unrelated segments with masked words, for BERT's pre-training on both of its tasks."""
 
 import dataclasses
+import itertools
 import re
 
 import numpy as np
 import tensorflow as tf
 
 from kzoo.data import dataset, language, token_rows
-from kzoo.data.columns import vocabulary_size
 from kzoo.data.splits import Split
 
 FOLLOWS = 0.5  # share of the pairs whose second segment is the true next one
@@ -34,42 +34,41 @@ class Chunks:
     high: np.ndarray
 
 
-def from_texts(name, identity, texts, model, options, choices):
+def from_texts(name, identity, texts, model, options, choices) -> dataset.Data:
     """Splits for pre-training on sentence pairs and masked words, from `{split: list of documents}`.
 
     Devlin et al. 2018, https://arxiv.org/abs/1810.04805, sections 3.1 and A.2. An example is a run of sentences that
-    fill a row. It is cut in two at a random sentence; of half of the pairs the second segment is replaced by that of a
-    run of another document (of the same one, where a split has no other). Where both are too long together, the longer
-    loses its end. x has rows of class, A, separator, B, separator; y `masked_words` (batch, length) and
-    `next_sentence` (batch,), 0 where B follows A. Training draws all of it anew in every epoch.
+    fills a row. It is cut in two at a random sentence; in half of the pairs the second segment is replaced by that of a
+    run from another document (from the same one, where a split has no other). Where the two together are too long, the
+    longer loses its end. x has rows of class, A, separator, B, separator; y `masked_words` (batch, length) and
+    `next_sentence` (batch,), 0 where B follows A. In training all of it is drawn anew in every epoch.
 
-    Raises ValueError for a model without the two heads' inputs, or if no document has two sentences.
+    Raises ValueError for a model without the inputs of the two heads, or if no document has two sentences.
     """
     token_rows.refuse_augment(name, options)
     length = token_rows.check_length(model, choices.max_length, minimum=8)
     texts, notes = language.carve(name, texts, options)
-    limit = vocabulary_size(model)
-    default = "wordpieces" if limit >= 1000 else "characters"
-    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts["train"], limit, default, mask=True)
+    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts["train"], model, "wordpieces", mask=True)
     for role in ("class", "separator", "pad", "mask"):
         tokenizer.need(role, "pre-training on sentence pairs")
     splits = {}
     for split, part in texts.items():
-        chunks, left_out = find_chunks([_sentences(tokenizer, one) for one in part], length - 3)
+        chunks, left_out = find_chunks([_sentences(tokenizer, document) for document in part], length - 3)
+        count = len(chunks.first)
         if left_out:
             notes.append(f"{name} {split}: {left_out:,} of {len(part):,} texts have one sentence and were left out")
-        if len(chunks.first) < 2:
-            if split == "train":
-                raise ValueError(
-                    f"no training examples: {name} has {len(chunks.first)} runs of at least two sentences and two are "
-                    "needed for pairs that do not follow; pass longer texts, more of them, or a smaller max_length"
-                )
+        if count < 2 and split == "train":
+            raise ValueError(
+                f"no training examples: {name} has {count} runs of at least two sentences and two are needed for pairs "
+                "that do not follow; pass longer texts, more of them, or a smaller max_length"
+            )
+        if count < 2:
             notes.append(f"{name} {split}: too little text for pairs, so there is no such split")
             continue
-        splits[split] = _split(chunks, length, split == "train", model, tokenizer, options, choices.whole_words)
+        splits[split] = _split(chunks, length, split, model, tokenizer, options, choices.whole_words)
         notes.append(
-            f"{name} {split}: {len(part) - left_out:,} texts, {len(chunks.stream):,} tokens in {len(chunks.first):,} "
-            f"pairs of at most {length} tokens"
+            f"{name} {split}: {len(part) - left_out:,} texts, {len(chunks.stream):,} tokens in {count:,} pairs of at "
+            f"most {length} tokens"
         )
         if split == "train":
             identity["content"] = dataset.digest_of([chunks.stream, chunks.bounds])
@@ -84,28 +83,28 @@ def _sentences(tokenizer, document):
 
 
 def find_chunks(documents, room):
-    """`Chunks` of documents, each a list of sentences, a list of ids each; and how many documents have only one.
+    """`Chunks` of documents, each a list of sentences as lists of ids; and how many documents have only one sentence.
 
-    A chunk takes sentences while they fit into `room` tokens, and two at least. A sentence of more than half of the
-    room counts as several.
+    A chunk takes sentences as long as they fit into `room` tokens, but at least two. A sentence longer than half of
+    that is cut into several.
     """
-    pieces, runs, left_out = [], [], 0
+    pieces, chunks, sizes, left_out = [], [], [], 0
     half = room // 2
     for document in documents:
         own = [ids[start : start + half] for ids in document for start in range(0, len(ids), half)]
-        left_out += len(own) < 2
-        if len(own) >= 2:
-            runs.append([(len(pieces) + first, count) for first, count in _pack([len(ids) for ids in own], room)])
-            pieces += own
-    sizes = [len(run) for run in runs]
+        if len(own) < 2:
+            left_out += 1
+            continue
+        run = _pack([len(ids) for ids in own], room)
+        chunks += [(len(pieces) + first, count) for first, count in run]
+        pieces += own
+        sizes.append(len(run))
+    first, count = np.array(chunks, np.int32).reshape(-1, 2).T
+    if len(sizes) == 1:  # no other document: every other chunk stands for one
+        sizes = [1] * len(chunks)
     ends = np.cumsum(sizes, dtype=np.int32)
-    first, count = np.array([chunk for run in runs for chunk in run], np.int32).reshape(-1, 2).T
-    if len(runs) == 1:  # no other document: every other chunk stands for one
-        low = np.arange(len(first), dtype=np.int32)
-        high = low + 1
-    else:
-        low, high = np.repeat(ends - np.array(sizes, np.int32), sizes), np.repeat(ends, sizes)
-    stream = np.concatenate([np.array(ids, np.int32) for ids in pieces] or [np.zeros(0, np.int32)])
+    low, high = np.repeat(ends - np.array(sizes, np.int32), sizes), np.repeat(ends, sizes)
+    stream = np.fromiter(itertools.chain.from_iterable(pieces), np.int32)
     bounds = np.cumsum([0, *map(len, pieces)], dtype=np.int32)
     return Chunks(stream, bounds, first, count, low, high), left_out
 
@@ -123,28 +122,23 @@ def _pack(lengths, room):
     return [*chunks, (first, len(lengths) - first)]
 
 
-def _split(chunks, length, train, model, tokenizer, options, whole_words):
+def _split(chunks, length, split, model, tokenizer, options, whole_words):
     build = _Pairs(chunks, length, tokenizer)
-    choose = language.Masking(tokenizer, whole_words)
+    inputs, choose = token_rows.Inputs(model), language.Masking(tokenizer, whole_words)
 
     def draw(key, count):
-        again = tf.random.fold_in(key, tf.constant(1, tf.int64), alg="philox")
-        numbers = tf.random.stateless_uniform([count, 4], key, dtype=tf.float64)
-        return numbers, tf.random.stateless_uniform([count, 2], again, None, None, tf.int32)
+        return tf.random.stateless_uniform([count, 4], key, dtype=tf.float64), choose.draw(key, count)
 
     def finish(index, random):
         ids, segments, real, follows = build(index, random[0])
         changed, chosen = choose(ids, random[1])
-        x = language.model_inputs(model, changed, real, segments)
         y = {"masked_words": ids, "next_sentence": tf.cast(~follows, tf.int32)}
         weight = {"masked_words": tf.cast(chosen, tf.float32), "next_sentence": tf.ones_like(index, tf.float32)}
-        return x, y, weight
+        return inputs(changed, real, segments), y, weight
 
-    # Validation and test are paired and masked alike in every epoch, whatever the seed.
-    return Split(
-        np.arange(len(chunks.first), dtype=np.int32), finish, options.batch_size, options.seed if train else 0, train,
-        draw, train and options.drop_remainder,
-    )  # fmt: skip
+    # Validation and test are paired and masked too, alike in every epoch, whatever the seed.
+    rows = np.arange(len(chunks.first), dtype=np.int32)
+    return Split(rows, finish, **options.of_split(split) | {"draw": draw})
 
 
 class _Pairs:

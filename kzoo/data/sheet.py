@@ -5,12 +5,12 @@ import numpy as np
 from kzoo.data import checks
 from kzoo.support import atomic
 
-CELL = 1.5  # inches an image
+CELL = 1.5  # inches per image
 DPI = 100
 
 
-def draw(path, data, epochs=2, count=8):
-    """Writes a PNG with one row an example: as it is, then as in each of so many epochs; (1 + epochs) x count cells.
+def draw(path, data, epochs=2, count=8) -> None:
+    """Writes a PNG with one row per example: as it is, then as in each epoch; (1 + epochs) x count cells.
 
     Raises ValueError for data without images and for counts below 1.
     """
@@ -21,17 +21,15 @@ def draw(path, data, epochs=2, count=8):
     columns = [data.train.examples(ids, epoch) for epoch in (None, *range(epochs))]
     if np.ndim(columns[0][0]) != 4:
         raise ValueError(f"data set {data.name!r} gives the model no images that could be shown")
-    size = (CELL * len(columns), CELL * 1.2 * len(ids))
-    figure = Figure(figsize=size, layout="constrained", dpi=DPI)
+    figure = Figure((CELL * len(columns), CELL * 1.2 * len(ids)), layout="constrained", dpi=DPI)
     axes = figure.subplots(len(ids), len(columns), squeeze=False)
     for column, (x, y) in enumerate(columns):
         mean, std = (np.array(values) for values in data.preprocessing.constants(x.shape[-1]))
         pictures = np.clip(np.asarray(x) * std + mean, 0, 1)
         for axis, picture, target in zip(axes[:, column], pictures, np.asarray(y), strict=True):
             axis.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-            title = _title(target, data.class_names)
             when = f"epoch {column - 1}" if column else "original"
-            axis.set_title(f"{when}\n{title}", fontsize=6, pad=2)
+            axis.set_title(f"{when}\n{_title(target, data.class_names)}", fontsize=6, pad=2)
             axis.set_axis_off()
     with atomic.file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
@@ -42,7 +40,7 @@ def _title(target, names):
     shares = {int(target.reshape(-1)[0]): 1.0}
     if target.size > 1:
         shares = {int(index): target[index] for index in np.argsort(-target)[:2] if target[index] > 0.005}
-    labels = [(names[index] if names else str(index))[:30] for index in shares]
+    labels = [names[index] if names else str(index) for index in shares]
     if len(labels) == 1:
-        return labels[0]
+        return labels[0][:30]
     return " + ".join(f"{share:.2f} {label[:10]}" for share, label in zip(shares.values(), labels, strict=True))

@@ -1,4 +1,4 @@
-"""Random inputs shaped by a model. NumPy only."""
+"""Random inputs for a model. NumPy only."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from kzoo.data import columns
 
 
 def synthetic_inputs(model, batch_size, random=0, length=32):
-    """Random arrays in the structure of a model's inputs.
+    """Random arrays in the structure of a model's inputs: one array, or a dict by name.
 
     Args:
         random: a NumPy generator, or the seed of one.
-        length: what axes of unknown size get.
+        length: the size that axes of unknown size get.
     """
     random = np.random.default_rng(random)
     x = {name: column.draw(random, batch_size, length) for name, column in columns.inputs_of(model).items()}

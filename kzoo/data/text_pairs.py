@@ -1,13 +1,15 @@
 """Pairs of texts as batches in which the second is learned token by token, with its true beginning given."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
 from kzoo import graph
-from kzoo.data import columns, dataset, token_rows
+from kzoo.data import dataset, token_rows
 
 
-def reverse_digits(seed=0):
+def reverse_digits(seed=0) -> dict:
     """A made-up translation task: strings of 3 to 10 digits to the same digits reversed, a pure function of `seed`.
 
     Returns `{split: (sources, targets)}` with 20,000 / 1,000 / 1,000 pairs; no source is in two splits.
@@ -16,12 +18,8 @@ def reverse_digits(seed=0):
     lengths = random.integers(3, 11, 30_000)
     digits = random.integers(0, 10, lengths.sum()).astype("U1")
     strings = list(dict.fromkeys("".join(part) for part in np.split(digits, np.cumsum(lengths)[:-1])))
-    sizes = {"train": 20_000, "validation": 1_000, "test": 1_000}
-    splits, start = {}, 0
-    for name, size in sizes.items():
-        sources = strings[start : start + size]
-        splits[name], start = (sources, [source[::-1] for source in sources]), start + size
-    return splits
+    parts = {"train": strings[:20_000], "validation": strings[20_000:21_000], "test": strings[21_000:22_000]}
+    return {split: (sources, [source[::-1] for source in sources]) for split, sources in parts.items()}
 
 
 def encode_pairs(pairs, tokenizer, max_length):
@@ -38,12 +36,22 @@ def encode_pairs(pairs, tokenizer, max_length):
     return (sources, targets), cut
 
 
-def teacher_forcing(pad, limit=None):
-    """The `finish` of translation: ragged rows to `(x, labels, weight)`.
+def from_pairs(name, identity, pairs, model, options, choices) -> dataset.Data:
+    """Translation splits from `{split: (sources, targets)}`; the tokenizer is trained on the training texts only.
 
     The decoder reads start and tokens, labels are tokens and end. x is a dict of int32 arrays (batch, length); labels
-    int32 and weight float32 (batch, length), weight 0 on padding.
+    are int32 and weights float32 (batch, length), 0 on padding.
     """
+    token_rows.refuse_augment(name, options)
+    max_length = token_rows.check_length(model, choices.max_length)
+    pairs = {split: tuple(np.array(side, dtype=object) for side in pair) for split, pair in pairs.items()}
+    notes = dataset.carve(name, pairs, [pairs["train"][0]], options)
+    tokenizer = token_rows.make_tokenizer(choices.tokenizer, list(itertools.chain(*pairs["train"])), model)
+    rows = {}
+    for split, pair in pairs.items():
+        rows[split], cut = encode_pairs(pair, tokenizer, max_length)
+        notes += token_rows.report_cut(f"{name} {split}", cut, len(pair[0]), max_length)
+    pad, limit = tokenizer.pad_id or 0, graph.longest_sequence(model)
 
     def finish(rows, _random):
         sources, targets = rows
@@ -53,26 +61,8 @@ def teacher_forcing(pad, limit=None):
         x = {"encoder_token_ids": encoder, "encoder_padding_mask": encoder_mask, "decoder_token_ids": decoder}
         return x, labels, tf.cast(label_mask, tf.float32)
 
-    return finish
-
-
-def from_pairs(name, identity, pairs, model, options, choices):
-    """Translation splits from `{split: (sources, targets)}`; the tokenizer learns from the training texts only."""
-    token_rows.refuse_augment(name, options)
-    max_length = token_rows.check_length(model, choices.max_length)
-    pairs = {split: tuple(np.array(side, dtype=object) for side in pair) for split, pair in pairs.items()}
-    notes = dataset.carve(name, pairs, [pairs["train"][0]], options)
-    texts = [string for side in pairs["train"] for string in side]
-    tokenizer = token_rows.make_tokenizer(choices.tokenizer, texts, columns.vocabulary_size(model))
-    rows = {}
-    for split, pair in pairs.items():
-        rows[split], cut = encode_pairs(pair, tokenizer, max_length)
-        notes.append(token_rows.report_cut(f"{name} {split}", cut, len(pair[0]), max_length))
     lengths = sum(side.row_lengths() for side in rows["train"]).numpy() if choices.length_buckets else None
-    finish = teacher_forcing(tokenizer.pad_id or 0, graph.longest_sequence(model))
     splits = dataset.make_splits(rows, finish, options, lengths=lengths)
     identity |= choices.fingerprint(max_length, tokenizer)
-    identity["content"] = dataset.digest_of(
-        [array for side in rows["train"] for array in (side.values, side.row_splits)]
-    )
-    return dataset.make_data(name, identity, splits, options, None, tokenizer, [note for note in notes if note])
+    identity["content"] = dataset.digest_of([(side.values, side.row_splits) for side in rows["train"]])
+    return dataset.make_data(name, identity, splits, options, None, tokenizer, notes)

@@ -1,4 +1,4 @@
-"""Writing files and folders so that nothing half-written ever stands under the final name."""
+"""Writing files and folders so that the final name never holds anything half-written."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import shutil
 
 
 def _beside(path):
-    """A hidden temporary name in the same folder, after removing those that dead processes left."""
+    """A hidden temporary name in the same folder, after removing those that dead processes left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*.partial"):
         if not _is_running(int(stale.name.split(".")[-2])):
@@ -18,10 +18,8 @@ def _beside(path):
 def _is_running(process_id):
     try:
         os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's process
     return True
 
 
@@ -42,7 +40,7 @@ def _sync(path):
 
 @contextlib.contextmanager
 def file(path, num_bytes=None):
-    """Yields a temporary path beside `path`; on success it is synced to disk and renamed, on failure removed.
+    """Yields a temporary path beside `path`, which is synced to disk and renamed on success, and removed on failure.
 
     Raises OSError that names `path`, and the bytes needed (`num_bytes`, if known), when the disk is full.
     """
@@ -55,19 +53,16 @@ def file(path, num_bytes=None):
         _sync(path.parent)
     except BaseException as error:
         _remove(temporary)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise OSError(
-                error.errno,
-                f"{os.strerror(error.errno)} while writing {path}"
-                + (f", which needs {num_bytes:,} bytes" if num_bytes else "")
-                + "; what stood there before is intact",
-            ) from error
-        raise
+        if not isinstance(error, OSError) or error.errno is None:
+            raise
+        needs = f", which needs {num_bytes:,} bytes" if num_bytes else ""
+        message = f"{os.strerror(error.errno)} while writing {path}{needs}; what was there before is intact"
+        raise OSError(error.errno, message) from error
 
 
 @contextlib.contextmanager
 def folder(path, overwrite=False):
-    """Yields a temporary folder beside `path` that is renamed on success; a non-empty `path` is a ValueError.
+    """Yields a temporary folder beside `path` that is renamed on success; ValueError if `path` is not empty.
 
     With `overwrite` the old folder is moved aside first and deleted last.
     """
@@ -78,24 +73,22 @@ def folder(path, overwrite=False):
     temporary.mkdir()
     try:
         yield temporary
-        for root, _, names in os.walk(temporary):
-            for name in names:
-                _sync(os.path.join(root, name))
-        old = None
+        for written in temporary.rglob("*"):
+            if written.is_file():
+                _sync(written)
+        old = path.with_name(f".{path.name}.old.{os.getpid()}.partial")
         if path.exists():
-            old = path.with_name(f".{path.name}.old.{os.getpid()}.partial")
             os.replace(path, old)
         os.replace(temporary, path)
         _sync(path.parent)
-        if old:
-            _remove(old)
+        _remove(old)
     except BaseException:
         _remove(temporary)
         raise
 
 
-def refuse_occupied(path, overwrite=False):
-    """Raises ValueError if `path` is a file or a non-empty folder and may not be replaced."""
+def refuse_occupied(path, overwrite=False) -> None:
+    """Raises ValueError if `path` is a file, or a folder that is not empty and may not be replaced."""
     path = pathlib.Path(path)
     if path.is_file():
         raise ValueError(f"{path} is a file; name a folder that does not exist yet")
@@ -103,7 +96,7 @@ def refuse_occupied(path, overwrite=False):
         raise ValueError(f"{path} is not empty; name another folder, or pass overwrite=True (--overwrite)")
 
 
-def require_writable(path):
+def require_writable(path) -> None:
     """Raises ValueError if `path` cannot be created or written to, before hours of work depend on it."""
     path = pathlib.Path(path)
     try:

@@ -1,14 +1,13 @@
 """Columns: what kind of thing each input and each target of a model is.
 
-A column knows which arrays fit it, how to draw random ones and how to read one from a file. A model file names the kind
-of each of its inputs in the literal INPUTS. Of a model that kzoo did not make, the documented names of inputs, the
-dtype and the rank tell. NumPy only: what reads images imports TensorFlow inside.
+A column knows which arrays fit it, how to draw random ones and how to read one from a file. A model file gives the kind
+of each of its inputs in the literal INPUTS. For a model that kzoo did not make, the documented names of inputs, the
+dtype and the rank decide. NumPy only: functions that read images import TensorFlow themselves.
 """
 
 from kzoo import catalog
-from kzoo.data.columns.image import Image
 from kzoo.data.columns.label import Label, Logit, TokenLabel
-from kzoo.data.columns.numbers import Numbers, Sequence
+from kzoo.data.columns.numbers import Image, Numbers, Sequence
 from kzoo.data.columns.token_ids import Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {column.kind: column for column in (Image, Tokens, Mask, Segments, Numbers, Sequence)}
@@ -28,11 +27,11 @@ def inputs_of(model) -> dict:
 
 
 def _kind(tensor):
-    dtype, rank = str(tensor.dtype), len(tensor.shape) - 1
+    dtype = str(tensor.dtype)
     if tensor.name in NAMES:
         return NAMES[tensor.name]
     if dtype == "bool":
         return "mask"
     if "int" in dtype and dtype not in ("uint8", "uint16"):
         return "tokens"
-    return BY_RANK.get(rank, "numbers")
+    return BY_RANK.get(len(tensor.shape) - 1, "numbers")

@@ -1,4 +1,4 @@
-"""The columns of targets: a class an example, one of two classes as a logit, a class a token."""
+"""The columns of targets: a class per example, one of two classes as a logit, a class per token."""
 
 import numpy as np
 
@@ -6,14 +6,13 @@ from kzoo.data import checks
 
 
 class Label:
-    """A class index an example, int32 (examples,).
+    """A class index per example, int32 (examples,).
 
     Args:
-        num_classes: how many classes there are.
-        num_outputs: how many outputs learn the same labels: auxiliary heads.
+        num_outputs: how many outputs learn the same labels, as auxiliary heads do.
     """
 
-    mixes = True  # whether shares of several classes may stand in place of one
+    mixes = True  # whether shares of several classes may replace a single one
 
     def __init__(self, num_classes, num_outputs=1):
         self.num_classes, self.num_outputs = num_classes, num_outputs
@@ -22,18 +21,17 @@ class Label:
         """Labels as they are stored, and a weight for each or None; ValueError for what the model cannot learn.
 
         Args:
-            label: what an error calls them.
+            label: what errors call the labels.
             x: the checked inputs, one array or a dict of them.
         """
         return checks.check_labels(y, self.num_classes, label), None
 
     def draw(self, random, batch_size, length):
         """A random batch of labels, and weights or None."""
-        labels = random.integers(0, self.num_classes, (batch_size,), dtype=np.int32)
-        return self.repeat(labels), None
+        return self.repeat(random.integers(0, self.num_classes, (batch_size,), dtype=np.int32)), None
 
     def to_batch(self, labels):
-        """Stored labels as a tensor that the loss takes."""
+        """Stored labels as the tensor that the loss takes."""
         import tensorflow as tf
 
         return tf.cast(labels, tf.int32)
@@ -62,10 +60,10 @@ class Logit(Label):
 
 
 class TokenLabel(Label):
-    """A class a token, int32 (examples, length), with a weight each: 0 where there is none.
+    """A class per token, int32 (examples, length), with a weight each: 0 where there is none.
 
     Args:
-        first: the lowest class that random batches hold: 1 where 0 is the padding of a vocabulary.
+        first: the lowest class in random batches: 1 where 0 is the padding of a vocabulary.
         length: how many tokens an example has; None where that is open.
     """
 
@@ -76,17 +74,16 @@ class TokenLabel(Label):
         self.first, self.length = first, length
 
     def check(self, label, y, x):
-        """-100, as in PyTorch, marks a token without a label; neither counts what a padding mask leaves out."""
+        """Neither tokens with label -100 (as in PyTorch) count nor those that a padding mask leaves out."""
         y, weight = checks.check_token_labels(y, self.num_classes, label)
         mask = x.get("padding_mask") if isinstance(x, dict) else None
-        if mask is not None and mask.shape != y.shape:
-            raise ValueError(
-                f"{label} have shape {y.shape}, but the padding mask {mask.shape}; wanted one label a token"
-            )
-        return y, weight if mask is None else weight * (mask != 0)
+        if mask is None:
+            return y, weight
+        if mask.shape != y.shape:
+            raise ValueError(f"{label} have shape {y.shape}, the padding mask {mask.shape}; wanted one label per token")
+        return y, weight * (mask != 0)
 
     def draw(self, random, batch_size, length):
-        labels = random.integers(
-            self.first, max(2, self.num_classes), (batch_size, self.length or length), dtype=np.int32
-        )
-        return labels, np.ones(labels.shape, np.float32)
+        shape = (batch_size, self.length or length)
+        labels = random.integers(self.first, max(2, self.num_classes), shape, dtype=np.int32)
+        return labels, np.ones(shape, np.float32)

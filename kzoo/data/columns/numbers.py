@@ -1,4 +1,4 @@
-"""Columns of plain numbers: one row an example, or one row a step."""
+"""Columns of plain numbers: one row per example, one row per step, or images."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ from kzoo.data import checks
 
 
 class Numbers:
-    """Float numbers of a fixed shape; the pixels of an image in one row are such numbers too.
+    """Floating-point numbers of a fixed shape, such as the pixels of an image in one row.
 
     Args:
         model: the model whose input it is.
@@ -21,7 +21,7 @@ class Numbers:
         self.name, self.shape, self.dtype = tensor.name, tuple(tensor.shape[1:]), str(tensor.dtype)
         self.label = f"input {tensor.name!r} of {model.name}"
 
-    def check(self, x):
+    def check(self, x) -> np.ndarray:
         """`x` as a batch of this column; ValueError that names what was passed, what is wanted and the fix."""
         x = checks.check_array(self.label, x)
         checks.check_shape(self.label, x, self.shape)
@@ -35,15 +35,15 @@ class Numbers:
             return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
         return x.astype(np.float32)
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> np.ndarray:
         """A random batch; axes of unknown size get `length`."""
         return random.random(self._drawn_shape(batch_size, length), dtype=np.float32)
 
     def _drawn_shape(self, batch_size, length):
         return (batch_size, *(length if size is None else size for size in self.shape))
 
-    def read(self, path, preprocessing):
-        """The examples in a file as a batch: an `.npy` array of one or several, or an image; ValueError naming it."""
+    def read(self, path, preprocessing) -> np.ndarray:
+        """A file as a batch: an `.npy` array of one or more examples, or an image; ValueError that names the file."""
         path = pathlib.Path(path)
         if not path.is_file():
             raise ValueError(f"no file at {path}")
@@ -59,6 +59,17 @@ class Numbers:
 
 
 class Sequence(Numbers):
-    """Float numbers (length, features), one row a step; the rows of an image are such steps too."""
+    """Floating-point numbers (length, features), one row per step, such as the rows of an image."""
 
     kind = "sequence"
+
+
+class Image(Numbers):
+    """Images (height, width, channels) as uint8 or uint16, or as floats in [0, 1]; sizes may be open."""
+
+    kind = "image"
+
+    def _check_values(self, x):
+        if len(self.shape) == 3:
+            checks.check_scale(self.label, checks.check_finite(self.label, x))
+        return super()._check_values(x)

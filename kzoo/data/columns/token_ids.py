@@ -8,15 +8,14 @@ from kzoo.data.columns.numbers import Numbers
 
 
 class Tokens(Numbers):
-    """Token ids (length,) from 0 up to the rows of the table that looks them up; 0 is padding."""
+    """Token ids (length,), each the number of a row of the table that looks them up; 0 is padding."""
 
     kind = "tokens"
     first = 1  # the lowest id that random batches hold
 
     def __init__(self, model, tensor):
         super().__init__(model, tensor)
-        self.limit = id_limit(model, self.name)
-        self.model = model
+        self.model, self.limit = model, id_limit(model, self.name)
 
     def _check_values(self, x):
         from kzoo.graph import longest_sequence  # imports Keras, which whoever has a model has
@@ -24,7 +23,7 @@ class Tokens(Numbers):
         longest = longest_sequence(self.model)
         if longest and x.shape[1] > longest:
             raise ValueError(
-                f"{self.label} has {x.shape[1]} tokens a text; the model has positions for {longest}: cut the texts, "
+                f"{self.label} has {x.shape[1]} tokens per text; the model has positions for {longest}: cut the texts, "
                 f"or build the model with max_length={x.shape[1]}"
             )
         return checks.check_token_ids(self.label, x, self.limit)
@@ -33,7 +32,7 @@ class Tokens(Numbers):
         return random.integers(self.first, self.limit or 2, self._drawn_shape(batch_size, length), dtype=np.int32)
 
     def read(self, path, preprocessing):
-        raise ValueError(f"{self.label} wants token ids, which {path} cannot give; pass texts, or use --data")
+        raise ValueError(f"{self.label} takes token ids, which {path} cannot give; pass texts, or use --data")
 
 
 class Segments(Tokens):
@@ -57,36 +56,38 @@ class Mask(Numbers):
     read = Tokens.read
 
 
-def vocabulary_size(model):
-    """Number of token ids the model knows: its keyword `vocabulary_size`, else its largest embedding; None if none.
+def vocabulary_size(model) -> int | None:
+    """How many token ids the model knows: its keyword `vocabulary_size`, else its largest embedding; None without any.
 
-    A model that writes may look up sources in another table: there the outputs tell.
+    A model that translates may look up sources in another table, so there the outputs decide.
     """
     overrides = card_of(model).overrides
     if "vocabulary_size" in overrides:
         return overrides["vocabulary_size"]
     if any(tensor.name == "decoder_token_ids" for tensor in model.inputs):
         return model.outputs[0].shape[-1]
-    sizes = [getattr(layer, "input_dim", 0) for layer in model.layers if "Embedding" in type(layer).__name__]
-    return max(sizes, default=None)
+    return max((getattr(layer, "input_dim", 0) for layer in _tables(model)), default=None)
 
 
-def id_limit(model, name):
-    """Number of ids that the int input of that name may hold: rows of the table that looks it up, else the vocabulary.
+def id_limit(model, name) -> int | None:
+    """How many ids the input of that name may hold: the rows of the table that looks it up, else the vocabulary.
 
     A model may have several tables: words and segments, or the words of two languages.
     """
-    for layer in model.layers:
-        if "Embedding" in type(layer).__name__:
-            try:
-                looked_up = layer.input
-            except (AttributeError, ValueError):  # called twice: a tied table
-                continue
-            if isinstance(looked_up, type(model.inputs[0])) and looked_up.name == name:
-                return layer.input_dim
+    for layer in _tables(model):
+        try:
+            looked_up = layer.input
+        except (AttributeError, ValueError):  # called twice: a tied table
+            continue
+        if isinstance(looked_up, type(model.inputs[0])) and looked_up.name == name:
+            return layer.input_dim
     return vocabulary_size(model)
 
 
+def _tables(model):
+    return [layer for layer in model.layers if "Embedding" in type(layer).__name__]
+
+
 def id_limits(columns) -> dict:
-    """The number of ids of every column of token ids, by its name."""
+    """How many ids each column of token ids may hold, by its name."""
     return {name: column.limit for name, column in columns.items() if isinstance(column, Tokens) and column.limit}

@@ -11,9 +11,9 @@ from kzoo.data.tokenizing.tokenizer_files import read_text
 
 
 def find(name):
-    """The .txt file, or folder of .txt files, that a data set's name stands for; None for a name that is no path.
+    """The .txt file, or folder of .txt files, that a data set's name stands for; None for a name that is not a path.
 
-    Raises ValueError for what can only be a path and holds no text.
+    Raises ValueError for a name that can only be a path but holds no text.
     """
     path = pathlib.Path(name).expanduser()
     if path.is_file() or (path.is_dir() and any(path.rglob("*.txt"))):
@@ -23,7 +23,7 @@ def find(name):
     return None
 
 
-def read_files(path):
+def read_files(path) -> dict:
     """`{split: list of texts}`: one text a file; folders train, validation (or val) and test are splits.
 
     Raises ValueError naming the file, and the byte, that is not UTF-8.
@@ -33,14 +33,12 @@ def read_files(path):
     parts = {SPLIT_FOLDERS[folder.name]: folder for folder in sorted(path.iterdir()) if folder.name in SPLIT_FOLDERS}
     if "train" not in parts:
         parts = {"train": path}
-    texts = {}
-    for split, folder in parts.items():
-        texts[split] = [read_text(file) for file in sorted(folder.rglob("*.txt"))]
+    texts = {split: list(map(read_text, sorted(folder.rglob("*.txt")))) for split, folder in parts.items()}
     return {split: part for split, part in texts.items() if part or split == "train"}
 
 
-def read_texts(builder, sizes):
-    """`{split: list of texts}` of a data set's feature `text`, or of the only one that is text."""
+def read_texts(builder, sizes) -> dict:
+    """`{split: list of texts}` of a data set's feature `text`, or of its only one that is text."""
     keys = _text_keys(builder)
     key = "text" if "text" in keys else keys[0]
     if len(keys) > 1 and key != "text":
@@ -49,7 +47,7 @@ def read_texts(builder, sizes):
 
 
 def read_labelled(builder, sizes):
-    """`({split: (columns of texts, labels)}, class names)`: one text or, in the order of the features, two."""
+    """`({split: (columns of texts, labels)}, class names)`: one text or, in the order of the features, two of them."""
     features, pair = builder.info.features, builder.info.supervised_keys
     labels = [key for key, feature in features.items() if hasattr(feature, "num_classes")]
     if isinstance(pair, tuple) and len(pair) == 2 and pair[1] in labels and pair[0] in _text_keys(builder):
@@ -68,10 +66,9 @@ def read_labelled(builder, sizes):
 
 
 def _text_keys(builder):
-    keys = [
-        key for key, feature in builder.info.features.items()
-        if not hasattr(feature, "num_classes") and feature.shape == () and np.dtype(feature.np_dtype).kind in "OSU"
-    ]  # fmt: skip
+    features = builder.info.features
+    scalars = [key for key, one in features.items() if not hasattr(one, "num_classes") and one.shape == ()]
+    keys = [key for key in scalars if np.dtype(features[key].np_dtype).kind in "OSU"]
     if not keys:
-        raise ValueError(f"data set {builder.name!r} has no text; its features are {', '.join(builder.info.features)}")
+        raise ValueError(f"data set {builder.name!r} has no text; its features are {', '.join(features)}")
     return keys

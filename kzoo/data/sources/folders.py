@@ -1,10 +1,12 @@
 """A folder of class folders as a data set: `root/CLASS/*.png`, or `root/train/CLASS/*.png` beside validation and test.
 
-Every file is read and decoded once before training, so that a bad one is heard of then and not in mid-epoch.
+Every file is read and decoded once before training, so that a bad one is reported then and not in mid-epoch.
 """
 
 import concurrent.futures
+import functools
 import hashlib
+import itertools
 import os
 import pathlib
 
@@ -21,44 +23,41 @@ SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validatio
 def find(name):
     """The folder that a data set's name stands for, or None if it is a name of tensorflow-datasets.
 
-    Raises ValueError for what can only be a path and is no folder of folders.
+    Raises ValueError for a name that can only be a path but is not a folder of folders.
     """
     path = pathlib.Path(name).expanduser()
     explicit = name.startswith((".", "~", os.sep)) or name.endswith(os.sep)
-    if not explicit and (name in prepared.GENERATED or not path.is_dir()):
+    is_prepared = any(path.glob("*/dataset_info.json")) or any(path.glob("*/*/dataset_info.json"))
+    if not explicit and (name in prepared.GENERATED or not path.is_dir() or is_prepared):
         return None
     if not path.is_dir():
-        raise ValueError(f"no folder at {path}; wanted a folder with one folder of images a class")
-    if any(path.glob("*/dataset_info.json")) or any(path.glob("*/*/dataset_info.json")):  # prepared by TFDS
-        if not explicit:
-            return None
+        raise ValueError(f"no folder at {path}; wanted a folder with one folder of images per class")
+    if is_prepared:
         raise ValueError(f"{path} is prepared by tensorflow-datasets: name the data set, with data_dir={path.parent}")
-    if not any(_folders(path)):
-        if not explicit and os.sep not in name:
-            return None
-        raise ValueError(f"{path} holds no folders; wanted one folder of images a class, {path}/CLASS/*.png")
-    return path
+    if _folders(path):
+        return path
+    if not explicit and os.sep not in name:
+        return None
+    raise ValueError(f"{path} holds no folders; wanted one folder of images per class, {path}/CLASS/*.png")
 
 
 def survey(root):
-    """What lies in a folder: `(class names, {split: [(path, label)]})`; `{"all": ...}` where no split has its folder.
+    """What a folder holds: `(class names, {split: [(path, label)]})`, or `{"all": ...}` where no split has a folder.
 
-    Whatever is in a class folder counts, hidden files excepted. Raises ValueError for a class without a file, and for
-    one that train does not have.
+    Everything in a class folder counts, except hidden files. Raises ValueError for a class without a file, and for one
+    that train does not have.
     """
-    if any(_folders(root / "train")):
-        parts = {}
-        for folder in _folders(root):
-            split = SPLIT_FOLDERS.get(folder.name)
-            if split is None or split in parts:
-                raise ValueError(f"{folder} stands beside {root / 'train'}; wanted train, validation (or val), test")
-            parts[split] = folder
-    else:
-        parts = {"all": root}
+    parts = {}
+    for folder in _folders(root) if _folders(root / "train") else ():
+        split = SPLIT_FOLDERS.get(folder.name)
+        if split is None or split in parts:
+            raise ValueError(f"{folder} is beside {root / 'train'}; wanted train, validation (or val), test")
+        parts[split] = folder
+    parts = parts or {"all": root}
     names = [folder.name for folder in _folders(parts.get("train", root))]
     files = {}
     for split, folder in parts.items():
-        unknown = [one.name for one in _folders(folder) if one.name not in names]
+        unknown = [path.name for path in _folders(folder) if path.name not in names]
         if unknown:
             raise ValueError(f"{folder} has classes that train lacks: {', '.join(unknown[:5])}")
         files[split] = [(path, label) for label, name in enumerate(names) for path in _entries(folder / name)]
@@ -93,9 +92,9 @@ def load(root, parts, fraction, fits, skip_bad):
 
     Args:
         fraction: share of the files set aside for validation, and for test where no split has its folder.
-        fits: `fits(split)` gives a function of a file's bytes, whose float32 image is kept; if it gives None, images
-            are decoded once and let go, and paths are returned in their place.
-        skip_bad: leave out files that are no images instead of raising ValueError.
+        fits: `{split: function}` from a file's bytes to the float32 image that is kept. Without one for a split, its
+            images are decoded once and discarded, and their paths are returned instead.
+        skip_bad: whether to leave out files that are not images instead of raising ValueError.
     """
     bad, count = {}, sum(map(len, parts.values()))
     parts = {split: list(_examine(part, _hash, bad)) for split, part in parts.items()}
@@ -106,8 +105,8 @@ def load(root, parts, fraction, fits, skip_bad):
         digest.update(repr((str(path.relative_to(root)), label, value)).encode())
     loaded = {}
     for split, part in parts.items():
-        keep, kept, labels, paths = fits(split), None, [], []
-        for path, label, image in _examine(part, keep or (lambda contents: decode(contents, 3)), bad):
+        keep, kept, labels, paths = fits.get(split), None, [], []
+        for path, label, image in _examine(part, keep or functools.partial(decode, num_channels=3), bad):
             if keep:
                 kept = np.empty((len(part), *image.shape), np.float32) if kept is None else kept
                 kept[len(labels)] = image
@@ -117,12 +116,12 @@ def load(root, parts, fraction, fits, skip_bad):
             loaded[split] = (kept[: len(labels)] if keep else np.array(paths)), np.array(labels, np.int32)
     notes = []
     if bad:
-        listed = ", ".join(f"{path.relative_to(root)} ({wrong})" for path, wrong in list(bad.items())[:5])
+        listed = ", ".join(f"{path.relative_to(root)} ({wrong})" for path, wrong in itertools.islice(bad.items(), 5))
         listed += f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        notes.append(f"{len(bad)} of {count} files in {root} are no images that can be read: {listed}")
+        line = f"{len(bad)} of {count} files in {root} are not images that can be read: {listed}"
         if not skip_bad:
-            raise ValueError(f"{notes[0]}; repair or delete them, or leave them out with skip_bad=True (--skip-bad)")
-        notes[0] += "; left out"
+            raise ValueError(f"{line}; repair or delete them, or leave them out with skip_bad=True (--skip-bad)")
+        notes.append(f"{line}; left out")
     if "train" not in loaded:
         raise ValueError(f"no training examples in {root}")
     known = {value for _, _, value in parts["train"]}
@@ -138,14 +137,14 @@ def _hash(contents):
 
 
 def _examine(files, work, bad):
-    """Yields (path, label, result of `work` on the bytes) for good files, in order; `bad` gets the others' faults."""
+    """Yields (path, label, result of `work` on the bytes) for good files, in order; the others' faults go to `bad`."""
 
     def one(path):
         if path.suffix.lower() not in SUFFIXES:
             return None, "a folder" if path.is_dir() else f"not one of {' '.join(SUFFIXES)}"
         try:
             contents = path.read_bytes()
-            if contents.startswith(b"\xff\xd8") and b"\xff\xd9" not in contents:  # libjpeg would print of it
+            if contents.startswith(b"\xff\xd8") and b"\xff\xd9" not in contents:  # libjpeg would print a warning
                 return None, "a JPEG without an end"
             with tf.device("CPU"):
                 return (work(contents), None) if contents else (None, "empty")
@@ -155,18 +154,18 @@ def _examine(files, work, bad):
             return None, "damaged, or no image"
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        # In pieces: results that nobody has taken yet stay in memory.
+        # In pieces, because results that nobody has taken yet stay in memory.
         for start in range(0, len(files), 256):
-            piece = files[start : start + 256]
-            for file, (result, wrong) in zip(piece, pool.map(one, [file[0] for file in piece]), strict=True):
+            paths, labels = list(zip(*files[start : start + 256], strict=True))[:2]
+            for path, label, (result, wrong) in zip(paths, labels, pool.map(one, paths), strict=True):
                 if wrong:
-                    bad[file[0]] = wrong
+                    bad[path] = wrong
                 else:
-                    yield file[0], file[1], result
+                    yield path, label, result
 
 
 def _carve(files, fraction, splits):
-    """Sets the files aside whose contents hash lowest, `fraction` for each of `splits`; equal files stay together."""
+    """Sets aside the files with the lowest hashes, `fraction` for each of `splits`; equal files stay together."""
     order, parts, low = sorted(value for _, _, value in files), {}, 0
     for place, split in enumerate(splits if order else (), start=1):
         high = order[min(round(fraction * len(order)) * place, len(order) - 1)]
@@ -177,7 +176,7 @@ def _carve(files, fraction, splits):
 
 
 def from_paths(fit, finish, shape):
-    """What `Split` calls to read a batch of files: `fit(contents)` for each, to `shape`, then `finish`."""
+    """The `finish` of a `Split` of paths: reads the files of a batch by `fit(contents)`, to `shape`, then `finish`."""
 
     def read(rows, random):
         paths, labels = rows

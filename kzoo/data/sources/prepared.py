@@ -1,6 +1,6 @@
-"""Where data sets come from: folders that tensorflow-datasets (TFDS) prepared, and preparing them.
+"""Data sets of tensorflow-datasets (TFDS): finding the folders it prepared, preparing them, and reading them.
 
-Nothing is downloaded unless asked for, so a machine without a network hears at once what is missing.
+Nothing is downloaded unless asked for, so that a machine without a network reports at once what is missing.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 
 from kzoo.support.suggest import did_you_mean
 
@@ -21,23 +22,19 @@ SPLITS = ("train", "validation", "test")
 GENERATED = ("digits", "digits/zero_one", "reverse_digits", "synthetic")
 
 
-def default_data_dir():
-    """`TFDS_DATA_DIR`, else the folder TFDS itself uses."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+def search_dirs(data_dir=None) -> list:
+    """The folders in which prepared data is looked for, in this order.
+
+    `data_dir`, else `TFDS_DATA_DIR`, else the folder that TFDS itself uses; then a cache, where data sets are prepared
+    when that folder is read-only.
+    """
+    first = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "kzoo" / "tensorflow_datasets"
+    return [pathlib.Path(first).expanduser(), cache.expanduser()]
 
 
-def cache_dir():
-    """Where data sets are prepared when the data folder is read-only."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kzoo" / "tensorflow_datasets"
-
-
-def search_dirs(data_dir=None):
-    """The folders that are looked in for prepared data, in this order."""
-    return [pathlib.Path(data_dir).expanduser() if data_dir else default_data_dir(), cache_dir()]
-
-
-def writable_dir(data_dir=None):
-    """The first folder that data can be prepared in: the data folder, the cache, else one in the temporary folder."""
+def writable_dir(data_dir=None) -> pathlib.Path:
+    """The first folder in which data can be prepared: the data folder, the cache, else one in the temporary folder."""
     folders = [*search_dirs(data_dir), pathlib.Path(tempfile.gettempdir()) / f"kzoo-{os.getuid()}"]
     for folder in folders:
         if _is_writable(folder):
@@ -47,7 +44,7 @@ def writable_dir(data_dir=None):
 
 def _is_writable(folder):
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    # A folder whose mode denies writing is meant to be read-only, even for the superuser, to whom access() says yes.
+    # A folder whose mode denies writing is meant to be read-only, even for the superuser, whom access() always allows.
     if not existing.is_dir() or not existing.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
         return False
     try:
@@ -58,14 +55,12 @@ def _is_writable(folder):
         return False
 
 
-def prepared_names(data_dir=None):
-    """Names of the data sets that stand prepared in the folders that are searched."""
-    found = {path.parents[1].name for folder in search_dirs(data_dir) for path in folder.glob("*/*/dataset_info.json")}
-    found |= {
-        f"{path.parents[2].name}/{path.parents[1].name}"
-        for folder in search_dirs(data_dir)
-        for path in folder.glob("*/*/*/dataset_info.json")
-    }
+def prepared_names(data_dir=None) -> list:
+    """Names of the data sets that are prepared in the folders that are searched."""
+    found = set()
+    for folder in search_dirs(data_dir):
+        for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):  # name/version, name/config/version
+            found |= {str(path.parents[1].relative_to(folder)) for path in folder.glob(pattern)}
     return sorted(found)
 
 
@@ -78,13 +73,14 @@ def find(name, data_dir=None, manual_dir=None, download=False):
         manual_dir: folder with the files as their authors publish them, checked against TFDS's sha256.
         download: whether TFDS may download and prepare what is missing.
 
-    Raises ValueError in one line: the name, where was looked, what is there, the nearest name, what to do.
+    Raises ValueError in one line: the name, the folders searched, what is there, the nearest name, what to do.
     """
     import tensorflow_datasets as tfds
 
     if re.match(r"[^/:]+:[^/\d*]", name) and not download:
         raise ValueError(f"data set {name!r} has a namespace, which is looked up over the network: pass download=True")
-    if re.split("[/:]", name)[0] == "digits":
+    is_local = re.split("[/:]", name)[0] == "digits"
+    if is_local:
         import kzoo.data.sources.digits  # noqa: F401 registers the builder
     known = False
     for folder in search_dirs(data_dir):
@@ -98,14 +94,17 @@ def find(name, data_dir=None, manual_dir=None, download=False):
             f"{did_you_mean('data set', name, names)} Looked in {_places(data_dir)}; name the folder of your own data "
             "with data_dir= (--data-dir) or TFDS_DATA_DIR"
         )
-    if not (_is_local(builder) or manual_dir or download):
-        raise ValueError(_absent(name, data_dir))
-    folder = writable_dir(data_dir)
-    return _prepare(tfds, _builder(tfds, name, folder), folder, manual_dir, download)
-
-
-def _is_local(builder):
-    return type(builder).__module__ == "kzoo.data.sources.digits"
+    if not (is_local or manual_dir or download):
+        raise ValueError(
+            f"data set {name!r} is not prepared in {_places(data_dir)}; name the folder that holds it with data_dir= "
+            "(--data-dir) or TFDS_DATA_DIR, the upstream files with manual_dir= (--manual-dir), or allow the download "
+            "with download=True (--download)"
+        )
+    builder = _builder(tfds, name, writable_dir(data_dir))
+    if manual_dir is not None:
+        manual_dir = _checked_manual_dir(builder, pathlib.Path(manual_dir).expanduser(), download)
+    # Progress is not part of a command's output, and preparing the digits is over before anybody could read it.
+    return _prepare(tfds, builder, manual_dir, download, io.StringIO() if is_local else sys.stderr)
 
 
 def _builder(tfds, name, folder):
@@ -123,85 +122,71 @@ def _places(data_dir):
     return f"{folders} (prepared there: {', '.join(prepared_names(data_dir)) or 'nothing'})"
 
 
-def _absent(name, data_dir):
-    return (
-        f"data set {name!r} is not prepared in {_places(data_dir)}; "
-        "name the folder that holds it with data_dir= (--data-dir) or TFDS_DATA_DIR, the upstream files with "
-        "manual_dir= (--manual-dir), or allow the download with download=True (--download)"
-    )
-
-
-def _prepare(tfds, builder, folder, manual_dir, download):
-    if manual_dir is not None and not pathlib.Path(manual_dir).expanduser().is_dir():
-        raise ValueError(f"manual_dir {manual_dir} is not a folder")
-    if manual_dir is not None and not download:
-        there = pathlib.Path(manual_dir).expanduser()
-        missing = sorted(
-            info.filename for info in (builder.url_infos or {}).values() if not (there / info.filename).exists()
+def _checked_manual_dir(builder, folder, download):
+    """The folder as a string; ValueError if it is none, or lacks files that may not be downloaded."""
+    if not folder.is_dir():
+        raise ValueError(f"manual_dir {folder} is not a folder")
+    names = sorted(info.filename for info in (builder.url_infos or {}).values())
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing and not download:
+        raise ValueError(
+            f"manual_dir {folder} lacks {', '.join(missing[:5])} of data set {builder.name!r}; put the files there, or "
+            "allow their download with download=True (--download)"
         )
-        if missing:
-            raise ValueError(
-                f"manual_dir {there} lacks {', '.join(missing[:5])} of data set {builder.name!r}; put the files there, "
-                "or allow their download with download=True (--download)"
-            )
-    config = tfds.download.DownloadConfig(
-        manual_dir=str(pathlib.Path(manual_dir).expanduser()) if manual_dir else None, try_download_gcs=False
-    )
+    return str(folder)
+
+
+def _prepare(tfds, builder, manual_dir, download, stream):
+    from tensorflow_datasets.core.download import downloader
+
+    folder = pathlib.Path(builder.data_dir_root)
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     # Data sets that share a download folder share extracted files by bare name: fashion_mnist would become mnist.
     download_dir = folder / "downloads" / builder.name
     try:
-        # Progress is no part of a command's output, and preparing the digits is over before anybody reads of it.
-        stream = io.StringIO() if _is_local(builder) else sys.stderr
-        with _no_retries(), contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), contextlib.ExitStack() as stack:
+            # TFDS tries ten times with growing pauses, and would take 205 s to say that there is no network.
+            stack.callback(setattr, downloader, "MAX_RETRIES", downloader.MAX_RETRIES)
+            downloader.MAX_RETRIES = 0
             builder.download_and_prepare(download_dir=str(download_dir), download_config=config)
     except Exception as error:
         if builder.is_prepared():  # another process was faster
             return tfds.builder_from_directory(builder.data_dir)
         for unfinished in [*download_dir.rglob("*.tmp.*")]:
             shutil.rmtree(unfinished, ignore_errors=True)
-        for empty in (download_dir / "extracted", download_dir / builder.name, pathlib.Path(builder.data_dir).parent):
-            with contextlib.suppress(OSError):
-                os.removedirs(empty)
+        _remove_empty(download_dir / "extracted", download_dir / builder.name, pathlib.Path(builder.data_dir).parent)
         what = "download and prepare" if download else "prepare"
         raise ValueError(
             f"could not {what} data set {builder.name!r} in {folder}: {type(error).__name__}: {_first_line(error)}"
         ) from error
-    with contextlib.suppress(OSError):
-        os.removedirs(download_dir / "extracted")  # only if nothing was downloaded
+    _remove_empty(download_dir / "extracted")  # only if nothing was downloaded
     return builder
 
 
-@contextlib.contextmanager
-def _no_retries():
-    """TFDS tries ten times with growing pauses: 205 s until it says that there is no network."""
-    from tensorflow_datasets.core.download import downloader
-
-    retries = downloader.MAX_RETRIES
-    downloader.MAX_RETRIES = 0
-    try:
-        yield
-    finally:
-        downloader.MAX_RETRIES = retries
+def _remove_empty(*folders):
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.removedirs(folder)
 
 
 def _first_line(error):
     return (str(error).strip().splitlines() or [""])[0][:300]
 
 
-def sizes(builder):
-    """Number of examples of the splits train, validation and test, as far as they exist; ValueError without train."""
+def sizes(builder) -> dict:
+    """The numbers of examples of train, validation and test, as far as they exist; ValueError without train."""
     there = {name: split.num_examples for name, split in builder.info.splits.items()}
     if not there.get("train"):
         raise ValueError(f"data set {builder.name!r} has no training examples; its splits are {there}")
     return {name: there[name] for name in SPLITS if there.get(name)}
 
 
-def identity(name, builder):
+def identity(name, builder) -> dict:
     """What a fingerprint says of a data set's origin."""
     return {"name": name, "version": str(builder.info.version)}
 
 
-def pair(builder):
+def pair(builder) -> tuple:
     """The (input, target) feature names of a data set; ValueError if it declares none."""
     keys = builder.info.supervised_keys
     if not isinstance(keys, tuple) or len(keys) != 2:
@@ -210,31 +195,26 @@ def pair(builder):
     return keys
 
 
-def stream(builder, split, fit=None):
-    """A `tf.data.Dataset` of (input, target), always in the same order; `fit(input, target)` changes each."""
-    import tensorflow as tf
-
-    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, read_config=_read_config())
+def stream(builder, split, fit=None) -> tf.data.Dataset:
+    """The (input, target) of a split, always in the same order, each changed by `fit(input, target)`."""
+    dataset = _read(builder, split, as_supervised=True)
     return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
 
 
-def records(builder, split, keys):
-    """A `tf.data.Dataset` of dicts of these features, always in the same order."""
+def records(builder, split, keys) -> tf.data.Dataset:
+    """These features of a split as dicts, always in the same order."""
     import tensorflow_datasets as tfds
 
-    return builder.as_dataset(
-        split=split, shuffle_files=False, read_config=_read_config(),
-        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
-    )  # fmt: skip
+    return _read(builder, split, decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)))
 
 
-def _read_config():
-    import tensorflow as tf
+def _read(builder, split, **how):
     import tensorflow_datasets as tfds
 
     options = tf.data.Options()
-    options.autotune.enabled = False  # for the reason in `Split.epoch`
-    return tfds.ReadConfig(try_autocache=False, options=options)
+    options.autotune.enabled = False  # for the reason given in `Split.epoch`
+    config = tfds.ReadConfig(try_autocache=False, options=options)
+    return builder.as_dataset(split=split, shuffle_files=False, read_config=config, **how)
 
 
 def read_arrays(builder, split, size, fit=None):
@@ -252,30 +232,26 @@ def read_arrays(builder, split, size, fit=None):
     return x, y
 
 
-def read_columns(builder, split, keys):
-    """All values of these features of a split, a list for each, texts as strings; ValueError if they are none."""
+def read_columns(builder, split, keys) -> list:
+    """All values of these features of a split, a list for each, texts as strings; ValueError for other than UTF-8."""
     with damage_named(builder):
         batches = list(records(builder, split, keys).batch(4096).as_numpy_iterator())
     columns = [[item for batch in batches for item in batch[key]] for key in keys]
     for key, column in zip(keys, columns, strict=True):
         for place, item in enumerate(column):
             if isinstance(item, bytes):
-                column[place] = _decoded(item, f"data set {builder.name!r}: example {place} of {split}, {key!r}")
+                try:
+                    column[place] = item.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    label = f"data set {builder.name!r}: example {place} of {split}, {key!r}"
+                    wrong = f"byte 0x{item[error.start]:02x} at offset {error.start}"
+                    raise ValueError(f"{label} is not UTF-8: {wrong}") from error
     return columns
-
-
-def _decoded(item, label):
-    try:
-        return item.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{label} is not UTF-8: byte 0x{item[error.start]:02x} at offset {error.start}") from error
 
 
 @contextlib.contextmanager
 def damage_named(builder):
-    """While entered, an error of reading becomes a ValueError that names the data set's folder."""
-    import tensorflow as tf
-
+    """A context in which an error while reading becomes a ValueError that names the data set's folder."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -1,6 +1,7 @@
-"""Text to token ids and back, by a vocabulary read from a file or learned from one's own text."""
+"""Text to token ids and back, by a vocabulary that is read from a file or learned from the user's own text."""
 
 import collections
+import functools
 import hashlib
 import itertools
 import json
@@ -14,8 +15,8 @@ from kzoo.support.suggest import did_you_mean
 SPECIAL = ("[PAD]", "[START]", "[END]", "[UNKNOWN]")
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 KINDS = ("characters", "words", "subwords", "bytes", "wordpieces")
-# What a special token is for -> how the published vocabularies call it; a vocabulary of ours starts and ends a text
-# with what others call class and separator.
+# What a special token is for -> what published vocabularies call it; a vocabulary of ours starts and ends a text with
+# what others call class and separator.
 ROLES = {
     "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>"),
     "start": ("[START]", "<s>", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>"),
@@ -25,7 +26,7 @@ ROLES = {
     "separator": ("[SEP]", "</s>", "[END]"),
     "class": ("[CLS]", "<s>", "[START]"),
 }
-# The same in the configuration files of Hugging Face.
+# What the configuration files of Hugging Face call it.
 CONFIG_KEYS = {
     "pad": "pad_token", "start": "bos_token", "end": "eos_token", "unknown": "unk_token", "mask": "mask_token",
     "separator": "sep_token", "class": "cls_token",
@@ -62,7 +63,7 @@ class Tokenizer:
             setattr(self, f"{role}_id", index)
 
     @classmethod
-    def train(cls, kind, texts, vocabulary_size, mask=False):
+    def train(cls, kind, texts, vocabulary_size, mask=False) -> "Tokenizer":
         """Learns a vocabulary of at most `vocabulary_size` tokens from a list of strings.
 
         Ids 0 to 3 are padding, start, end and unknown, except for `bytes`, whose one special token, id 0, ends a text,
@@ -73,67 +74,67 @@ class Tokenizer:
                 Haddow, Birch 2016, https://arxiv.org/abs/1508.07909); `"bytes"` (the same over bytes, as GPT-2: every
                 text comes back exactly); `"wordpieces"` (lower-case, as BERT: Wu et al. 2016,
                 https://arxiv.org/abs/1609.08144).
-            mask: whether one more special token stands for masked ones; `wordpieces` always have it.
+            mask: whether there is one more special token, which stands for masked ones; `wordpieces` always have it.
+
+        Raises ValueError for an unknown kind, texts that are all empty, and a size too small for the special tokens.
         """
         if kind not in KINDS:
             raise ValueError(did_you_mean("kind of tokenizer", kind, KINDS))
         special = {"bytes": ("<|endoftext|>",), "wordpieces": BERT_SPECIAL}.get(kind, SPECIAL)
         special += ("[MASK]",) if mask and "[MASK]" not in special else ()
-        least = len(special) + (256 if kind == "bytes" else 1)
-        checks.check_count("vocabulary_size", vocabulary_size, minimum=least)
+        checks.check_count("vocabulary_size", vocabulary_size, len(special) + (256 if kind == "bytes" else 1))
         if isinstance(texts, str) or not len(texts):
             raise ValueError("texts must be a list of at least one string")
         if not any(text.strip() for text in texts):
             raise ValueError("texts are all empty: there is nothing to learn a vocabulary from")
-        if kind == "wordpieces":
-            return cls(_wordpieces(list(texts), special, vocabulary_size))
-        engine, trainer = _untrained(kind, special, vocabulary_size)
-        engine.train_from_iterator(list(texts), trainer)
-        return cls(engine)
+        learn = _wordpieces if kind == "wordpieces" else functools.partial(_learned, kind)
+        return cls(learn(list(texts), list(special), vocabulary_size))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path) -> "Tokenizer":
         """Reads a vocabulary from a file, or from a folder as Hugging Face publishes them.
 
         Takes `tokenizer.json` (also what `save` writes); `vocab.txt` of BERT; `vocab.json` with `merges.txt` of GPT-2;
         a SentencePiece model (`.model`, `.spm`) or Marian's two with `vocab.json`, which need `pip install kzoo[text]`.
-        What `tokenizer_config.json` and `special_tokens_map.json` beside it say of special tokens and lower case holds.
+        `tokenizer_config.json` and `special_tokens_map.json` beside it decide on special tokens and lower case.
 
-        Raises ValueError naming the file if it is absent, damaged or something else.
+        Raises ValueError that names the file if it is absent, damaged or something else.
         """
         from kzoo.data.tokenizing import tokenizer_files
 
         return cls(*tokenizer_files.read(path))
 
     def save(self, path):
-        """Writes one JSON file; a folder gets `tokenizer.json` in it. Returns the path.
+        """Writes one JSON file, `tokenizer.json` if `path` is a folder. Returns the file's path.
 
-        Special tokens under unusual names are listed in another file, `special_tokens_map.json`; a vocabulary that cuts
-        targets otherwise than sources has a third, `target_tokenizer.json`.
+        Special tokens with unusual names are listed in another file, `special_tokens_map.json`; a vocabulary that
+        tokenizes targets differently from sources has a third, `target_tokenizer.json`.
         """
         from kzoo.data.tokenizing import tokenizer_files
 
         path = tokenizer_files.json_path(path)
+        files = {path: self.engine.to_str()}
         if not self.is_usual:
             named = {CONFIG_KEYS[role]: name for role, name in self.special.items() if name}
-            with atomic.file(path.with_name(ROLES_FILE)) as temporary:
-                temporary.write_text(json.dumps(named, indent=1) + "\n", encoding="utf-8")
-        engines = {path: self.engine}
+            files[path.with_name(ROLES_FILE)] = json.dumps(named, indent=1) + "\n"
         if self.target is not self:
-            engines[path.with_name(tokenizer_files.TARGET_FILE)] = self.target.engine
-        for file, engine in engines.items():
+            files[path.with_name(tokenizer_files.TARGET_FILE)] = self.target.engine.to_str()
+        for file, text in files.items():
             with atomic.file(file) as temporary:
-                temporary.write_text(engine.to_str(), encoding="utf-8")
+                temporary.write_text(text, encoding="utf-8")
         return path
 
     @property
-    def digest(self):
-        """A short hash of everything the ids depend on."""
+    def digest(self) -> str:
+        """A short hash of everything that the ids depend on."""
         text = self.engine.to_str() + (self.target.engine.to_str() if self.target is not self else "")
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def encode(self, texts):
-        """Token ids, a list of ints for each string of a list, without start and end."""
+    def encode(self, texts) -> list:
+        """Token ids, a list of ints for each string of a list, without start and end.
+
+        Raises ValueError that names what is not a list of strings of whole characters.
+        """
         if isinstance(texts, str):
             raise ValueError("encode takes a list of strings, got one string: pass [text]")
         texts = list(texts)
@@ -144,94 +145,87 @@ class Tokenizer:
                 _check_text(index, text)
             raise
 
-    def decode(self, ids):
+    def decode(self, ids) -> list:
         """Strings for rows of ids (lists or an array): up to the first end token, without padding and start.
 
         Raises ValueError for an id that has no token.
         """
-        rows = [np.asarray(row, np.int64) for row in ids]
-        for row in rows:
-            self._check_known(row)
+        rows = [self._known(row) for row in ids]
         if self.end_id is not None:
-            ends = [np.append(np.flatnonzero(row == self.end_id), len(row))[0] for row in rows]
-            rows = [row[:end] for row, end in zip(rows, ends, strict=True)]
+            rows = [row[: np.append(np.flatnonzero(row == self.end_id), len(row))[0]] for row in rows]
         return self.engine.decode_batch([row.tolist() for row in rows], skip_special_tokens=True)
 
-    def tokens(self, ids):
-        """The tokens of a row of ids as they stand in the vocabulary, such as `##ing`."""
-        row = np.asarray(ids, np.int64)
-        self._check_known(row)
-        return [self.engine.id_to_token(int(index)) for index in row]
+    def tokens(self, ids) -> list:
+        """The tokens of a row of ids as they are in the vocabulary, such as `##ing`."""
+        return [self.engine.id_to_token(int(index)) for index in self._known(ids)]
 
-    def need(self, role, purpose):
+    def need(self, role, purpose) -> int:
         """The id of a special token; ValueError that says what it is needed for if the vocabulary has none."""
         index = self.special_ids[role]
         if index is None:
             raise ValueError(
                 f"{purpose} needs a {role} token and this tokenizer has none; it has "
                 + (", ".join(f"{name} ({role})" for role, name in self.special.items() if name) or "no special tokens")
-                + "; train one of one's own: tokenizer='subwords'"
+                + "; train your own: tokenizer='subwords'"
             )
         return index
 
-    def _check_known(self, row):
+    def _known(self, ids):
+        """A row of ids as an array; ValueError for one that has no token."""
+        row = np.asarray(ids, np.int64)
         bad = row[(row < 0) | (row >= self.vocabulary_size)]
-        if not len(bad):
-            bad = row[~self.is_token[row]]
+        bad = bad if len(bad) else row[~self.is_token[row]]
         if len(bad):
             raise ValueError(f"id {bad[0]} has no token; this tokenizer's ids are 0..{self.vocabulary_size - 1}")
+        return row
 
-    def word_starts(self):
+    def word_starts(self) -> np.ndarray:
         """Which ids begin a word, bool (vocabulary_size,); special tokens stand alone, so they count as beginnings."""
         words = self.engine.get_vocab(with_added_tokens=True)
         starts = np.ones(self.vocabulary_size, bool)
         ordinary = {word: index for word, index in words.items() if index not in self.special_ids.values()}
-        if any(word.startswith("##") for word in ordinary):
-            continues = [index for word, index in ordinary.items() if word.startswith("##")]
-        else:
-            sign = next((sign for sign in ("▁", "Ġ") if any(word.startswith(sign) for word in ordinary)), "")
-            continues = [index for word, index in ordinary.items() if not word.startswith(sign)]
-        starts[continues] = False
+        # "##" marks what continues a word, the other two what begins one; without a mark every token is a word.
+        mark = next((mark for mark in ("##", "▁", "Ġ") if any(word.startswith(mark) for word in ordinary)), "")
+        starts[[index for word, index in ordinary.items() if word.startswith(mark) == (mark == "##")]] = False
         return starts
 
 
-def _untrained(kind, special, vocabulary_size):
-    """A `tokenizers.Tokenizer` of one kind without a vocabulary, and its trainer."""
+def _learned(kind, texts, special, vocabulary_size):
+    """A trained `tokenizers.Tokenizer` of any kind but word pieces."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    options = {"vocab_size": vocabulary_size, "special_tokens": list(special), "show_progress": False}
-    # Characters too rare to fit may not crowd out the merges.
-    limit = max(1, (vocabulary_size - len(special)) // 2)
+    options = {"vocab_size": vocabulary_size, "special_tokens": special, "show_progress": False}
     unknown = "[UNKNOWN]"
     if kind == "bytes":
         engine = Tokenizer(models.BPE())
-        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        engine.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        return engine, trainers.BpeTrainer(initial_alphabet=alphabet, **options)
-    if kind == "subwords":
+        engine.pre_tokenizer, engine.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
+    elif kind == "subwords":
         engine = Tokenizer(models.BPE(unk_token=unknown))
         engine.pre_tokenizer, engine.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+        # Characters too rare to fit must not crowd out the merges.
+        limit = max(1, (vocabulary_size - len(special)) // 2)
         trainer = trainers.BpeTrainer(limit_alphabet=limit, **options)
     else:
-        engine = Tokenizer(models.WordLevel(unk_token=unknown))
-        trainer = trainers.WordLevelTrainer(**options)
+        engine, trainer = Tokenizer(models.WordLevel(unk_token=unknown)), trainers.WordLevelTrainer(**options)
         engine.pre_tokenizer = pre_tokenizers.Whitespace()
     if kind == "characters":
         engine.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
         engine.decoder = decoders.Fuse()
-    engine.normalizer = normalizers.NFC()
-    return engine, trainer
+    if kind != "bytes":
+        engine.normalizer = normalizers.NFC()
+    engine.train_from_iterator(texts, trainer)
+    return engine
 
 
 def _wordpieces(texts, special, vocabulary_size):
-    """A trained WordPiece tokenizer; the library's trainer numbers the pieces `##x` in an order that changes by run."""
+    """A trained WordPiece tokenizer; the library's trainer numbers the pieces `##x` differently in every run."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    normalizer = normalizers.BertNormalizer()
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     counts = collections.Counter(itertools.chain.from_iterable(normalizer.normalize_str(text) for text in texts))
     characters = sorted((-count, character) for character, count in counts.items() if not character.isspace())
-    # Each takes two places, alone and inside a word; those too rare to fit may not crowd out the merges.
+    # Each takes two places, alone and inside a word; those too rare to fit must not crowd out the merges.
     alphabet = [character for _, character in characters[: max(1, (vocabulary_size - len(special)) // 4)]]
     fixed = [*special, *(f"##{character}" for character in alphabet)]
     trainer = trainers.WordPieceTrainer(
@@ -239,17 +233,16 @@ def _wordpieces(texts, special, vocabulary_size):
         show_progress=False,
     )  # fmt: skip
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizers.BertPreTokenizer()
+    learner.normalizer, learner.pre_tokenizer = normalizer, splitter
     learner.train_from_iterator(texts, trainer)
     engine = Tokenizer(models.WordPiece(learner.get_vocab(with_added_tokens=True), unk_token="[UNK]"))
-    engine.normalizer, engine.pre_tokenizer = normalizer, pre_tokenizers.BertPreTokenizer()
-    engine.decoder = decoders.WordPiece()
-    engine.add_special_tokens(list(special))
+    engine.normalizer, engine.pre_tokenizer, engine.decoder = normalizer, splitter, decoders.WordPiece()
+    engine.add_special_tokens(special)
     return engine
 
 
 def _check_text(index, text):
-    """ValueError for what is no text: another type, or half of a pair of surrogates."""
+    """ValueError for anything but text: another type, or half of a pair of surrogates."""
     if not isinstance(text, str):
         raise ValueError(f"texts[{index}] is a {type(text).__name__}; encode takes a list of strings")
     try:
@@ -257,5 +250,5 @@ def _check_text(index, text):
     except UnicodeEncodeError as error:
         raise ValueError(
             f"texts[{index}] holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, which "
-            "is no text; replace it: text.encode('utf-8', 'replace').decode()"
+            "is not text; replace it: text.encode('utf-8', 'replace').decode()"
         ) from error
