@@ -19,8 +19,8 @@ CONFIG_FILE = "adapter_config.json"
 PREFIX = "base_model.model."
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # what peft can do and these updates do not, and the value of its configuration that says that it was not done
-PLAIN = {"bias": "none", "rank_pattern": {}, "alpha_pattern": {}}
-PLAIN |= dict.fromkeys(("use_dora", "use_rslora", "lora_bias", "use_qalora"), False)
+PLAIN = dict.fromkeys(("use_dora", "use_rslora", "lora_bias", "use_qalora"), False)
+PLAIN |= {"bias": "none", "rank_pattern": {}, "alpha_pattern": {}}
 PLAIN |= dict.fromkeys(
     ("layer_replication", "target_parameters", "trainable_token_indices", "use_bdlora", "alora_invocation_tokens")
 )
