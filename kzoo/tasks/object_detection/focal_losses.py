@@ -1,6 +1,6 @@
 """What a detector learns by: focal loss of the classes, absolute error of the boxes, and how often objects are right.
 
-Lin et al. 2017 (RetinaNet), equation 5 and section 4.1. Targets are those of `kzoo.tasks.object_detection.matching.targets`.
+Lin et al. 2017 (RetinaNet), equation 5 and section 4.1. Targets are those of `matching.targets`.
 """
 
 import keras
