@@ -1,7 +1,6 @@
 """Sparse weights: which become zero and when, that they stay so, and that a pruned run resumes bit for bit."""
 
 import contextlib
-import importlib
 import os
 import pathlib
 import subprocess
@@ -14,7 +13,8 @@ import small_runs
 from small_runs import NUM_BATCHES, Stop, fail, make, rows_without_seconds, run
 
 import kzoo
-from kzoo.training import pruning
+from kzoo import tasks
+from kzoo.training import fitting, pruning
 from kzoo.training.recipe import Recipe
 
 WEIGHTS = "weights.safetensors"
@@ -109,7 +109,7 @@ def test_steps_left_out_by_float16_do_not_leave_the_last_update_out():
     model, _ = make(dtype="mixed_float16")
     model.compile("sgd", "mse")
     model.optimizer.build(model.trainable_variables)
-    with pruning.pruned(model, Recipe(prune=0.8), 10) as masks:
+    with pruning.pruned(tasks.of(model).trainee(model), Recipe(prune=0.8), 10) as masks:
         assert not masks.is_complete()
         masks.finish()
     assert kzoo.sparsity(model)["sparsity"] == pytest.approx(0.8, abs=1e-3)
@@ -207,8 +207,7 @@ def test_jax_prunes_and_resumes_exactly(tmp_path):
 
 
 def test_runs_of_releases_without_pruning_resume(tmp_path, monkeypatch):
-    module = importlib.import_module("kzoo.training.fit")  # its package gives the function this name
-    identity = module.identity
+    identity = fitting.identity
 
     def older(*all):
         facts = identity(*all)
@@ -217,7 +216,7 @@ def test_runs_of_releases_without_pruning_resume(tmp_path, monkeypatch):
 
     choices = {"epochs": 1, "tensorboard": False}
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(module, "identity", older)
+        patch.setattr(fitting, "identity", older)
         run(tmp_path / "run", callbacks=[Stop(fail, 1, 5)], **choices)
     with pytest.raises(ValueError, match=r"recipe.prune was None, now 0.5; start another run"):
         run(tmp_path / "run", resume=True, prune=0.5, **choices)

@@ -1,7 +1,6 @@
 """Training that is killed, interrupted or fails anywhere goes on bit for bit; what is saved survives every fault."""
 
 import contextlib
-import importlib
 import json
 import os
 import pathlib
@@ -20,7 +19,7 @@ import small_runs
 from small_runs import NUM_BATCHES, Stop, fail, make, make_translator, rows_without_seconds, run
 
 import kzoo
-from kzoo.training import backup, run_loop
+from kzoo.training import backup, fitting, run_loop
 
 WEIGHTS = "weights.safetensors"
 
@@ -166,7 +165,7 @@ COMMAND = [
 
 
 @pytest.fixture(scope="module")
-def whole_command(tmp_path_factory, data_dir):
+def whole_command(tmp_path_factory):
     folder = tmp_path_factory.mktemp("command") / "run"
     subprocess.run([*COMMAND, "--run-folder", folder], check=True, capture_output=True)
     return folder
@@ -457,11 +456,10 @@ def test_compiled_runs_resume_bit_for_bit_and_as_compiled_runs_only(tmp_path):
 
 
 def test_runs_that_recorded_no_compilation_resume(tmp_path, monkeypatch, whole):
-    fit_module = importlib.import_module("kzoo.training.fit")  # its package gives the function this name
-    identity = fit_module.identity
+    identity = fitting.identity
     with monkeypatch.context() as patch:
         old = {"jit_compile"}
-        patch.setattr(fit_module, "identity", lambda *all: {k: v for k, v in identity(*all).items() if k not in old})
+        patch.setattr(fitting, "identity", lambda *all: {k: v for k, v in identity(*all).items() if k not in old})
         stopped(tmp_path / "run", 2, 5)
     run(tmp_path / "run", resume=True)
     assert equal(tmp_path / "run", whole)
