@@ -1,7 +1,6 @@
 """Sparse weights: which become zero and when, that they stay so, and that a pruned run resumes bit for bit."""
 
 import contextlib
-import importlib
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ from small_runs import NUM_BATCHES, Stop, equal, fail, make, run
 
 import kzoo
 from kzoo import tasks
-from kzoo.training import pruning
+from kzoo.training import fitting, pruning
 from kzoo.training.recipe import Recipe
 
 SMALL_CNN = {"name": "mnist_cnn", "filters": (4, 4, 4), "hidden_dim": 8}
@@ -191,8 +190,7 @@ def test_jax_prunes_and_resumes_exactly(tmp_path):
 
 
 def test_runs_of_releases_without_pruning_resume(tmp_path, monkeypatch):
-    module = importlib.import_module("kzoo.training.fitting")
-    identity = module.identity
+    identity = fitting.identity
 
     def older(*all):
         facts = identity(*all)
@@ -201,7 +199,7 @@ def test_runs_of_releases_without_pruning_resume(tmp_path, monkeypatch):
 
     choices = {"epochs": 1, "tensorboard": False}
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(module, "identity", older)
+        patch.setattr(fitting, "identity", older)
         run(tmp_path / "run", callbacks=[Stop(fail, 1, 5)], **choices)
     with pytest.raises(ValueError, match=r"recipe.prune was None, now 0.5; start another run"):
         run(tmp_path / "run", resume=True, prune=0.5, **choices)

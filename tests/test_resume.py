@@ -1,7 +1,6 @@
 """Training that is killed, interrupted or fails anywhere goes on bit for bit; what is saved survives every fault."""
 
 import contextlib
-import importlib
 import json
 import os
 import pathlib
@@ -20,7 +19,7 @@ import small_runs
 from small_runs import NUM_BATCHES, Stop, equal, fail, make, make_translator, run
 
 import kzoo
-from kzoo.training import backup, run_loop
+from kzoo.training import backup, fitting, run_loop
 
 WEIGHTS = "weights.safetensors"
 
@@ -444,11 +443,10 @@ def test_compiled_runs_resume_bit_for_bit_and_as_compiled_runs_only(tmp_path):
 
 
 def test_runs_that_recorded_no_compilation_resume(tmp_path, monkeypatch, whole):
-    fit_module = importlib.import_module("kzoo.training.fitting")
-    identity = fit_module.identity
+    identity = fitting.identity
     with monkeypatch.context() as patch:
         old = {"jit_compile"}
-        patch.setattr(fit_module, "identity", lambda *all: {k: v for k, v in identity(*all).items() if k not in old})
+        patch.setattr(fitting, "identity", lambda *all: {k: v for k, v in identity(*all).items() if k not in old})
         stopped(tmp_path / "run", 2, 5)
     run(tmp_path / "run", resume=True)
     assert equal(tmp_path / "run", whole)

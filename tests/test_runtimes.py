@@ -8,7 +8,8 @@ from keras import layers
 import kzoo
 from kzoo.rewrites import precision as precisions
 from kzoo.rewrites import unrolling
-from kzoo.runtimes import choices, comparison, samples
+from kzoo.runtimes import choices, comparison, samples, verdicts
+from kzoo.runtimes.fast_path import Settings
 
 SMALL = {
     "resnet20": {"depths": (1, 1, 1)},
@@ -100,6 +101,8 @@ def test_bad_inputs():
     quick = kzoo.fast(build("resnet20"), xla=False, seconds=0.05)
     with pytest.raises(ValueError, match=r"shape \(2, 3, 32, 32\); wanted \(batch, 32, 32, 3\)"):
         quick(np.zeros((2, 3, 32, 32), "float32"))
+    with pytest.raises(ValueError, match=r"shape \(0, 32, 32, 3\); pass at least one example"):
+        quick(np.zeros((0, 32, 32, 3), "float32"))
     with pytest.raises(ValueError, match="dtype uint8; wanted float32: scale uint8 images"):
         quick(np.zeros((2, 32, 32, 3), "uint8"))
     texts = kzoo.fast(build("bert_tiny"), xla=False, seconds=0.05)
@@ -355,6 +358,18 @@ def test_outputs_that_differ_are_refused(monkeypatch):
     monkeypatch.setattr(tensorflow, "build", build_wrong)
     with pytest.raises(ValueError, match="outputs differ from those of rnn_lstm by 0.01"):
         kzoo.fast(build("rnn_lstm"), xla=False)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_outputs_that_are_no_numbers_are_refused(precision):
+    """Python's max(0.0, nan) is 0.0, by which a runtime that gives NaN would agree with the model to the last bit."""
+    model = kzoo.build("perceptron")
+
+    def run(arrays):
+        return [np.full_like(outputs, np.nan) for outputs in comparison.outputs_of(model, arrays)]
+
+    with pytest.raises(ValueError, match="outputs differ from those of perceptron by nan at batch size 1"):
+        verdicts.moved(model, run, Settings(precision=precision))
 
 
 def test_a_conversion_leaves_no_graphs_behind():

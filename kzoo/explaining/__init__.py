@@ -1,4 +1,4 @@
-"""Looking inside: what a model attends to."""
+"""Looking inside a model: what it attends to."""
 
 from kzoo.explaining.heatmaps import attention_maps
 

@@ -1,4 +1,4 @@
-"""Leaving Keras: exports that are written beside, reloaded, compared with the model, and only then renamed."""
+"""Leaving Keras: models as SavedModel, LiteRT, ONNX and OpenVINO, each proved equal to the model."""
 
 from kzoo.exporting.exports import export
 

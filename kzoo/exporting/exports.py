@@ -1,4 +1,4 @@
-"""Every format through one door: written beside, reloaded, compared with the model, and only then renamed."""
+"""The one way to every format: written to a temporary folder, reloaded, compared with the model, and then renamed."""
 
 import json
 import pathlib
@@ -6,12 +6,13 @@ import time
 
 import keras
 
+from kzoo.data import load
 from kzoo.exporting import other_formats, saved_model
 from kzoo.exporting.report import READABLE, readable
 from kzoo.runtimes import choices
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
-from kzoo.tasks import num_classes, of_or_guess
+from kzoo.tasks import of_or_guess
 from kzoo.version import __version__
 
 FORMATS = tuple(choices.FORMATS)
@@ -19,40 +20,32 @@ REPORT_FILE = "kzoo_export.json"
 
 
 def export(
-    model,
-    path,
-    format="saved_model",
-    overwrite=False,
-    precision="float32",
-    calibration=None,
-    data=None,
-    length=None,
-    ranges=None,
-    with_preprocessing=False,
-) -> dict:
+    model, path, format="saved_model", overwrite=False, precision="float32", calibration=None, data=None, length=None,
+    ranges=None, with_preprocessing=False,
+) -> dict:  # fmt: skip
     """Exports a model for servers that have neither kzoo nor Keras, and proves the export equal to the model.
 
-    The SavedModel's signature `serve` (also `serving_default`) takes the model's inputs with any batch size and gives
-    its outputs. Image classifiers also get `serve_images`: uint8 images (batch, height, width, channels) of any size,
-    to `probabilities` (batch, num_classes) and `label` (batch,). Those of a detector of one input size give `boxes`
-    (batch, 300, 4), left, top, right, bottom in pixels of the images as they come, `scores` and `labels` (batch, 300),
-    the best first, -1 after the last, and `count` (batch,). Batch norm is folded and weights are constants, but for
-    models that `generate`, whose signatures share variables, and for more than 2 GiB. The other formats hold the
-    model's inputs and outputs alone, or with preprocessing uint8 images to `probabilities`: `litert` one file, `onnx`
-    (open batch), `openvino` two files. None of them holds `generate`, whose loop keeps a cache.
+    The SavedModel's signature `serve` (also `serving_default`) maps the model's inputs, with any batch size, to its
+    outputs. Image classifiers also get `serve_images`, from uint8 images (batch, height, width, channels) of any size
+    to `probabilities` (batch, num_classes) and `label` (batch,). For a detector of one input size it gives `boxes`
+    (batch, 300, 4), left, top, right, bottom in pixels of the images as passed, `scores` and `labels` (batch, 300),
+    the best first and -1 after the last, and `count` (batch,). Batch norm is folded and weights are constants, except
+    in models that `generate`, whose signatures share variables, and beyond 2 GiB. The other formats hold the model's
+    inputs and outputs alone, or with preprocessing uint8 images to `probabilities`: `litert` is one file, `onnx` too
+    (with an open batch), `openvino` two files. None of them holds `generate`, whose loop keeps a cache.
 
     Args:
         path: folder to create; it must be absent or empty unless `overwrite`.
         format: "saved_model", "litert", "onnx" or "openvino"; all but the first are extras of kzoo.
         precision, calibration, length, ranges: as for `kzoo.fast`.
         with_preprocessing: an image classifier takes uint8 images (batch, height, width, channels) of its input size
-            and normalises them itself. A SavedModel does so anyway in `serve_images`, which resizes too.
+            and normalises them itself. A SavedModel always does so in `serve_images`, which also resizes them.
         data: a data set of kzoo, or its name, on which the report compares accuracy before and after.
 
-    Returns the report, also stored in the folder as `kzoo_export.json` and, for people, `report.md`: signatures, the
-    largest difference between reloaded export and model on random inputs at two batch sizes and the scale of the
-    outputs it refers to, bytes, latency before and after. Raises ValueError if the path is occupied, the format is
-    unknown, or the export differs; nothing is left then.
+    Returns the report, which is also stored in the folder as `kzoo_export.json` and, for people, `report.md`:
+    signatures, the largest difference between the reloaded export and the model on random inputs at two batch sizes,
+    the scale of the outputs, bytes, and latency before and after. Raises ValueError if the path is occupied, the format
+    is unknown, or the export differs; nothing is left behind then.
     """
     if format not in FORMATS:
         raise ValueError(did_you_mean("format", format, FORMATS))
@@ -66,39 +59,19 @@ def export(
         )
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"exports need KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
-    path = pathlib.Path(path)
     begin = time.perf_counter()
-    if isinstance(data, str):
-        from kzoo.data import load
-
-        data = load(data, model)
+    data = load(data, model) if isinstance(data, str) else data
     with atomic.folder(path, overwrite) as temporary:
         report = {"model": model.name, "format": format}
         if format == "saved_model":
             report |= saved_model.write(model, temporary, data)
         else:
             how = {"precision": precision, "calibration": calibration, "data": data, "length": length, "ranges": ranges}
-            report |= _write_other(model, temporary, choices.FORMATS[format], with_preprocessing, **how)
+            report |= other_formats.write(model, temporary, choices.FORMATS[format], with_preprocessing, **how)
         report |= {"seconds": round(time.perf_counter() - begin, 2), "versions": _versions()}
         (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (temporary / READABLE).write_text(readable(report), encoding="utf-8")
-    return {"path": str(path), **report}
-
-
-def _write_other(model, folder, runtime, with_preprocessing, **how):
-    """Writes what another runtime reads and returns the report of it."""
-    finish = (lambda outputs: of_or_guess(model).read(model, outputs)) if with_preprocessing else None
-    signatures = {"serve": _serve_signature(model, with_preprocessing)}
-    return {"signatures": signatures, **other_formats.write(model, folder, runtime, finish=finish, **how)}
-
-
-def _serve_signature(model, with_preprocessing):
-    """The one signature of the other formats in words."""
-    if not with_preprocessing:
-        return saved_model.in_words(model)
-    size = (None, *model.inputs[0].shape[1:])
-    return {"inputs": {"images": f"uint8 {size}"},
-            "outputs": {"probabilities": f"float32 (None, {num_classes(model)})"}}  # fmt: skip
+    return {"path": str(pathlib.Path(path)), **report}
 
 
 def _versions():

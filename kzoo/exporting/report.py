@@ -3,9 +3,8 @@
 READABLE = "report.md"
 
 
-def readable(report):
-    """The report as a page for people."""
-    lines = [f"# {report['model']} as {report['format']}, {report.get('precision', 'float32')}", ""]
+def readable(report) -> str:
+    """The report as a page of Markdown."""
     scale = max(report["scale"], 1e-12)
     rows = {
         "largest difference": f"{report['max_difference']:.3g} on outputs up to {report['scale']:.3g} "
@@ -18,18 +17,17 @@ def readable(report):
         rows["int8 covers"] = f"{100 * report['int8_coverage']:.1f} % of multiply-accumulates"
     if report.get("ranges"):
         rows["ranges of activations"] = report["ranges"]
-    if report.get("real_inputs"):
-        found = report["real_inputs"]
+    if found := report.get("real_inputs"):
         rows["on real inputs"] = f"{found['max_difference']:.3g} on outputs up to {found['scale']:.3g}"
-    if report.get("accuracy"):
-        found = report["accuracy"]
+    if found := report.get("accuracy"):
         rows["accuracy"] = (
             f"{100 * found['before']:.2f} % before, {100 * found['after']:.2f} % after, on "
             f"{found['num_examples']} examples; both agree on {100 * found['agreement']:.2f} %"
         )
-    if report.get("latency_ms"):
-        before, after = (report["latency_ms"][key]["min"] for key in ("before", "after"))
-        rows["latency"] = (f"{before:.3g} ms before (predict_on_batch), {after:.3g} ms after: {report['speedup']:.2f} "
-                           f"times as fast at batch size {report['measured_batch_size']}")  # fmt: skip
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
-    return "\n".join(lines)
+    if found := report.get("latency_ms"):
+        rows["latency"] = (
+            f"{found['before']['min']:.3g} ms before (predict_on_batch), {found['after']['min']:.3g} ms after: "
+            f"{report['speedup']:.2f} times as fast at batch size {report['measured_batch_size']}"
+        )
+    title = f"# {report['model']} as {report['format']}, {report.get('precision', 'float32')}"
+    return "\n".join([title, "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""])

@@ -5,35 +5,40 @@ import numpy as np
 
 from kzoo import graph
 from kzoo.data.synthetic import synthetic_inputs
-from kzoo.runtimes import samples, verdicts
+from kzoo.runtimes import comparison, samples, verdicts
 from kzoo.runtimes.fast_path import Settings, folder_bytes
 from kzoo.runtimes.frozen import MAX_GRAPH_BYTES, freeze
 from kzoo.tasks import of_or_guess
 
-BATCH_SIZES = (1, 3)
-TOLERANCE = 1e-5  # of the outputs' scale; looser for half precision, whose last bit is that large
-HALF_TOLERANCE = 2e-2
+TOLERANCE = 1e-5  # of the outputs' scale
+HALF_TOLERANCE = 2e-2  # in half precision, whose last bit is that large
 
 
 def write(model, folder, data=None) -> dict:
-    """Writes a SavedModel into a folder, reloads and compares it; returns the report.
+    """Writes a SavedModel into a folder, reloads it and compares it; returns the report.
 
     Args:
         data: a data set of kzoo for the accuracy before and after, or None.
+
+    Raises ValueError if a signature differs from the model by more than the tolerance.
     """
     import tensorflow as tf
 
     endpoints = of_or_guess(model).endpoints(model)
-    shares = any(endpoint.shares_variables for endpoint in endpoints.values())
-    _write(model, endpoints, shares, folder)
+    weights, size = "constants", graph.num_bytes(model.variables)
+    if any(endpoint.shares_variables for endpoint in endpoints.values()):
+        weights = "variables, which all signatures share"
+    elif size > MAX_GRAPH_BYTES:
+        weights = f"variables: {size:,} bytes are more than a graph holds"
+    _write(model, endpoints, weights, folder)
     loaded = tf.saved_model.load(str(folder))
     described = {name: {"inputs": one.inputs, "outputs": one.outputs} for name, one in endpoints.items()}
     report = {
         "precision": "float32",
         "signatures": {"serve": in_words(model), **described},
-        "weights": "variables, which all signatures share" if shares else _weights(model),
+        "weights": weights,
         **_compare(model, endpoints, loaded),
-        "batch_sizes": list(BATCH_SIZES),
+        "batch_sizes": list(verdicts.BATCH_SIZES),
         "bytes": folder_bytes(folder),
     }
     run = _runner(model, loaded)
@@ -45,11 +50,8 @@ def write(model, folder, data=None) -> dict:
 
 def in_words(model) -> dict:
     """The model's own inputs and outputs as the report has them."""
-    inputs, outputs = (
-        {tensor.name: f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in tensors}
-        for tensors in (model.inputs, model.outputs)
-    )
-    return {"inputs": inputs, "outputs": outputs}
+    sides = {"inputs": model.inputs, "outputs": model.outputs}
+    return {side: {one.name: f"{one.dtype} {tuple(one.shape)}" for one in tensors} for side, tensors in sides.items()}
 
 
 def _runner(model, loaded):
@@ -63,18 +65,15 @@ def _runner(model, loaded):
     return run
 
 
-def _weights(model):
-    """How a SavedModel of the model holds its weights, in words."""
-    size = graph.num_bytes(model.variables)
-    return "constants" if size <= MAX_GRAPH_BYTES else f"variables: {size:,} bytes are more than a graph holds"
-
-
-def _write(model, endpoints, shares, folder):
+def _write(model, endpoints, weights, folder):
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    if not shares and _weights(model) == "constants":
-        call = _constant_call(model)
+    if weights == "constants":
+        frozen = freeze(model, flatten=True)  # one graph of constants, which all signatures share
+
+        def call(inputs):
+            return keras.tree.pack_sequence_as(model.output, frozen.function(*keras.tree.flatten(inputs)))
     else:
         archive.track(model)
         call = _plain_call(model)
@@ -90,53 +89,38 @@ def _plain_call(model):
     return lambda inputs: model(inputs, training=False)
 
 
-def _constant_call(model):
-    """The model as a function of its inputs, through one graph of constants that all signatures share."""
-    frozen = freeze(model, flatten=True)
-
-    def call(inputs):
-        outputs = frozen.function(*keras.tree.flatten(inputs))
-        return keras.tree.pack_sequence_as(model.output, outputs)
-
-    return call
-
-
 def _compare(model, endpoints, loaded):
     """Compares all signatures of the reloaded SavedModel with the model; ValueError if they differ."""
-    import tensorflow as tf
-
     half = "16" in model.dtype_policy.name or any("16" in layer.dtype_policy.name for layer in model.layers)
     tolerance = HALF_TOLERANCE if half else TOLERANCE
-    difference, scale = 0.0, 0.0
-    for seed, batch_size in enumerate(BATCH_SIZES):
-        for name, endpoint in endpoints.items():
-            given = [tf.constant(array) for array in endpoint.draw(np.random.default_rng(seed), batch_size)]
-            wanted = keras.ops.convert_to_numpy(endpoint.make(_plain_call(model))(*given)[endpoint.compared])
-            got = np.asarray(getattr(loaded, name)(*given)[endpoint.compared])
-            if not endpoint.exact:
-                difference, scale = _worst(name, got, wanted, batch_size, tolerance, difference, scale)
-            elif not np.array_equal(got, wanted):
-                raise ValueError(
-                    f"export: {name} writes other {endpoint.compared} than the model at batch size {batch_size}; "
-                    "nothing was kept"
-                )
-        x = synthetic_inputs(model, batch_size, seed, samples.open_size(model, seed))
-        wanted = keras.tree.flatten(model(x, training=False))
-        served = keras.tree.flatten(loaded.serve(keras.tree.map_structure(tf.constant, x)))
-        for ours, theirs in zip(wanted, served, strict=True):
-            ours, theirs = keras.ops.convert_to_numpy(ours), np.asarray(theirs)
-            difference, scale = _worst("serve", theirs, ours, batch_size, tolerance, difference, scale)
-    return {"max_difference": difference, "scale": scale, "tolerance": tolerance}
+    largest, scale = 0.0, 0.0
+    for seed, batch_size in enumerate(verdicts.BATCH_SIZES):
+        for name, wanted, got in _outputs(model, endpoints, loaded, seed, batch_size):
+            wanted, got = keras.ops.convert_to_numpy(wanted), np.asarray(got)
+            if name in endpoints and endpoints[name].exact:
+                if not np.array_equal(got, wanted):
+                    raise ValueError(
+                        f"export: {name} writes other {endpoints[name].compared} than the model at batch size "
+                        f"{batch_size}; nothing was kept"
+                    )
+                continue
+            what = f"export: {name} at batch size {batch_size} gives"
+            difference, size = comparison.difference([wanted], [got], what)
+            what = f"export: {name} differs from the model"
+            verdicts.require_close(what, difference, size, batch_size, tolerance)
+            largest, scale = max(largest, difference), max(scale, size)
+    return {"max_difference": largest, "scale": scale, "tolerance": tolerance}
 
 
-def _worst(signature, got, wanted, batch_size, tolerance, difference, scale):
-    if got.shape != wanted.shape:
-        raise ValueError(
-            f"export: {signature} gives shape {got.shape} at batch size {batch_size}, wanted {wanted.shape}"
-        )
-    largest = float(np.max(np.abs(got.astype("float64") - wanted)))
-    size = float(np.max(np.abs(wanted)))
-    if not largest <= tolerance * max(size, 1e-6):
-        raise ValueError(f"export: {signature} differs from the model by {largest:.3g} at batch size {batch_size} "
-                         f"(outputs up to {size:.3g}, tolerance {tolerance:g} of that); nothing was kept")  # fmt: skip
-    return max(difference, largest), max(scale, size)
+def _outputs(model, endpoints, loaded, seed, batch_size):
+    """(signature, output of the model, output of the reloaded SavedModel) for random inputs."""
+    import tensorflow as tf
+
+    for name, endpoint in endpoints.items():
+        given = [tf.constant(array) for array in endpoint.draw(np.random.default_rng(seed), batch_size)]
+        wanted, got = endpoint.make(_plain_call(model))(*given), getattr(loaded, name)(*given)
+        yield name, wanted[endpoint.compared], got[endpoint.compared]
+    x = synthetic_inputs(model, batch_size, seed, samples.open_size(model, seed))
+    wanted, got = model(x, training=False), loaded.serve(keras.tree.map_structure(tf.constant, x))
+    for ours, theirs in zip(keras.tree.flatten(wanted), keras.tree.flatten(got), strict=True):
+        yield "serve", ours, theirs

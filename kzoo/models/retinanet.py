@@ -104,8 +104,8 @@ def build(
     """Images (batch, height, width, channels) to what is predicted for every anchor, both in float32.
 
     A dict: `class_logits` (batch, num_anchors, num_classes), one sigmoid logit for each class, and `box_regression`
-    (batch, num_anchors, 4), offsets for `kzoo.tasks.object_detection` to decode. Anchors are ordered by level, from
-    the finest, within a level by row, with nine for each cell. Height and width may be None and need not be multiples of
+    (batch, num_anchors, 4), offsets for `kzoo.tasks.object_detection` to decode. Anchors are ordered by level, from the
+    finest, within a level by row, with nine for each cell. Height and width may be None and need not be multiples of
     any stride.
 
     Args:

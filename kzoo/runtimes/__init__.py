@@ -1,3 +1,3 @@
-"""Running models fast: the same inputs and outputs through the runtime and the precision that one asks for."""
+"""Running models fast: the same inputs and outputs in the runtime and the precision that one asks for."""
 
 from kzoo.runtimes.fast_path import fast as fast

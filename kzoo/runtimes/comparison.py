@@ -6,33 +6,30 @@ import keras
 import numpy as np
 
 
-def difference(ours, theirs):
-    """The largest difference of two lists of arrays and the scale of the first: `(difference, scale)`.
+def difference(ours, theirs, what="outputs have") -> tuple:
+    """The largest difference of two lists of arrays and the largest value of the first: `(difference, scale)`.
 
-    Raises ValueError where shapes or numbers of arrays differ.
+    Raises ValueError, which begins with `what`, if they differ in their shapes or in the number of arrays.
     """
-    largest, scale = 0.0, 0.0
     shapes, others = [a.shape for a in ours], [a.shape for a in theirs]
     if shapes != others:
-        raise ValueError(f"outputs have shapes {others}, wanted {shapes}")
-    for a, b in zip(ours, theirs, strict=True):
-        a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
-        largest = max(largest, float(np.max(np.abs(a - b))))
-        scale = max(scale, float(np.max(np.abs(a))))
-    return largest, scale
+        raise ValueError(f"{what} shapes {others}, wanted {shapes}")
+    pairs = [(np.asarray(a, "float64"), np.asarray(b, "float64")) for a, b in zip(ours, theirs, strict=True)]
+    largest = np.max([np.max(np.abs(a - b)) for a, b in pairs])  # which keeps a NaN, as Python's max does not
+    return float(largest), float(np.max([np.max(np.abs(a)) for a, _ in pairs]))
 
 
-def outputs_of(model, arrays):
+def outputs_of(model, arrays) -> list:
     """The model's own outputs for a list of inputs, as a list of NumPy arrays."""
     x = keras.tree.pack_sequence_as(model.input, list(arrays))
     return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
 
 
-def interleaved(calls, seconds=1.0, min_rounds=3, max_rounds=50):
-    """Times functions in turns, so that what else the machine does falls on all of them alike.
+def interleaved(calls, seconds=1.0, min_rounds=3, max_rounds=50) -> dict:
+    """Times functions in turns, so that whatever else the machine does affects all of them alike.
 
     Args:
-        calls: `{name: function without arguments}`; each is called once before the clock runs.
+        calls: `{name: function without arguments}`; each is called once before the clock starts.
         seconds: for all rounds together, unless `min_rounds` take longer.
 
     Returns `{name: {"min": ms, "median": ms, "num_rounds": count}}`.

@@ -1,11 +1,13 @@
 """LiteRT, formerly TensorFlow Lite: one file, float32, int8 throughout, or int8 weights alone."""
 
 import contextlib
+import functools
 import logging
 import math
 import os
 import threading
 import warnings
+from collections.abc import Callable
 
 from kzoo.rewrites import masking
 from kzoo.rewrites.unrolling import is_recurrent
@@ -15,36 +17,35 @@ from kzoo.runtimes.frozen import check_fits_a_file, freeze
 FILE = "model.tflite"
 
 
-def write(model, folder, settings, calibration):
+def write(model, folder, settings, calibration) -> dict:
     """Writes `model.tflite` and returns what the report says of it.
 
     Sequences have one length, and recurrent layers are unrolled over it. int8 quantises weights by channel and
-    activations by the smallest and largest value that the calibration data give; inputs and outputs stay float32. An
-    operation that has no int8 form runs in float32, and the coverage says so. Masks of attention are rewritten so that
-    they leave the scores their range. `int8_weights` is LiteRT's dynamic range: activations are quantised as they come.
+    activations by the smallest and largest value in the calibration data; inputs and outputs stay float32. An
+    operation that has no int8 form runs in float32, and the coverage says so. Attention masks are rewritten so that
+    they do not widen the range of the scores. `int8_weights` is LiteRT's dynamic range quantisation: activations are
+    quantised as they are computed. Raises ValueError for sequences of any length without `length`.
     """
     is_open = any(len(tensor.shape) < 4 and None in tensor.shape[1:] for tensor in model.inputs)
     if is_open and settings.length is None:
         why = "runs recurrent layers unrolled" if is_recurrent(model) else "has no attention over an open length"
         raise ValueError(f"{model.name} takes sequences of any length and LiteRT {why}: pass length= (--length)")
-    # The function, not the Keras model, whose variables the converter loses without a word.
-    masked = settings.precision == "int8" and masking.attends(model)
-    source = masking.bound_masks(model) if masked else model
-    one_product = settings.precision != "int8"
-    frozen = freeze(source, settings.batch_size, settings.length, unroll=True, one_product=one_product)
+    # The function, not the Keras model, whose variables the converter silently loses.
+    is_int8, size = settings.precision == "int8", settings.batch_size or 1
+    source = masking.bound_masks(model) if is_int8 and masking.attends(model) else model
+    frozen = freeze(source, settings.batch_size, settings.length, unroll=True, one_product=not is_int8)
     check_fits_a_file(frozen, "LiteRT")
-    content = converted(frozen.concrete, settings.precision,
-                        lambda: samples.batches(calibration, frozen.names, settings.batch_size or 1))  # fmt: skip
+    examples = functools.partial(samples.batches, calibration, frozen.names, size)
+    content = converted(frozen.concrete, settings.precision, examples)
     (folder / FILE).write_bytes(content)
-    notes = dict(frozen.changes)
-    if settings.precision != "float32":
-        arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
-        notes["int8_coverage"] = coverage(content, model, arrays, with_activations=settings.precision == "int8")
-    return notes
+    if settings.precision == "float32":
+        return frozen.changes
+    arrays = samples.random_inputs(model, size, settings.length)
+    return {**frozen.changes, "int8_coverage": coverage(content, model, arrays, with_activations=is_int8)}
 
 
-def converted(concrete, precision, calibration=None):
-    """The bytes of a traced function as a LiteRT program; for int8, `calibration()` gives lists of arrays."""
+def converted(concrete, precision, calibration=None) -> bytes:
+    """A traced function as the bytes of a LiteRT program; for int8, `calibration()` gives lists of arrays."""
     import tensorflow as tf
 
     with _quiet():
@@ -60,33 +61,33 @@ def converted(concrete, precision, calibration=None):
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the converter's advice: to save a whole module instead of a function, and to give statistics for int8."""
+    """Hides the converter's advice to save a whole module instead of a function, and to give statistics for int8."""
     log = logging.getLogger("absl")
     before = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             yield
     finally:
         log.setLevel(before)
 
 
-def load(folder, model, settings):
+def load(folder, model, settings) -> Callable:
     """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
     return runner(make_interpreter((folder / FILE).read_bytes()), [tensor.name for tensor in model.inputs])
 
 
 def make_interpreter(content, **options):
-    """A program ready for its inputs, on all cores."""
+    """A program that is ready for its inputs and runs on all cores."""
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(model_content=content, num_threads=os.cpu_count(), **options)
 
 
-def runner(interpreter, names):
+def runner(interpreter, names) -> Callable:
     """A program as a function from a list of arrays, in the order of these names, to a list of arrays."""
-    rows = {_plain(row["name"]): row["index"] for row in interpreter.get_input_details()}
+    details = interpreter.get_input_details()
+    rows = {row["name"].removeprefix("serving_default_").partition(":")[0]: row["index"] for row in details}
     places = [rows[name] for name in names]
     lock, shapes = threading.Lock(), []
 
@@ -105,16 +106,12 @@ def runner(interpreter, names):
     return run
 
 
-def _plain(name):
-    return name.removeprefix("serving_default_").partition(":")[0]
-
-
-def coverage(content, model, arrays, with_activations=True):
+def coverage(content, model, arrays, with_activations=True) -> float:
     """Share of the multiply-accumulates that run on int8 weights and, if wanted, on int8 activations.
 
     Args:
         content: the file's bytes.
-        arrays: inputs of `model` to run it on, since a file leaves the sizes of an open batch out.
+        arrays: inputs of `model` to run it on, since the file does not say the sizes of an open batch.
     """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.interpreter import OpResolverType
@@ -122,11 +119,11 @@ def coverage(content, model, arrays, with_activations=True):
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates hide the tensors between their operations
     interpreter = make_interpreter(content, experimental_op_resolver_type=plain)
     runner(interpreter, [tensor.name for tensor in model.inputs])(arrays)
-    shapes = {row["index"]: row["shape"] for row in interpreter.get_tensor_details()}
+    shapes = {row["index"]: row["shape"].tolist() for row in interpreter.get_tensor_details()}
     file = schema.ModelT.InitFromPackedBuf(content, 0)
     tensors = file.subgraphs[0].tensors
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    stored = {}  # a tensor kept in int8 and computed with in float32 -> the one it is made from
+    stored = {}  # a float32 tensor that is computed with -> the stored int8 one that it is made from
     total = covered = 0
     for operator in file.subgraphs[0].operators:
         code = file.operatorCodes[operator.opcodeIndex]
@@ -134,9 +131,8 @@ def coverage(content, model, arrays, with_activations=True):
         inputs = operator.inputs
         if kind == "DEQUANTIZE" and not with_activations:
             stored[operator.outputs[0]] = inputs[0]
-        macs = _macs(kind, operator, shapes)
-        total += macs
-        if macs:
+        if macs := _macs(kind, operator, shapes):
+            total += macs
             left, right = (inputs[2], inputs[1]) if kind == "TRANSPOSE_CONV" else inputs[:2]
             wanted = [stored.get(right, right), *([left] if with_activations else [])]
             covered += macs * all(tensors[index].type == schema.TensorType.INT8 for index in wanted)
@@ -145,19 +141,15 @@ def coverage(content, model, arrays, with_activations=True):
 
 def _macs(kind, operator, shapes):
     """Multiply-accumulates of one operation; the layouts of weights are those of LiteRT's operators."""
-    size = _size(shapes[operator.outputs[0]])
+    size, inputs = math.prod(shapes[operator.outputs[0]]), operator.inputs
     if kind == "CONV_2D":
-        return size * _size(shapes[operator.inputs[1]][1:])
+        return size * math.prod(shapes[inputs[1]][1:])
     if kind == "DEPTHWISE_CONV_2D":
-        return size * _size(shapes[operator.inputs[1]][1:3])
+        return size * math.prod(shapes[inputs[1]][1:3])
     if kind == "FULLY_CONNECTED":
-        return size * int(shapes[operator.inputs[1]][-1])
+        return size * shapes[inputs[1]][-1]
     if kind == "BATCH_MATMUL":
-        return size * int(shapes[operator.inputs[0]][-2 if operator.builtinOptions.adjX else -1])
+        return size * shapes[inputs[0]][-2 if operator.builtinOptions.adjX else -1]
     if kind == "TRANSPOSE_CONV":
-        return _size(shapes[operator.inputs[2]]) * _size(shapes[operator.inputs[1]][:3])
+        return math.prod(shapes[inputs[2]]) * math.prod(shapes[inputs[1]][:3])
     return 0
-
-
-def _size(shape):
-    return math.prod(int(size) for size in shape)

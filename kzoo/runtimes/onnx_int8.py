@@ -4,27 +4,29 @@ import contextlib
 import logging
 import math
 
+import onnx
+import onnxruntime
+from onnxruntime import quantization
+
 from kzoo.runtimes import samples
 
-# Not Entropy: quantize_static gives it 128 bins for 128 levels, so that the whole range is its only candidate.
+# Entropy is left out: quantize_static gives it 128 bins for 128 levels, so that its only candidate is the whole range.
 METHODS = {"min_max": "MinMax", "percentile": "Percentile"}
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-# What lies between products in a convolutional net. Not with attention, whose masks are as large as floats go.
+# What lies between the products of a convolutional network; not for attention, whose masks are as large as floats get.
 BETWEEN = ("Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Reshape", "Transpose",
            "Squeeze", "Unsqueeze", "Flatten", "Pad")  # fmt: skip
 PERCENTILE = 99.99
 
 
-def quantise(proto, path, calibration, names, ranges, batch_size, attends):
-    """Writes an ONNX model in int8: weights by channel, activations (uint8) by calibration data.
+def quantise(proto, path, calibration, names, ranges, batch_size, attends) -> None:
+    """Writes an ONNX model in int8: weights by channel, activations (uint8) by the calibration data.
 
     Args:
         calibration: `{input name: array}`; `names` are the inputs in order.
         ranges: a key of METHODS; "percentile" keeps PERCENTILE % of the values.
         attends: whether the model has attention.
     """
-    from onnxruntime import quantization
-
     rows = iter([dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)])
     taken = {row.name for row in proto.graph.input}
 
@@ -50,7 +52,7 @@ def quantise(proto, path, calibration, names, ranges, batch_size, attends):
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the advice of the quantiser, which speaks through the root logger."""
+    """Hides the advice of the quantiser, which it gives through the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -60,38 +62,33 @@ def _quiet():
         logging.disable(before)
 
 
-def coverage(path, feeds):
+def coverage(path, feeds) -> float:
     """Share of the multiply-accumulates both of whose operands are int8.
 
     Args:
         path: of the quantised file.
-        feeds: `{input name: array}` to run it on, since a file leaves open sizes out.
+        feeds: `{input name: array}` to run it on, since the file does not say open sizes.
     """
-    import onnx
-
     proto = onnx.load(str(path))
     makers = {name: node for node in proto.graph.node for name in node.output}
-    nodes = [node for node in proto.graph.node if node.op_type in PRODUCTS]
-    shapes = _shapes(proto, {name for node in nodes for name in (*node.input[:2], node.output[0])}, feeds)
+    products = [(node, (*node.input[:2], node.output[0])) for node in proto.graph.node if node.op_type in PRODUCTS]
+    shapes = _shapes(proto, {name for _, names in products for name in names}, feeds)
     total = covered = 0
-    for node in nodes:
-        macs = _macs(node, *(shapes[name] for name in (*node.input[:2], node.output[0])))
+    for node, names in products:
+        macs = _macs(node, *(shapes[name] for name in names))
         total += macs
-        sides = [makers.get(name) for name in node.input[:2]]
+        sides = [makers.get(name) for name in names[:2]]
         covered += macs * all(side is not None and side.op_type == "DequantizeLinear" for side in sides)
     return covered / total if total else 0.0
 
 
 def _shapes(proto, names, feeds):
-    """The shapes that tensors have when the model runs, without any optimisation that removes them."""
-    import onnx
-    import onnxruntime
-
+    """The shapes of tensors when the model runs, without the optimisations that would remove some of them."""
     known = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     known.update({name: array.shape for name, array in feeds.items()})
     wanted = sorted(names - known.keys())
-    there = {row.name for row in proto.graph.output}
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in there)
+    new = set(wanted) - {row.name for row in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in new)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3

@@ -1,29 +1,33 @@
 """ONNX, and ONNX Runtime to run it: the batch and all other open sizes stay open."""
 
 import os
+from collections.abc import Callable
 
 from kzoo.rewrites.fusible import has_layer_norm
 from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
-from kzoo.runtimes import onnx_int8, onnx_tidying, samples
+from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
 
 FILE = "model.onnx"
 OPSET = 17
 
 
-def write(model, folder, settings, calibration):
+def write(model, folder, settings, calibration) -> dict:
     """Writes `model.onnx` and returns what the report says of it.
 
     int8 is ONNX Runtime's static quantisation: weights by channel, activations by the calibration data. Recurrent
-    layers are then unrolled over `length`, since nothing is quantised inside of loops.
+    layers are then unrolled over `length`, since nothing is quantised inside loops; ValueError without it.
     """
+    from kzoo.runtimes import onnx_int8, onnx_tidying  # which import the packages of the extra
+
     is_int8 = settings.precision == "int8"
     if is_int8 and is_recurrent(model) and settings.length is None:
         raise ValueError(f"{model.name} is recurrent, and ONNX Runtime quantises no loops: pass length= (--length)")
     frozen = freeze(model, settings.batch_size, settings.length, unroll=is_int8)
     check_fits_a_file(frozen, "an ONNX file")
     proto, notes = _convert(frozen), {**frozen.changes, "opset": OPSET}
+    onnx_tidying.tidy(proto)
     if not is_int8:
         onnx_tidying.name_batch_norms(proto)
         (folder / FILE).write_bytes(proto.SerializeToString())
@@ -35,7 +39,7 @@ def write(model, folder, settings, calibration):
 
 
 def _convert(frozen):
-    """The function as an ONNX model, through the parts that make up tf2onnx.convert.from_function."""
+    """The function as an ONNX model, by the steps that tf2onnx.convert.from_function takes."""
     import logging
 
     import tensorflow as tf
@@ -52,46 +56,36 @@ def _convert(frozen):
         made = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs,
                                        tensors_to_rename=plain, custom_op_handlers={"Erfc": (_erfc, [])},
                                        continue_on_error=True)  # fmt: skip
-        optimizers = _optimizers()
+        # All of its optimizers except the one that removes pairs, for which there is `onnx_tidying`. That one drops the
+        # first of two Reshapes even if a 0 in the second stands for a size that the first one makes, as between the
+        # projection of a query without a bias and its heads.
+        names = ("Transpose", "Upsample", "ConstFold", "ConstDequantize", "Loop", "MergeDuplicatedNodes", "Reshape",
+                 "GlobalPool", "QDQ", "Identity", "Einsum")  # fmt: skip
+        optimizers = {name: getattr(tf2onnx.optimizer, f"{name}Optimizer") for name in names}
         if has_layer_norm(frozen.model):
-            del optimizers["GlobalPool"]  # which makes its mean over the last axis one of an image
-        # Between passes it would write every weight into its node's message anew, which frees none of the old ones, and
-        # to catch errors copy the whole graph.
+            del optimizers["GlobalPool"]  # which takes its mean over the last axis for one over an image
+        # Between passes tf2onnx would write every weight into its node's message again, which frees none of the old
+        # ones, and to catch errors it would copy the whole graph.
         made.update_proto = lambda external_tensor_storage=None: None
         made = tf2onnx.optimizer.optimize_graph(made, catch_errors=False, optimizers=optimizers)
         del made.update_proto
-        proto = made.make_model(frozen.model.name)
-    onnx_tidying.tidy(proto)
-    return proto
-
-
-def _optimizers():
-    """All of tf2onnx but the removal of pairs, for which there is `onnx_tidying`.
-
-    It drops the first of two Reshapes though a 0 in the second stands for a size that the first one makes, as between
-    the projection of a query without a bias and its heads.
-    """
-    from tf2onnx import optimizer
-
-    names = ("Transpose", "Upsample", "ConstFold", "ConstDequantize", "Loop", "MergeDuplicatedNodes", "Reshape",
-             "GlobalPool", "QDQ", "Identity", "Einsum")  # fmt: skip
-    return {name: getattr(optimizer, f"{name}Optimizer") for name in names}
+        return made.make_model(frozen.model.name)
 
 
 def _erfc(context, node, name, arguments):
-    """erfc(x) = 1 - erf(x): ONNX knows the latter only."""
+    """erfc(x) = 1 - erf(x), since ONNX has only the latter."""
     import numpy as np
 
-    dtype = context.get_dtype(node.output[0])
+    outputs = list(node.output)
+    kind = {"dtypes": [context.get_dtype(outputs[0])]}
+    shapes = [context.get_shape(outputs[0])]
     one = context.make_const(f"{name}_one", np.array(1, "float32"))
-    erf = context.make_node("Erf", [node.input[0]], dtypes=[dtype])
-    outputs, shape = list(node.output), context.get_shape(node.output[0])
+    erf = context.make_node("Erf", [node.input[0]], **kind)
     context.remove_node(node.name)
-    return context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=[shape],
-                             dtypes=[dtype])  # fmt: skip
+    return context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=shapes, **kind)
 
 
-def load(folder, model, settings):
+def load(folder, model, settings) -> Callable:
     """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
     import onnxruntime
 

@@ -1,30 +1,32 @@
 """OpenVINO, with NNCF for its int8."""
 
 import contextlib
+import dataclasses
 import io
 import logging
 import math
 import sys
 import threading
+from collections.abc import Callable
 
 from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
-from kzoo.runtimes import onnxruntime, samples
+from kzoo.runtimes import choices, onnxruntime, samples
 from kzoo.runtimes.frozen import freeze
 
 FILE = "model.xml"
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32", "int8_weights": "f32"}
 COUNTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
-# kzoo's name -> NNCF's; its own choice is the mean of the examples' extremes where a tensor has one range
+# kzoo's name -> NNCF's, whose own choice is the mean of the examples' extremes where a tensor has one range
 RANGES = {"min_max": "MINMAX", "percentile": "MEAN_QUANTILE", "mse": "HISTOGRAM"}
-# Operations that OpenVINO runs on int8 as it comes to them: they move or choose values.
+# Operations that OpenVINO runs on int8 if they are given int8, since they only move or choose values.
 PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Relu", "Pad",
            "StridedSlice", "Slice", "Split", "VariadicSplit", "Concat")  # fmt: skip
 
 
 def import_openvino():
     """The package, told to send no statistics."""
-    # OpenVINO and NNCF send statistics of their use over the network where this package is found; they do without.
+    # OpenVINO and NNCF report their use over the network if this package is found, and do without it otherwise.
     sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
@@ -33,7 +35,7 @@ def import_openvino():
 
 @contextlib.contextmanager
 def _quiet_nncf():
-    """NNCF without the tables and bars that it prints where a program's JSON goes."""
+    """NNCF without the tables and bars that it prints to standard output, where a program's JSON goes."""
     import nncf
 
     nncf.set_log_level(logging.ERROR)
@@ -41,53 +43,50 @@ def _quiet_nncf():
         yield nncf
 
 
-def write(model, folder, settings, calibration):
-    """Writes `model.xml` and `model.bin` and returns what the report says of it.
+def write(model, folder, settings, calibration) -> dict:
+    """Writes `model.xml` and `model.bin` and returns what the report says of them.
 
     int8 is NNCF's post-training quantisation: weights by channel, activations by the calibration data, with its scheme
-    for Transformers where there is attention. `int8_weights` compresses weights alone. A recurrent network of open
-    length goes by way of ONNX (extra `onnx`), since OpenVINO reads no loops of TensorFlow's; of known length, unrolled.
+    for Transformers if there is attention. `int8_weights` compresses weights alone. A recurrent network is unrolled
+    over a known length; with an open length it is converted by way of ONNX (extra `onnx`), since OpenVINO does not read
+    TensorFlow's loops. Raises ModuleNotFoundError if that extra is not installed.
     """
     openvino = import_openvino()
     frozen, converted = _converted(model, folder, settings)
-    if settings.precision == "int8":
+    is_int8 = settings.precision == "int8"
+    if is_int8:
         converted = _quantised(model, converted, calibration, frozen.names, settings)
     elif settings.precision == "int8_weights":
         converted = with_int8_weights(converted)
     openvino.save_model(converted, str(folder / FILE), compress_to_fp16=False)
-    notes = dict(frozen.changes)
-    if settings.precision.startswith("int8"):
-        arrays = samples.random_inputs(model, 1, settings.length)
-        shapes = {name: array.shape for name, array in zip(frozen.names, arrays, strict=True)}
-        if settings.batch_size:
-            shapes = {name: (settings.batch_size, *shape[1:]) for name, shape in shapes.items()}
-        notes["int8_coverage"] = coverage(converted, shapes, settings.precision == "int8")
-    return notes
+    if not settings.precision.startswith("int8"):
+        return frozen.changes
+    arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
+    shapes = {name: array.shape for name, array in zip(frozen.names, arrays, strict=True)}
+    return {**frozen.changes, "int8_coverage": coverage(converted, shapes, is_int8)}
 
 
 def _converted(model, folder, settings):
     openvino = import_openvino()
     if is_recurrent(model) and settings.length is None:
-        from kzoo.runtimes import choices
-
         if not choices.is_installed("onnxruntime"):
             raise ModuleNotFoundError(
                 f"{model.name} is recurrent: OpenVINO takes it unrolled (pass length=) or by way of ONNX: pip install "
                 "'kzoo[onnx]'"
             )
         path = folder / onnxruntime.FILE
-        notes = onnxruntime.write(model, folder, settings.replace(precision="float32"), None)
+        notes = onnxruntime.write(model, folder, dataclasses.replace(settings, precision="float32"), None)
         converted = openvino.convert_model(str(path))
         path.unlink()
         frozen = freeze(model, settings.batch_size, settings.length)
         frozen.changes.update(notes)
         return frozen, converted
-    # A product in float32 is slower with a GELU in it where there is no AVX-512, see `fusible`; in int8 it is faster.
+    # Without AVX-512 a product in float32 is slower with a GELU fused into it, see `fusible`; in int8 it is faster.
     is_int8 = settings.precision == "int8"
     how = {"unroll": True, "one_product": not is_int8, "fuse_gelu": is_int8}
     frozen = freeze(model, settings.batch_size, settings.length, **how)
     converted = openvino.convert_model(frozen.concrete)
-    # Whatever nothing reads, such as the shapes of a layer's input, would be an output too.
+    # Values that nothing reads, such as the shape of a layer's input, would otherwise become outputs.
     wanted = {tensor.name for tensor in frozen.concrete.outputs}
     for port in converted.outputs:
         if not port.names & wanted:
@@ -96,7 +95,7 @@ def _converted(model, folder, settings):
 
 
 def with_int8_weights(converted):
-    """The program with the weights of its products in 8 bits, a scale and a zero point a channel."""
+    """The program with the weights of its products in 8 bits, with a scale and a zero point for each channel."""
     with _quiet_nncf() as nncf:
         return nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
@@ -105,36 +104,33 @@ def _quantised(model, converted, calibration, names, settings):
     batch_size = settings.batch_size or 1
     rows = [dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)]
     with _quiet_nncf() as nncf:
+        advanced = nncf.AdvancedQuantizationParameters()
+        if settings.ranges in RANGES:
+            known = nncf.quantization.range_estimator.RangeEstimatorParametersSet
+            advanced.activations_range_estimator_params = getattr(known, RANGES[settings.ranges])
         return nncf.quantize(
             converted,
             nncf.Dataset(rows),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(rows),
             model_type=nncf.ModelType.TRANSFORMER if attends(model) else None,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(**_estimator(nncf, settings.ranges)),
+            advanced_parameters=advanced,
         )
 
 
-def _estimator(nncf, ranges):
-    if ranges not in RANGES:
-        return {}
-    known = nncf.quantization.range_estimator.RangeEstimatorParametersSet
-    return {"activations_range_estimator_params": getattr(known, RANGES[ranges])}
-
-
 def compiled(folder, precision):
-    """The program of a folder, compiled for this processor; ValueError for bfloat16 where it has none."""
+    """The program in a folder, compiled for this processor; ValueError for bfloat16 on one that lacks it."""
     core = import_openvino().Core()
     if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ValueError(
-            "this processor has no bfloat16, and OpenVINO would compute in float32 without a word; take float32, or "
-            "runtime 'tensorflow'"
+            "this processor has no bfloat16, and OpenVINO would silently compute in float32; pass precision='float32', "
+            "or runtime='tensorflow'"
         )
     hints = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     return core.compile_model(core.read_model(str(folder / FILE)), "CPU", hints)
 
 
-def load(folder, model, settings):
+def load(folder, model, settings) -> Callable:
     """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
     program = compiled(folder, settings.precision)
     request, lock = program.create_infer_request(), threading.Lock()
@@ -150,7 +146,7 @@ def load(folder, model, settings):
     return run
 
 
-def coverage(converted, sizes, with_activations=True):
+def coverage(converted, sizes, with_activations=True) -> float:
     """Share of the multiply-accumulates whose weights are int8 and, if wanted, whose activations are too.
 
     Args:
@@ -185,7 +181,7 @@ def _macs(node):
 
 
 def _is_int8(node):
-    """Whether what a node gives is quantised: the end of a chain that only moves or scales values."""
+    """Whether the output of a node is quantised: looks at the start of the chain that only moves or scales values."""
     while node.get_type_name() in PASSING:
         node = node.input(0).get_source_output().get_node()
     if node.get_type_name() == "Constant":

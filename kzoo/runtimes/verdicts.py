@@ -1,4 +1,4 @@
-"""What a report says of a runtime: how far outputs moved, how often they are right, how long a call takes."""
+"""What a report says of a runtime: how far its outputs moved, how often they are right, how long a call takes."""
 
 import keras
 import numpy as np
@@ -9,12 +9,22 @@ BATCH_SIZES = (1, 3)
 TOLERANCE = 1e-4  # of the outputs' scale, in float32; a runtime that is further off computes something else
 
 
-def moved(model, run, settings, real=None):
-    """The largest difference to the model's outputs, at two batch sizes, on real inputs if given, else on random ones.
+def require_close(what, difference, scale, batch_size, tolerance) -> None:
+    """Raises ValueError, which begins with `what`, unless a difference is a number within the tolerance of a scale."""
+    if not difference <= tolerance * max(scale, 1e-6):
+        raise ValueError(
+            f"{what} by {difference:.3g} at batch size {batch_size} (outputs up to {scale:.3g}, tolerance "
+            f"{tolerance:g} of that); nothing was kept"
+        )
 
-    Returns `max_difference`, the `scale` of the outputs and `compared_on`. Raises ValueError for outputs that are no
+
+def moved(model, run, settings, real=None) -> dict:
+    """The largest difference from the model's outputs at two batch sizes, on real inputs if given, else on random ones.
+
+    Returns `max_difference`, the `scale` of the outputs and `compared_on`. Raises ValueError for outputs that are not
     numbers and, in float32, for a difference beyond TOLERANCE.
     """
+    tolerance = TOLERANCE if settings.precision == "float32" else np.inf
     largest, scale = 0.0, 0.0
     for seed, batch_size in enumerate([settings.batch_size] if settings.batch_size else BATCH_SIZES):
         if real is None:
@@ -22,40 +32,32 @@ def moved(model, run, settings, real=None):
         else:
             arrays = next(samples.batches(real, [tensor.name for tensor in model.inputs], batch_size))
         difference, size = comparison.difference(comparison.outputs_of(model, arrays), run(arrays))
-        bound = TOLERANCE * max(size, 1e-6) if settings.precision == "float32" else np.inf
-        if not difference <= bound:
-            raise ValueError(
-                f"outputs differ from those of {model.name} by {difference:.3g} at batch size {batch_size} (outputs up "
-                f"to {size:.3g}, tolerance {TOLERANCE:g} of that); nothing was kept"
-            )
+        require_close(f"outputs differ from those of {model.name}", difference, size, batch_size, tolerance)
         largest, scale = max(largest, difference), max(scale, size)
     return {"max_difference": largest, "scale": scale, "compared_on": "random" if real is None else "real"}
 
 
-def latency(model, run, settings):
+def latency(model, run, settings) -> dict:
     """Milliseconds of `predict_on_batch` before and of `run` after, interleaved, and the ratio of their minima."""
-    arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
+    batch_size = settings.batch_size or 1
+    arrays = samples.random_inputs(model, batch_size, settings.length)
     x = keras.tree.pack_sequence_as(model.input, arrays)
     calls = {"before": lambda: model.predict_on_batch(x), "after": lambda: run(arrays)}
     times = comparison.interleaved(calls, settings.seconds)
-    return {
-        "measured_batch_size": settings.batch_size or 1,
-        "latency_ms": times,
-        "speedup": round(times["before"]["min"] / times["after"]["min"], 3),
-    }
+    speedup = round(times["before"]["min"] / times["after"]["min"], 3)
+    return {"measured_batch_size": batch_size, "latency_ms": times, "speedup": speedup}
 
 
-def accuracy(model, run, part, num_examples=1000):
+def accuracy(model, run, part, num_examples=1000) -> dict:
     """How often the first output names the label, before and after, on a split of a data set of kzoo.
 
     Args:
-        part: a split, such as `data.test`; labels of classes, or one a token with weights.
-        num_examples: at most so many.
+        part: a split, such as `data.test`, with labels of classes, or one label for each token and weights.
+        num_examples: read about this many; the last batch is counted whole.
 
-    Returns `before`, `after` (shares of 1), `num_examples` and `agreement`, how often both name the same.
+    Returns `before` and `after` (shares of 1), `agreement`, how often both name the same, and `num_examples`.
     """
-    totals, count = np.zeros(3), 0
-    weight = 0.0
+    totals, weight, count = np.zeros(3), 0.0, 0
     for x, y, *rest in part.dataset:
         arrays = [np.asarray(array) for array in samples.flat(model, x)]
         ours, theirs = comparison.outputs_of(model, arrays)[0], run(arrays)[0]

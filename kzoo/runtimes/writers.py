@@ -1,7 +1,7 @@
-"""Generation on another runtime: the part of a decoder that runs for every token, and its cache beside it.
+"""Generation in another runtime: the part of a decoder that runs for every token, and its cache beside it.
 
-A new token attends to what was written before and to itself in two products, so that the cache is only read there, and
-one row a layer comes back instead of a changed copy of it all.
+A new token attends to what was written before and to itself in two products. So the runtime only reads the cache, and
+returns one new row for each layer instead of a changed copy of everything.
 """
 
 import pathlib
@@ -24,23 +24,23 @@ from kzoo.runtimes.fast_path import folder_bytes
 PRECISIONS = {"openvino": ("float32", "bfloat16", "int8_weights"), "litert": ("float32", "int8_weights")}
 
 
-def fast_writer(model, precision="int8_weights", runtime="openvino"):
-    """A model that writes tokens, for `kzoo.generate` to write with faster: every step in another runtime.
+def fast_writer(model, precision="int8_weights", runtime="openvino") -> "FastWriter":
+    """A model that writes tokens, made faster for `kzoo.generate`: every step runs in another runtime.
 
     Args:
-        model: what `kzoo.generate` takes, but for recurrent and convolutional ones; it is not changed, and later
+        model: what `kzoo.generate` takes, except recurrent and convolutional models; it is not changed, and later
             changes of its weights do not show.
         precision: "float32", "bfloat16" (on processors that have it), or "int8_weights": weights of 8 bits with a scale
-            a channel, which is a quarter of the bytes that every token reads.
-        runtime: "openvino" or "litert", extras of kzoo. LiteRT is the faster with weights of 8 bits; it takes no
-            translators and no bfloat16, one text of several at a time, up to minutes to convert 124M weights, and it
-            reads the prompt in TensorFlow with weights of 32 bits, which stay in memory.
+            for each channel, so that every token reads a quarter of the bytes.
+        runtime: "openvino" or "litert", extras of kzoo. LiteRT is faster with weights of 8 bits, but takes no
+            translators and no bfloat16, handles several texts one after the other, needs up to minutes to convert 124M
+            weights, and reads the prompt in TensorFlow with weights of 32 bits, which stay in memory.
 
-    Returns a `FastWriter`, to be passed to `kzoo.generate` in the model's place; all of its settings but beam search
-    work. Its `report` says the bytes of the program and how far the logits of a random text moved.
+    Returns a `FastWriter`, which is passed to `kzoo.generate` in place of the model; all settings work but beam search.
+    Its `report` says the bytes of the program and how far the logits of a random text moved.
 
-    Raises ValueError for a model that writes no tokens or not by attention alone, a translator in LiteRT, an unknown
-    runtime or precision; ModuleNotFoundError that names the extra where the runtime is not installed.
+    Raises ValueError for a model that writes no tokens or not by attention alone, a translator in LiteRT, and an
+    unknown runtime or precision; ModuleNotFoundError that names the extra if the runtime is not installed.
     """
     choices.check(runtime, precision, None)
     if precision not in PRECISIONS.get(runtime, ()):
@@ -52,18 +52,15 @@ def fast_writer(model, precision="int8_weights", runtime="openvino"):
 
 
 class FastWriter:
-    """What `fast_writer` gives: `programs` for `kzoo.generate`, and what it needs of the model itself."""
+    """What `fast_writer` returns: `programs` for `kzoo.generate`, and what it needs to know of the model itself."""
 
     def __init__(self, model, precision, runtime):
-        self.name = model.name
-        self.kzoo = card_of(model)
-        self.programs = _Programs(STEPS[runtime](model, precision))
-        self.report = {
-            "model": model.name, "runtime": runtime, "precision": precision, "bytes": self.programs.decoder.num_bytes,
-            **_moved(self.programs.decoder, model),
-        }  # fmt: skip
+        decoder = STEPS[runtime](model, precision)
+        self.name, self.kzoo, self.programs = model.name, card_of(model), _Programs(decoder)
+        asked = {"model": model.name, "runtime": runtime, "precision": precision}
+        self.report = {**asked, "bytes": decoder.num_bytes, **_moved(decoder, model)}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<FastWriter {self.name}: {self.report['runtime']}, {self.report['precision']}>"
 
 
@@ -71,8 +68,7 @@ class _Programs:
     """`generation.programs.Programs` with a loop in Python, whose body is one call of the runtime."""
 
     def __init__(self, decoder):
-        self.decoder = decoder
-        self.choosers = {}
+        self.decoder, self.choosers = decoder, {}
 
     def write(self, plan, request, xla):
         return self.go_on(plan, request, self.begin(plan, request, xla), xla)
@@ -92,7 +88,7 @@ class _Programs:
         return {**state, "context": context, "caches": caches}
 
     def _chooser(self, plan):
-        """A compiled function: the state with one more token, and whether tokens are left to write."""
+        """A compiled function that gives the state with one more token, and whether tokens are left to write."""
         import tensorflow as tf
 
         def choose(request, state, logits):
@@ -110,7 +106,8 @@ class _Programs:
 class _Steps(Decoder):
     """A `Decoder` whose `step` runs in another runtime.
 
-    Its caches are NumPy arrays (batch, num_heads, length, head_dim), keys and values of every layer, written in place.
+    Its caches are NumPy arrays (batch, num_heads, length, head_dim), the keys and values of each layer, changed in
+    place.
     """
 
     def __init__(self, model, precision):
@@ -120,19 +117,15 @@ class _Steps(Decoder):
         if other:
             raise ValueError(f"{model.name} is recurrent or convolutional ({other[0]}), and fast_writer writes by "
                              "attention alone; pass the model itself to kzoo.generate")  # fmt: skip
-        self.attending = remembering
+        self.cached = [(step.layer.num_heads, tensor) for step in remembering for tensor in step.inputs[1:3]]
         self.lock = threading.Lock()
 
     def empty_caches(self, batch_size, length, context):
-        caches = []
-        for step in self.attending:
-            for tensor in step.inputs[1:3]:
-                heads = step.layer.num_heads
-                caches.append(np.zeros((int(batch_size), heads, int(length), tensor.shape[-1] // heads), "float32"))
-        return caches
+        size, length = int(batch_size), int(length)
+        return [np.zeros((size, heads, length, tensor.shape[-1] // heads), "float32") for heads, tensor in self.cached]
 
     def step(self, tokens, position, num_pads, context, caches):
-        """As `Decoder.step`, but the caches stay the same arrays."""
+        """As `Decoder.step`, but the caches that it returns are the same arrays, changed."""
         position = int(position)
         given = [tokens, np.full((1,), position, "int32"), num_pads, *context]
         arrays = [np.ascontiguousarray(ops.convert_to_numpy(array)) for array in given]
@@ -151,10 +144,11 @@ class _OpenVINOSteps(_Steps):
         converted = package.convert_model(concrete)
         if precision == "int8_weights":
             converted = openvino.with_int8_weights(converted)
-        with tempfile.TemporaryDirectory() as folder:
-            package.save_model(converted, str(pathlib.Path(folder) / openvino.FILE), compress_to_fp16=False)
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            package.save_model(converted, str(folder / openvino.FILE), compress_to_fp16=False)
             self.num_bytes = folder_bytes(folder)
-            self.request = openvino.compiled(pathlib.Path(folder), precision).create_infer_request()
+            self.request = openvino.compiled(folder, precision).create_infer_request()
         self.results = [tensor.name for tensor in concrete.outputs]
 
     def infer(self, arrays, caches):
@@ -163,7 +157,7 @@ class _OpenVINOSteps(_Steps):
 
 
 class _LiteRTSteps(_Steps):
-    """The program takes one token of one text: with open sizes for both, XNNPACK would run none of its products."""
+    """Its program takes one token of one text: with open sizes for both, XNNPACK would run none of its products."""
 
     def __init__(self, model, precision):
         super().__init__(model, precision)
@@ -174,7 +168,7 @@ class _LiteRTSteps(_Steps):
         content = litert.converted(concrete, precision)
         self.num_bytes = len(content)
         self.run = litert.runner(litert.make_interpreter(content), names)
-        self.read_prompt, _ = _program(self)  # TensorFlow's, of any size
+        self.read_prompt, _ = _program(self)  # in TensorFlow, for any size
 
     def infer(self, arrays, caches):
         tokens, position, num_pads = arrays
@@ -190,7 +184,7 @@ STEPS = {"openvino": _OpenVINOSteps, "litert": _LiteRTSteps}
 
 
 def _attend_apart(layer, args, kwargs, cache, now):
-    """Attention to what was written and, apart, to the new tokens; the new keys and values by head."""
+    """Attends separately to what was written and to the new tokens; also returns the new keys and values by head."""
     places, num_pads = now.places, now.num_pads
     query, key, value = (ops.transpose(split_heads(x, layer.num_heads), (0, 2, 1, 3)) for x in args[:3])
     query = ops.cast(query, "float32") * query.shape[-1] ** -0.5
@@ -201,7 +195,7 @@ def _attend_apart(layer, args, kwargs, cache, now):
     causal = (places[None, :] <= places[:, None])[None] & (places[None, None, :] >= num_pads[:, None, None])
     before = ops.where(written[:, None, None, :], ops.matmul(query, ops.swapaxes(keys, -1, -2)), MASKED)
     new = ops.where(causal[:, None], ops.matmul(query, ops.swapaxes(key, -1, -2)), MASKED)
-    # A softmax over both, in parts: a maximum that both know keeps the exponentials finite.
+    # A softmax over both, in parts: their common maximum keeps the exponentials finite.
     largest = ops.maximum(ops.max(before, -1, keepdims=True), ops.max(new, -1, keepdims=True))
     before, new = ops.exp(before - largest), ops.exp(new - largest)
     total = ops.sum(before, -1, keepdims=True) + ops.sum(new, -1, keepdims=True)
@@ -214,15 +208,12 @@ def _program(decoder, batch_size=None, num_tokens=None):
     """One step as a traced function of constant weights, and the names of its inputs; sizes of None stay open."""
     import tensorflow as tf
 
-    specs = [
-        tf.TensorSpec((batch_size, num_tokens), "int32", "tokens"), tf.TensorSpec((1,), "int32", "position"),
-        tf.TensorSpec((batch_size,), "int32", "num_pads"),
-    ]  # fmt: skip
-    for index, tensor in enumerate(decoder.context):
-        specs.append(tf.TensorSpec(tensor.shape, tensor.dtype, f"context_{index}"))
-    for index, array in enumerate(decoder.empty_caches(1, 1, None)):
-        _, heads, _, width = array.shape
-        specs.append(tf.TensorSpec((batch_size, heads, None, width), "float32", f"cache_{index}"))
+    ints = {"tokens": (batch_size, num_tokens), "position": (1,), "num_pads": (batch_size,)}
+    specs = [tf.TensorSpec(shape, "int32", name) for name, shape in ints.items()]
+    specs += [tf.TensorSpec(one.shape, one.dtype, f"context_{index}") for index, one in enumerate(decoder.context)]
+    for index, (heads, tensor) in enumerate(decoder.cached):
+        shape = (batch_size, heads, None, tensor.shape[-1] // heads)
+        specs.append(tf.TensorSpec(shape, "float32", f"cache_{index}"))
     weights = [(variable, variable.numpy()) for variable in decoder.variables(decoder.steps)]
 
     def run(tokens, position, num_pads, *rest):
@@ -237,13 +228,13 @@ def _program(decoder, batch_size=None, num_tokens=None):
 
 
 def _moved(decoder, model, length=16):
-    """How far the logits after a random text are from the model's own, as `max_difference` and `scale`."""
+    """How far the last logits for a random text are from the model's own, as `max_difference` and `scale`."""
     x = synthetic_inputs(model, 2, length=min(length, decoder.max_length or length))
     wanted = ops.convert_to_numpy(model(x, training=False))[:, -1]
     x = x if isinstance(x, dict) else {decoder.token_name: x}
     tokens = x[decoder.token_name]
-    masks = ("padding_mask", decoder.token_name)
-    context = decoder.read({name: array for name, array in x.items() if name not in masks})
+    source = {name: array for name, array in x.items() if name not in ("padding_mask", decoder.token_name)}
+    context = decoder.read(source)
     caches, num_pads = decoder.empty_caches(2, tokens.shape[1], context), np.zeros(2, "int32")
     decoder.step(tokens[:, :-1], 0, num_pads, context, caches)
     logits, _ = decoder.step(tokens[:, -1:], tokens.shape[1] - 1, num_pads, context, caches)

@@ -23,38 +23,39 @@ class NonFiniteError(ArithmeticError):
 
 def _variables(trainee):
     return {
-        f"{group}.{index}": variable  # names of optimizers and unnamed layers count up within a process
+        f"{group}.{index}": variable  # numbered, since Keras numbers optimizers and unnamed layers anew in each process
         for group, variables in trainee.variables().items()
         for index, variable in enumerate(variables)
     }
 
 
-def write(folder, trainee, state):
-    """Saves a compiled trainee's full state beside `state`, a JSON-able dict; the last backup becomes the previous.
+def write(folder, trainee, state) -> None:
+    """Saves a compiled trainee's full state beside `state`, a JSON-able dict; the last backup becomes the previous one.
 
     Raises NonFiniteError, writing nothing, if a weight is NaN or infinite.
     """
     folder = pathlib.Path(folder)
     check_finite(trainee)
     arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(trainee).items()}
-    # Complete before a generation moves: whenever this is killed, whichever file is damaged, an intact one is there.
+    # It is complete before a generation moves, so that an intact file is there whenever this process is killed.
     files.write(folder / NEW, arrays, {"state": json.dumps(state)})
     if (folder / FILE).exists():
         (folder / FILE).replace(folder / PREVIOUS)
     (folder / NEW).replace(folder / FILE)
 
 
-def check_finite(trainee):
-    """Raises NonFiniteError that names the first weight which is NaN or infinite."""
+def check_finite(trainee) -> None:
+    """Raises NonFiniteError that names the first weight that is NaN or infinite."""
     for variable in trainee.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(variable.value, "float32"))).all():
             raise NonFiniteError(f"weight {variable.path} is not finite")
 
 
-def read_state(folder):
-    """(file, state) of the newest intact backup and a warning if a newer one is damaged; (None, None, None) if none.
+def read_state(folder) -> tuple:
+    """The newest intact backup: (file, state, warning), or (None, None, None) if there is none.
 
-    Raises ValueError if backups are there and none is intact.
+    The warning says which newer backups are damaged; it is empty if none is. Raises ValueError if there are backups and
+    none is intact.
     """
     damage = []
     for path in (pathlib.Path(folder) / name for name in (NEW, FILE, PREVIOUS)):
@@ -76,14 +77,15 @@ def read_state(folder):
     return None, None, None
 
 
-def restore(path, trainee):
-    """Assigns the full state of a backup to a compiled trainee with built optimizers and metrics, all or nothing."""
-    arrays = files.File(path).read()
-    variables = _variables(trainee)
-    wrong = list(variables.keys() ^ arrays.keys()) + [
-        name for name in variables.keys() & arrays.keys() if tuple(variables[name].shape) != arrays[name].shape
-    ]
+def restore(path, trainee) -> None:
+    """Assigns the full state of a backup to a compiled trainee with built optimizers and metrics, all or nothing.
+
+    Raises ValueError that names the first variables that differ in shape or are missing on one side.
+    """
+    arrays, variables = files.File(path).read(), _variables(trainee)
+    theirs, ours = ({name: tuple(one.shape) for name, one in group.items()} for group in (arrays, variables))
+    wrong = sorted({name for name, _ in theirs.items() ^ ours.items()})
     if wrong:
-        raise ValueError(f"{path} is a backup of another run; {len(wrong)} variables differ: {sorted(wrong)[:3]}, ...")
+        raise ValueError(f"{path} is a backup of another run; {len(wrong)} variables differ: {wrong[:3]}, ...")
     for name, variable in variables.items():
-        variable.assign(np.array(arrays[name]))  # not the file, which is written again
+        variable.assign(np.array(arrays[name]))  # a copy, since the file is written again

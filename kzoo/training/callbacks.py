@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kzoo.training.backup import NonFiniteError
+from kzoo.training.reports import metrics_of
 
 
 class OneRun(keras.callbacks.CallbackList):
-    """A callback list for a run that calls `model.fit` once an epoch: training begins and ends only once."""
+    """A callback list for a run that calls `model.fit` once per epoch: training begins and ends only once."""
 
     def on_train_begin(self, logs=None):
         pass
@@ -21,15 +22,15 @@ class OneRun(keras.callbacks.CallbackList):
     def on_train_end(self, logs=None):
         pass
 
-    def begin(self):
+    def begin(self) -> None:
         super().on_train_begin()
 
-    def end(self):
+    def end(self) -> None:
         super().on_train_end()
 
 
 class Signals:
-    """While entered, the first SIGINT or SIGTERM is noted, for a safe point to act on; a second one acts at once."""
+    """While entered, notes the first SIGINT or SIGTERM, to be acted on at a safe point; a second one acts at once."""
 
     received = None
 
@@ -53,19 +54,17 @@ class StepWatch(keras.callbacks.Callback):
 
     def __init__(self, loop):
         super().__init__()
-        self.loop = loop
-        self.split = loop.data.train
-        self.metrics_state = None
+        self.loop, self.split, self.metrics_state = loop, loop.data.train, None
 
-    def start(self, epoch, skipped):
-        """Announces the epoch and how many of its steps were done before an interruption."""
+    def start(self, epoch, skipped) -> None:
+        """Prepares for an epoch, `skipped` of whose steps were done before an interruption."""
         self.epoch, self.skipped = epoch, skipped
         self.first = self.done = self.saved = skipped
         if skipped:
             self.metrics_state = [keras.ops.convert_to_numpy(v.value) for v in self.model.metrics_variables]
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.metrics_state is not None:  # keras resets the metrics just before
+        if self.metrics_state is not None:  # Keras resets the metrics just before this
             for variable, value in zip(self.model.metrics_variables, self.metrics_state, strict=True):
                 variable.assign(value)
             self.metrics_state = None
@@ -89,41 +88,34 @@ class StepWatch(keras.callbacks.Callback):
             self.loop.stop()
 
     def _sync(self):
-        if hasattr(self.model, "jax_state_sync"):  # on JAX the variables are empty between steps until asked
+        if hasattr(self.model, "jax_state_sync"):  # on JAX the variables are empty between steps until asked for
             self.model.jax_state_sync()
 
-    def where(self):
+    def where(self) -> str:
         """The last steps done, as a phrase for an error: epoch, steps, learning rate and the first examples."""
         self._sync()
-        rate = learning_rate(self.loop.trainee)
-        size = self.split.batch_size
-        ids = self.split.example_ids(self.epoch)[self.first * size : self.done * size]
+        rate, size = learning_rate(self.loop.trainee), self.split.batch_size
+        ids = self.split.example_ids(self.epoch)[self.first * size : self.done * size][:4]
         steps = f"step {self.done}" if self.done == self.first + 1 else f"steps {self.first + 1} to {self.done}"
-        return (
-            f"in epoch {self.epoch + 1}, {steps} "
-            f"(learning rate {rate:.3g}, examples {', '.join(str(i) for i in ids[:4])}, ...)"
-        )
+        examples = f"examples {', '.join(map(str, ids))}, ..."
+        return f"in epoch {self.epoch + 1}, {steps} (learning rate {rate:.3g}, {examples})"
 
 
 def learning_rate(trainee) -> float:
-    """The rate of the next step, that of the first network."""
+    """The learning rate of the next step of the first network."""
     return float(keras.ops.convert_to_numpy(trainee.networks[0][1].learning_rate))
 
 
-def summary(row, num_epochs):
-    """One line about an epoch."""
-    values = "  ".join(
-        f"{key} {value:.4g}" for key, value in row.items() if key not in ("epoch", "seconds", "learning_rate")
-    )
-    return f"epoch {row['epoch']}/{num_epochs}  {values}  {row['seconds']:.1f} s"
+def _in_words(values):
+    return "  ".join(f"{key} {float(value):.4g}" for key, value in values.items())
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar for the epoch under way, and a line for each one done; on a plain stream the lines alone."""
+    """A bar for the epoch of a `Loop` under way, and a line for each one done; on a plain stream the lines alone."""
 
-    def __init__(self, num_epochs, num_batches):
+    def __init__(self, loop):
         super().__init__()
-        self.num_epochs, self.num_batches, self.skipped = num_epochs, num_batches, 0
+        self.loop, self.num_epochs, self.num_batches = loop, loop.recipe.epochs, loop.data.train.num_batches
         self.console = Console(stderr=True)
         self.bar = None
 
@@ -132,24 +124,24 @@ class ProgressBar(keras.callbacks.Callback):
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                    TimeRemainingColumn(), TextColumn("{task.fields[values]}"))  # fmt: skip
-        self.bar = Progress(*columns, console=self.console, transient=True)
-        self.task = self.bar.add_task(
-            f"epoch {epoch + 1}/{self.num_epochs}", total=self.num_batches, completed=self.skipped, values=""
-        )
+        self.bar, self.skipped = Progress(*columns, console=self.console, transient=True), self.loop.state.step
+        name = f"epoch {epoch + 1}/{self.num_epochs}"
+        self.task = self.bar.add_task(name, total=self.num_batches, completed=self.skipped, values="")
         self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
         if self.bar:
-            values = "  ".join(f"{key} {float(value):.4g}" for key, value in (logs or {}).items())
             done = min(self.skipped + batch + 1, self.num_batches)
-            self.bar.update(self.task, completed=done, values=values)
+            self.bar.update(self.task, completed=done, values=_in_words(logs or {}))
 
-    def epoch_done(self, row):
+    def epoch_done(self, row) -> None:
+        """Takes the bar away and prints one line about the epoch."""
         self.close()
-        self.skipped = 0
-        self.console.print(summary(row, self.num_epochs), highlight=False, soft_wrap=True)
+        line = f"epoch {row['epoch']}/{self.num_epochs}  {_in_words(metrics_of(row))}  {row['seconds']:.1f} s"
+        self.console.print(line, highlight=False, soft_wrap=True)
 
-    def close(self):
+    def close(self) -> None:
+        """Takes the bar away, whatever state the terminal is in."""
         if self.bar:
             with contextlib.suppress(Exception):
                 self.bar.stop()

@@ -1,6 +1,7 @@
 """Training: checks what it is given, prepares the run folder and the model, and runs the loop."""
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 
@@ -8,22 +9,23 @@ import keras
 
 from kzoo import graph, tasks
 from kzoo.catalog import update_card
+from kzoo.data import check_data, from_arrays, load
 from kzoo.training import backup, execution
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
-from kzoo.training.resuming import State, identity
-from kzoo.training.resuming import resume as resume_run
+from kzoo.training.reports import metrics_of
+from kzoo.training.resuming import State, identity, restored
 from kzoo.training.run_folder import open_run
 from kzoo.training.run_loop import Loop
 
 
 @dataclasses.dataclass(repr=False)
 class Run:
-    """What `fit` returns: where the files are and one row of numbers an epoch.
+    """What `fit` returns: where the files are, and a history with one row of numbers for each epoch.
 
     `kept_epoch` is the epoch (from 1) whose weights the model holds: the best with early stopping, else the last.
-    `execution` says how the steps ran: XLA or not and why, steps between two returns to Python, dtype policy.
-    `sparsity` is the `kzoo.sparsity` of a model that was pruned, None for others.
+    `execution` says how the steps ran: with XLA or not and why, how many between two returns to Python, and in which
+    dtype policy. `sparsity` is the `kzoo.sparsity` of a model that was pruned, and None for others.
     """
 
     folder: pathlib.Path | None
@@ -34,28 +36,26 @@ class Run:
     sparsity: dict | None = None
 
     def __repr__(self) -> str:
-        last = "; ".join(
-            f"{key} {value:.4g}" for key, value in (self.history[-1] if self.history else {}).items()
-            if isinstance(value, float) and key not in ("seconds", "learning_rate")
-        )  # fmt: skip
-        return f"<kzoo run in {self.folder or 'no folder'}: {self.message}{'; last epoch: ' * bool(last)}{last}>"
+        last = metrics_of(self.history[-1]) if self.history else {}
+        values = "; ".join(f"{key} {value:.4g}" for key, value in last.items())
+        return f"<kzoo run in {self.folder or 'no folder'}: {self.message}{values and '; last epoch: '}{values}>"
 
 
 def fit(
     model, data=None, run_folder=None, *, resume=False, overwrite=False, force=False, callbacks=(), progress=True,
     **choices,
-):  # fmt: skip
+) -> Run:  # fmt: skip
     """Trains a catalogue model by its task's recipe.
 
     Args:
-        model: a model of `kzoo.build`; compiled here.
+        model: a model of `kzoo.build`; it is compiled here.
         data: a `kzoo.data.Data`, the name of a data set, a pair of arrays (x, y), or None for the task's default.
-        run_folder: where weights, full-state backups, history, curves and events go; None writes nothing.
-        resume: continue the run in `run_folder` from its last backup; weights come out bit for bit as if it had never
-            stopped. In a folder that does not exist or is empty, start.
+        run_folder: where weights, full-state backups, history, curves and events go; with None nothing is written.
+        resume: continue the run in `run_folder` from its last backup; the weights come out bit for bit as if it had
+            never stopped. In a folder that is empty or does not exist, a new run starts.
         overwrite: start again in a `run_folder` that holds a run, deleting it.
-        force: resume although epochs, early stopping, learning rate or versions differ.
-        callbacks: more `keras.callbacks.Callback`s. What they keep in themselves is theirs to save.
+        force: resume although the epochs, early stopping, learning rate or versions differ.
+        callbacks: further `keras.callbacks.Callback`s; state that they keep in themselves is not saved.
         progress: show a progress bar on standard error.
         **choices: any field of `kzoo.training.Recipe`, such as `epochs=3, learning_rate=1e-4`.
 
@@ -66,33 +66,36 @@ def fit(
     task = tasks.of(model)
     task.check_trains(model.name)
     recipe = make_recipe(_defaults(task, data, choices), choices)
-    _seed(recipe)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
     trainee = task.trainee(model)
     data = _load_data(trainee, data, recipe)
     folder = _open_folder(run_folder, resume, overwrite)
-    _learn_from_data(model, data)
+    # What the data say of the model's inputs and classes travels with its weights from here on.
+    known = {"tokenizer": data.tokenizer, "class_names": data.class_names}
+    update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
     _freeze(model, recipe.train_from)
-    chosen = _compile(trainee, recipe, data)
-    num_steps = recipe.epochs * data.train.num_batches
+    num_batches = data.train.num_batches
+    num_steps = recipe.epochs * num_batches
+    optimizer_of = functools.partial(make_optimizer, recipe, num_steps=num_steps)
+    chosen = trainee.compile(recipe, optimizer_of, functools.partial(execution.choose, recipe, num_batches=num_batches))
+    trainee.build(next(iter(data.train.epoch(0))))
     with pruned(trainee, recipe, num_steps) as pruning, execution.in_effect(trainee.networks, chosen.fuse):
         if folder and overwrite:  # only now that nothing speaks against the new run
             shutil.rmtree(folder)
         facts = identity(trainee, recipe, data, chosen.fuse)
-        state = resume_run(trainee, folder, facts, force) if resume and folder else State()
+        state = restored(trainee, folder, facts, force) if resume else State()
         loop = Loop(trainee, data, recipe, folder, facts, state, pruning=pruning)
         message = _train(loop, callbacks, progress)
     how = execution.describe(trainee, chosen)
     return Run(folder, state.history, loop.kept_epoch(), message, how, sparsity(model) if recipe.prune else None)
 
 
-def _learn_from_data(model, data):
-    """What the data say of the model's inputs and classes travels with its weights from here on."""
-    known = {"tokenizer": data.tokenizer, "class_names": data.class_names}
-    update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
-
-
 def _train(loop, callbacks, progress):
-    """Runs a loop to its end and puts the weights to keep into the model; a sentence that says what was done."""
+    """Runs a loop to its end and puts the weights to keep into the model; returns a sentence about what was done."""
     state, folder = loop.state, loop.folder
     if state.finished:
         loop.trainee.load_weights(folder)
@@ -123,27 +126,14 @@ def _defaults(task, data, choices):
     return {**task.recipe, **settled}
 
 
-def _seed(recipe):
-    keras.utils.set_random_seed(recipe.seed)
-    if recipe.deterministic and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-
-
 def _load_data(trainee, data, recipe):
-    if data is None or isinstance(data, str | tuple):
-        from kzoo.data import from_arrays, load
-
-        options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
-        if isinstance(data, tuple):
-            if len(data) != 2:
-                raise ValueError(f"a pair (x, y) of arrays is wanted, got a tuple of {len(data)}")
-            data = from_arrays(*data, trainee.model, **options)
-        else:
-            data = load(data or trainee.task.default_data, trainee.model, **options)
-    from kzoo.data import check_data
-
+    options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
+    if isinstance(data, tuple):
+        if len(data) != 2:
+            raise ValueError(f"data as a tuple must be a pair (x, y) of arrays, got a tuple of {len(data)}")
+        data = from_arrays(*data, trainee.model, **options)
+    elif data is None or isinstance(data, str):
+        data = load(data or trainee.task.default_data, trainee.model, **options)
     for part in trainee.parts:
         check_data(part, data)
     if recipe.early_stopping and data.validation is None:
@@ -159,8 +149,9 @@ def _open_folder(run_folder, resume, overwrite):
         if resume:
             raise ValueError("resume=True needs the run_folder to resume")
         return None
-    open_run(run_folder).prepare(resume, overwrite)
-    return pathlib.Path(run_folder)
+    run = open_run(run_folder)
+    run.prepare(resume, overwrite)
+    return run.path
 
 
 def _freeze(model, train_from):
@@ -177,15 +168,3 @@ def _freeze(model, train_from):
         layer.trainable = layer not in frozen
     if not model.trainable_variables:
         raise ValueError(f"train_from={train_from!r} leaves nothing to train in {model.name}")
-
-
-def _compile(trainee, recipe, data):
-    """Compiles the trainee and makes all its variables; returns the `Execution` of the steps."""
-    num_batches = data.train.num_batches
-    chosen = trainee.compile(
-        recipe,
-        lambda network: make_optimizer(recipe, network, recipe.epochs * num_batches),
-        lambda network, optimizer: execution.choose(recipe, network, optimizer, num_batches),
-    )
-    trainee.build(next(iter(data.train.epoch(0))))
-    return chosen

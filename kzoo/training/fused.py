@@ -1,26 +1,27 @@
-"""Batch norm and Adam in one operation of TensorFlow each, where Keras composes them of many.
+"""Batch norm and Adam in one TensorFlow operation each, where Keras composes them of many.
 
-Every term of a composed form is a pass through memory, and so is its gradient. The numbers are the same but for the
-order of sums.
+Every term of the composed form is a pass through memory, and so is its gradient. The numbers are the same except for
+the order of sums.
 """
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 from keras import layers, ops
 
 
 @contextlib.contextmanager
-def fused_steps(model, optimizer):
+def fused_steps(model, optimizer) -> Iterator[None]:
     """While entered, training steps of a Keras model on TensorFlow fuse its batch norms and its Adam.
 
     Gradients must be dense, as within `gradients.summed`.
-    A step that was traced inside stays fused. Layers, optimizer, variables and what a saved model holds are as before.
+    A step that was traced inside stays fused. Layers, optimizer, variables and saved models are as before.
     """
     with contextlib.ExitStack() as stack:
         for layer in fusible_norms(model):
             layer.call = _fused_call(layer)
-            stack.callback(delattr, layer, "call")  # the class's own shows again
+            stack.callback(delattr, layer, "call")  # uncovers the method of the class
         if is_fusible(optimizer):
             optimizer = inner(optimizer)
             optimizer.update_step = _fused_update(optimizer)
@@ -28,8 +29,8 @@ def fused_steps(model, optimizer):
         yield
 
 
-def fusible_norms(model):
-    """The batch norms of a model that can train in one operation: over the last axis of images, in float32 inside."""
+def fusible_norms(model) -> list:
+    """The batch norms of a model that one operation can train: over the last axis of images, in float32 inside."""
     return [
         layer
         for layer in model.layers
@@ -43,19 +44,19 @@ def fusible_norms(model):
     ]
 
 
-def is_fusible(optimizer):
-    """Whether an optimizer moves a weight by what TensorFlow has as one operation."""
+def is_fusible(optimizer) -> bool:
+    """Whether TensorFlow has the update of an optimizer as one operation."""
     optimizer = inner(optimizer)
     return type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad
 
 
-def inner(optimizer):
-    """The optimizer itself where float16 wraps it in one that scales the loss."""
+def inner(optimizer) -> keras.Optimizer:
+    """The optimizer itself, which float16 wraps in one that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _fused_call(layer):
-    """What `layer.call` does, with one operation for a training step and by itself for everything else."""
+    """What `layer.call` does, with one operation in a training step and composed everywhere else."""
     composed = layer.call
 
     def call(inputs, training=None, mask=None):
@@ -67,7 +68,7 @@ def _fused_call(layer):
 
 
 def _normalize(layer, inputs):
-    """Normalises a batch (batch, height, width, channels) by its own statistics and moves the layer's towards them.
+    """Normalizes a batch (batch, height, width, channels) by its own statistics and moves the layer's towards them.
 
     Ioffe, Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithm 1.
     """
@@ -80,7 +81,7 @@ def _normalize(layer, inputs):
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=scale, offset=offset, mean=[], variance=[], epsilon=layer.epsilon, is_training=True
     )
-    # The operation gives the variance of a sample, with n - 1; Keras keeps that of the batch.
+    # The operation gives the unbiased variance, divided by n - 1; Keras keeps the one divided by n.
     num_values = tf.size(x, out_type=tf.int64) // num_channels
     variance *= tf.cast(num_values - 1, "float32") / tf.cast(num_values, "float32")
     for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
@@ -89,13 +90,13 @@ def _normalize(layer, inputs):
 
 
 def _fused_update(optimizer):
-    """What `optimizer.update_step` does, Kingma, Ba 2015, https://arxiv.org/abs/1412.6980, end of section 2."""
+    """What `optimizer.update_step` does: Kingma, Ba 2015, https://arxiv.org/abs/1412.6980, end of section 2."""
     import tensorflow as tf
 
     composed = optimizer.update_step
 
     def update_step(gradient, variable, learning_rate):
-        if tf.distribute.has_strategy():  # whose variables are several
+        if tf.distribute.has_strategy():  # which holds several copies of a variable
             composed(gradient, variable, learning_rate)
             return
         index, dtype = optimizer._get_variable_index(variable), variable.dtype

@@ -1,18 +1,19 @@
-"""Gradients of embeddings, summed over the tokens that come more than once before an optimizer sees them.
+"""Gradients of embeddings, summed over the tokens that occur more than once before an optimizer sees them.
 
-On TensorFlow such a gradient is a list of rows, one for every token of the batch. Keras' optimizers square each row by
-itself, for Adam's second moment as for the norm at which gradients are clipped: the sum of squares where the square of
-the sum is meant, which clips too late and takes other steps than torch, or Keras on JAX.
+On TensorFlow such a gradient is a list of rows, one for every token of the batch. Keras's optimizers square each row by
+itself, for Adam's second moment as well as for the norm at which gradients are clipped. That gives the sum of squares
+where the square of the sum is meant, and takes other steps than torch, or Keras on JAX.
 """
 
 import contextlib
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def summed(optimizer):
-    """While entered, steps of a Keras optimizer on TensorFlow take every gradient as one dense tensor.
+def summed(optimizer) -> Iterator[None]:
+    """While entered, a Keras optimizer on TensorFlow takes every gradient as one dense tensor.
 
-    A step that was traced inside stays so.
+    A step that was traced inside stays that way.
     """
     import tensorflow as tf
 
@@ -26,4 +27,4 @@ def summed(optimizer):
     try:
         yield
     finally:
-        del optimizer.apply  # the class's own shows again
+        del optimizer.apply  # uncovers the method of the class

@@ -1,4 +1,4 @@
-"""How a model is trained: every choice with its default, checked before anything runs."""
+"""How a model is trained: every choice with its default, all checked before anything runs."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from kzoo.support.suggest import did_you_mean
 from kzoo.training.pruning import parse_pattern
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
-SCHEDULES = ("constant", "cosine", "transformer")
+CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": ("constant", "cosine", "transformer")}
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -21,41 +21,41 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, hidden_dim, warmup_steps=4000, scale=1.0):
-        self.hidden_dim = hidden_dim
-        self.warmup_steps = warmup_steps
-        self.scale = scale
+        self.hidden_dim, self.warmup_steps, self.scale = hidden_dim, warmup_steps, scale
 
     def __call__(self, step):
         step = ops.cast(step, "float32") + 1.0
         return self.scale * self.hidden_dim**-0.5 * ops.minimum(step**-0.5, step * self.warmup_steps**-1.5)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"hidden_dim": self.hidden_dim, "warmup_steps": self.warmup_steps, "scale": self.scale}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """The choices of a training run; a task's row in `kzoo.tasks` sets the defaults that differ from these.
+    """The choices of a training run; the `recipe` of a task sets the defaults that differ from these.
 
-    epochs, batch_size: passes over the training data, examples a step.
+    Raises TypeError or ValueError that names the field, what was passed and what is wanted.
+
+    epochs, batch_size: passes over the training data, and examples in a step.
     optimizer, learning_rate, momentum, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd" and its constants.
-    decay_vectors: whether the weight decay also holds for biases and normalization; matrices always have it.
-    schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; linear warm-up in steps.
-    label_smoothing: share of the target spread over all classes.
+    decay_vectors: whether weight decay also applies to biases and normalization; it always applies to matrices.
+    schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; steps of linear warm-up.
+    label_smoothing: share of the target that is spread over all classes.
     clip_norm: largest global norm of the gradient, or None.
-    early_stopping: stop after so many epochs without a lower validation loss and keep the best epoch's weights.
-    train_from: name of a layer or stage; what comes before it keeps its weights, batch norms their statistics.
-    augment: random changes to the training inputs, new in every epoch: True, False or a name of `kzoo.data.RECIPES`.
+    early_stopping: stop after this many epochs without a lower validation loss and keep the best epoch's weights.
+    train_from: name of a layer or stage; the weights before it, and the statistics of batch norms there, stay as is.
+    augment: random changes to the training inputs, new in every epoch: True, False or a name in `kzoo.data.RECIPES`.
     prune: share of each kernel's weights to make zero, such as 0.8, or "N:M" such as "2:4": only the N largest of every
         M weights along the inputs stay. See `kzoo.training.pruning`.
-    prune_begin, prune_end: between which shares of the run's steps weights become zero; then those left train on.
+    prune_begin, prune_end: between which shares of the run's steps weights become zero; the others then train on.
     prune_every: steps between two updates of the masks; None makes about 20 updates, at most 100 steps apart.
-    seed: of order and augmentation; `kzoo train` builds the model with it too, so that weights and dropout repeat.
-    backup_steps: also save the full state every so many steps; it is always saved after every epoch.
-    steps_per_execution: steps run between two returns to Python; None chooses by the model's size.
+    seed: of order and augmentation; `kzoo train` also builds the model with it, so that weights and dropout repeat.
+    backup_steps: also save the full state whenever this many steps are done; it is always saved after an epoch.
+    steps_per_execution: steps that run between two returns to Python; None chooses by the model's size.
     jit_compile: compile the step with XLA; None chooses what measures faster, see `kzoo.training.execution`.
-    fuse: train batch norm and Adam in one operation of TensorFlow each; None chooses what measures faster.
-    deterministic: let TensorFlow use only operations that give the same bits twice (for the whole process).
+    fuse: train batch norm and Adam in one TensorFlow operation each; None chooses what measures faster.
+    deterministic: let TensorFlow use only operations that give the same bits twice (in the whole process).
     tensorboard: write event files into the run folder.
     """
 
@@ -96,15 +96,17 @@ class Recipe:
             raise ValueError(f"prune_begin must be at most prune_end, got {self.prune_begin} and {self.prune_end}")
 
 
-# field -> (lowest, highest) allowed value; None leaves that side open
-RANGES = {
-    "epochs": (1, None), "batch_size": (1, None), "weight_decay": (0, None), "warmup_steps": (0, None),
-    "early_stopping": (1, None), "backup_steps": (1, None), "steps_per_execution": (1, None), "seed": (0, 2**31 - 1),
-    "prune_begin": (0, 1), "prune_end": (0, 1), "prune_every": (1, None),
+# what a number must be: (a test of that, the fields that must be so)
+BOUNDS = {
+    "at least 1": (lambda value: value >= 1, (
+        "epochs", "batch_size", "early_stopping", "backup_steps", "steps_per_execution", "prune_every")),
+    "at least 0": (lambda value: value >= 0, ("weight_decay", "warmup_steps")),
+    f"at least 0 and at most {2**31 - 1}": (lambda value: 0 <= value < 2**31, ("seed",)),
+    "at least 0 and at most 1": (lambda value: 0 <= value <= 1, ("prune_begin", "prune_end")),
+    "from 0 up to but not including 1": (lambda value: 0 <= value < 1, ("momentum", "beta_2", "label_smoothing")),
+    "a finite number above 0": (lambda value: value > 0, ("learning_rate", "epsilon", "clip_norm")),
+    "a share above 0 and below 1": (lambda value: 0 < value < 1, ("prune",)),
 }  # fmt: skip
-FRACTIONS = ("momentum", "beta_2", "label_smoothing")
-POSITIVE = ("learning_rate", "epsilon", "clip_norm")
-CHOICES = {"optimizer": tuple(OPTIMIZERS), "schedule": SCHEDULES}
 
 
 def _check(name, value, kind):
@@ -113,49 +115,34 @@ def _check(name, value, kind):
     if name == "train_from":
         if not isinstance(value, str):
             raise TypeError(f"train_from must be the name of a layer or stage, got {value!r}")
-        return
-    if name == "augment" and isinstance(value, str):
-        from kzoo.data import RECIPES
+    elif name == "augment" and isinstance(value, str):
+        from kzoo.data import RECIPES  # which imports TensorFlow
 
         if value not in RECIPES:
             raise ValueError(f"augment must be True, False or one of {', '.join(RECIPES)}, got {value!r}")
-        return
-    if name == "prune":
-        _check_prune(value)
-        return
-    switch = kind in (bool, bool | str, bool | None)
-    if switch or isinstance(value, bool):
-        if not switch or not isinstance(value, bool):
-            raise TypeError(f"{name} must be {'True or False' if switch else 'a number'}, got {value!r}")
-        return
-    if name in CHOICES:
+    elif kind in (bool, bool | str, bool | None):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+    elif name in CHOICES:
         if value not in CHOICES[name]:
             raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, got {value!r}")
-        return
-    if not isinstance(value, int if "int" in str(kind) else int | float):
-        raise TypeError(f"{name} must be {'an int' if 'int' in str(kind) else 'a number'}, got {value!r}")
-    if name in POSITIVE:
-        good, bounds = value > 0, "a finite number above 0"
-    elif name in FRACTIONS:
-        good, bounds = 0 <= value < 1, "from 0 up to but not including 1"
+    elif name == "prune" and isinstance(value, str):
+        parse_pattern(value)
     else:
-        lowest, highest = RANGES[name]
-        good = value >= lowest and (highest is None or value <= highest)
-        bounds = f"at least {lowest}" + (f" and at most {highest}" if highest else "")
-    if not good or not math.isfinite(value):
+        _check_number(name, value, "int" in str(kind))
+
+
+def _check_number(name, value, whole):
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        wanted = "a number" if isinstance(value, bool) or not whole else "an int"
+        wanted = "a share such as 0.8 or a pattern such as '2:4'" if name == "prune" else wanted
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    bounds, is_good = next((bounds, is_good) for bounds, (is_good, names) in BOUNDS.items() if name in names)
+    if not is_good(value) or not math.isfinite(value):
         raise ValueError(f"{name} must be {bounds}, got {value!r}")
 
 
-def _check_prune(value):
-    if isinstance(value, str):
-        parse_pattern(value)
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"prune must be a share such as 0.8 or a pattern such as '2:4', got {value!r}")
-    elif not 0 < value < 1:
-        raise ValueError(f"prune must be a share above 0 and below 1, got {value!r}")
-
-
-def make_recipe(defaults, choices):
+def make_recipe(defaults, choices) -> Recipe:
     """A task's default recipe with a user's choices; TypeError for an unknown one, ValueError for a bad value."""
     known = [field.name for field in dataclasses.fields(Recipe)]
     for name in choices:
@@ -164,37 +151,33 @@ def make_recipe(defaults, choices):
     return Recipe(**{**defaults, **choices})
 
 
-def make_optimizer(recipe, model, num_steps):
-    """A fresh Keras optimizer for a run of `num_steps` steps."""
-    rate = recipe.learning_rate
-    if recipe.schedule == "cosine" and recipe.warmup_steps >= num_steps:
-        raise ValueError(f"warmup_steps {recipe.warmup_steps} leaves nothing of the {num_steps} steps to the cosine")
+def make_optimizer(recipe, model, num_steps) -> keras.Optimizer:
+    """A fresh Keras optimizer for a run of `num_steps` steps.
+
+    Raises ValueError for a warm-up as long as the run, and for the Transformer's schedule without a token embedding.
+    """
+    rate, warmup_steps, is_cosine = recipe.learning_rate, recipe.warmup_steps, recipe.schedule == "cosine"
+    if is_cosine and warmup_steps >= num_steps:
+        raise ValueError(f"warmup_steps {warmup_steps} leaves nothing of the {num_steps} steps to the cosine")
     if recipe.schedule == "transformer":
-        rate = TransformerSchedule(_hidden_dim(model), recipe.warmup_steps, recipe.learning_rate)
-    elif recipe.schedule == "cosine" or recipe.warmup_steps:
-        decay_steps = max(1, num_steps - recipe.warmup_steps)
+        widths = [layer.output_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+        if not widths:
+            raise ValueError(f"schedule='transformer' needs a model with a token embedding; {model.name} has none")
+        rate = TransformerSchedule(widths[0], warmup_steps, rate)
+    elif is_cosine or warmup_steps:
+        start, target = (0.0, rate) if warmup_steps else (rate, None)
+        decay_steps, lowest = max(1, num_steps - warmup_steps), 0.0 if is_cosine else 1.0
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if recipe.warmup_steps else recipe.learning_rate,
-            decay_steps,
-            alpha=0.0 if recipe.schedule == "cosine" else 1.0,
-            warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
-            warmup_steps=recipe.warmup_steps,
+            start, decay_steps, alpha=lowest, warmup_target=target, warmup_steps=warmup_steps
         )
-    constants = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {
-        "beta_2": recipe.beta_2, "epsilon": recipe.epsilon}  # fmt: skip
+    constants = ("momentum",) if recipe.optimizer == "sgd" else ("beta_2", "epsilon")
     decays = recipe.weight_decay or recipe.optimizer == "adamw"  # which takes no None
-    weight_decay = float(recipe.weight_decay) if decays else None
     optimizer = OPTIMIZERS[recipe.optimizer](
-        rate, global_clipnorm=recipe.clip_norm, weight_decay=weight_decay, **constants
+        rate,
+        global_clipnorm=recipe.clip_norm,
+        weight_decay=float(recipe.weight_decay) if decays else None,
+        **{name: getattr(recipe, name) for name in constants},
     )
     if not recipe.decay_vectors:
         optimizer.exclude_from_weight_decay([weight for weight in model.trainable_variables if len(weight.shape) < 2])
     return optimizer
-
-
-def _hidden_dim(model):
-    """The width that the Transformer's schedule scales with: that of the token embedding."""
-    widths = [layer.output_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
-    if not widths:
-        raise ValueError(f"schedule='transformer' needs a model with a token embedding; {model.name} has none")
-    return widths[0]

@@ -9,13 +9,10 @@ import keras
 from kzoo.training import backup
 from kzoo.training.recipe import Recipe
 
-# Differences between a backup and the run that resumes it: these change no number (of what a recipe leaves open counts
-# what was chosen, `jit_compile` and `fuse`), ...
-HARMLESS = {
-    "recipe.tensorboard", "recipe.backup_steps", "recipe.steps_per_execution", "recipe.jit_compile",
-    "recipe.fuse",
-}  # fmt: skip
-# ... these change what follows, which the user may want (force=True); any other difference is another run.
+# Differences between a backup and the run that resumes it. These change no number; of the choices that a recipe leaves
+# open, what was chosen is compared instead, as `jit_compile` and `fuse`.
+HARMLESS = {f"recipe.{name}" for name in ("tensorboard", "backup_steps", "steps_per_execution", "jit_compile", "fuse")}
+# These change what follows, which the user may want (force=True). Any other difference makes it another run.
 FORCIBLE = {
     "recipe.epochs", "recipe.early_stopping", "recipe.learning_rate", "recipe.deterministic", "keras", "backend",
     "jit_compile", "fuse",
@@ -34,15 +31,15 @@ class State:
     finished: bool = False
 
 
-def identity(trainee, recipe, data, fuse):
+def identity(trainee, recipe, data, fuse) -> dict:
     """What a resumed run must share with the run that was interrupted, JSON-able; the trainee is compiled."""
-    model, (network, _) = trainee.model, trainee.networks[0]
+    card, (network, _) = trainee.model.kzoo, trainee.networks[0]
     facts = {
         "model": {
-            "name": model.kzoo.name,
-            "overrides": model.kzoo.overrides,
+            "name": card.name,
+            "overrides": card.overrides,
             "dtype": keras.dtype_policies.get(network.dtype_policy).name,
-            **({"rewrites": model.kzoo.rewrites} if model.kzoo.rewrites else {}),
+            **({"rewrites": card.rewrites} if card.rewrites else {}),
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
@@ -54,14 +51,15 @@ def identity(trainee, recipe, data, fuse):
     return json.loads(json.dumps(facts))  # tuples become lists, as they will in the backup
 
 
-def resume(trainee, folder, facts, force):
+def restored(trainee, folder, facts, force) -> State:
     """The state of the last backup in `folder`, restored into a compiled trainee; a fresh state if there is none.
 
     Args:
         facts: the `identity` of the run that goes on.
+        force: go on although something differs that the user may want to change.
 
-    Raises ValueError that lists every field in which `facts` differ from the backup's, unless all of them change no
-    number, or `force` is True and all may be changed; and for damaged backups.
+    Raises ValueError that lists every field in which `facts` differ from the backup's, unless none of them changes a
+    number, or `force` is True and all of them may be changed; and for damaged backups.
     """
     path, saved, warning = backup.read_state(folder)
     if path is None:
@@ -69,15 +67,13 @@ def resume(trainee, folder, facts, force):
     if warning:
         print(f"warning: {warning}; going back to {path.name}", file=sys.stderr)
     then, now = _flat(saved.pop("identity")), _flat(facts)
-    for field in dataclasses.fields(Recipe):  # what an earlier release could not choose was as it is by default now
-        then.setdefault(f"recipe.{field.name}", field.default)
-    then.setdefault("jit_compile", now["jit_compile"])  # runs of earlier releases did not record it
-    then.setdefault("fuse", False)  # nor could they
+    # What an earlier release could not choose was as it is by default now, and it did not record how steps ran.
+    defaults = {f"recipe.{field.name}": field.default for field in dataclasses.fields(Recipe)}
+    then = {**defaults, "jit_compile": now["jit_compile"], "fuse": False, **then}
     state = State(**saved)
     differing = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)} - HARMLESS
-    longer = now["recipe.epochs"] >= then["recipe.epochs"]
     fixed_length = then["recipe.schedule"] == "cosine" or then["recipe.prune"]  # both count in shares of the run
-    if longer and not fixed_length:
+    if now["recipe.epochs"] >= then["recipe.epochs"] and not fixed_length:
         differing.discard("recipe.epochs")
     if differing - FORCIBLE or (differing and not force):
         listed = "; ".join(f"{key} was {then.get(key)!r}, now {now.get(key)!r}" for key in sorted(differing))

@@ -1,4 +1,4 @@
-"""The folder of a training run: what it holds, what it says of the run, and whether a run may go on or start in it."""
+"""The folder of a training run: what it says of the run, and whether a run may start or go on in it."""
 
 import json
 import pathlib
@@ -10,14 +10,14 @@ RUN_FILE = "run.json"
 
 
 def open_run(folder) -> "RunFolder":
-    """The run folder at a path, whether or not a run is there yet."""
+    """The run folder at a path, whether or not it holds a run yet."""
     return RunFolder(pathlib.Path(folder))
 
 
 def newest_run(parent="runs") -> "RunFolder | None":
-    """The run in a folder of runs that was backed up last; None if there is none."""
-    found = sorted(pathlib.Path(parent).glob(f"*/{RUN_FILE}"), key=lambda path: path.parent.stat().st_mtime)
-    return open_run(found[-1].parent) if found else None
+    """The run that was backed up last of those in a folder of runs; None if there is none."""
+    folders = [path.parent for path in pathlib.Path(parent).glob(f"*/{RUN_FILE}")]
+    return open_run(max(folders, key=lambda folder: folder.stat().st_mtime)) if folders else None
 
 
 class RunFolder:
@@ -39,36 +39,33 @@ class RunFolder:
                 raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
 
     def __repr__(self) -> str:
-        if not self.facts:
-            return f"<kzoo run folder {self.path}: empty>"
-        return f"<kzoo run folder {self.path}: {self.facts['model']['name']} on {self.facts['data']['name']}>"
+        holds = f"{self.facts['model']['name']} on {self.facts['data']['name']}" if self.facts else "empty"
+        return f"<kzoo run folder {self.path}: {holds}>"
 
     @property
     def data_choices(self) -> dict:
-        """Keywords of `kzoo.data.load` with which the run read its data, but for those of the recipe."""
-        known = {key: value for key in ("skip_bad", "max_length", "whole_words")
-                 if (value := self.facts.get("data", {}).get(key))}  # fmt: skip
+        """Keywords of `kzoo.data.load` with which the run read its data, except for those of the recipe."""
+        data = self.facts.get("data", {})
+        known = {key: data[key] for key in ("skip_bad", "max_length", "whole_words") if data.get(key)}
         if (self.path / saving.TOKENIZER_FILE).is_file():
             known["tokenizer"] = self.path / saving.TOKENIZER_FILE
         return known
 
     def resumed(self, asked, choices, how) -> tuple:
-        """What a command asks for, with what it leaves open as the run has it.
+        """What a command asks for, completed by what the run says wherever the command leaves something open.
 
         Args:
             asked: `name`, `overrides`, `dtype` and `data`, None or {} where they are left open.
             choices: fields of the recipe.
             how: keywords of `kzoo.data.load`.
 
-        Returns the three, `asked` with `rewrites` too; lists of JSON are tuples again.
+        Returns the three, with `rewrites` in `asked`; the lists of JSON are tuples again.
         """
         model = self.facts["model"]
-        overrides = asked["overrides"] or {
-            key: tuple(value) if isinstance(value, list) else value for key, value in model["overrides"].items()
-        }
+        saved = {key: tuple(value) if isinstance(value, list) else value for key, value in model["overrides"].items()}
         found = {
             "name": asked["name"] or model["name"],
-            "overrides": overrides,
+            "overrides": asked["overrides"] or saved,
             "dtype": asked["dtype"] or model.get("dtype"),
             "data": asked["data"] or self.facts["data"]["name"],
             "rewrites": model.get("rewrites", ()),
@@ -76,8 +73,8 @@ class RunFolder:
         return found, {**self.facts["recipe"], **choices}, {**self.data_choices, **how}
 
     def prepare(self, resume, overwrite) -> None:
-        """ValueError unless a run may start in the folder, or go on there; makes the folder."""
-        # Partial files are what a run killed in its first moment leaves.
+        """Makes the folder; raises ValueError unless a run may start in it, or go on there."""
+        # A run that is killed in its first moments leaves partial files.
         occupied = self.path.is_dir() and any(path.suffix != ".partial" for path in self.path.iterdir())
         if occupied and not (resume or overwrite):
             raise ValueError(
@@ -89,7 +86,7 @@ class RunFolder:
         atomic.require_writable(self.path)
 
     def describe(self, trainee, facts) -> None:
-        """Writes `run.json`, and what is needed to use the weights without the run."""
+        """Writes `run.json` and what is needed to use the weights without the run."""
         with atomic.file(self.path / RUN_FILE) as temporary:
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         trainee.describe(self.path)

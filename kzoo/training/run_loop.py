@@ -1,4 +1,4 @@
-"""The training loop: epoch after epoch through `model.fit`, each one booked, saved and able to be done again alike."""
+"""The training loop: epoch after epoch through `model.fit`, each recorded and saved so that it can be repeated."""
 
 import contextlib
 import dataclasses
@@ -29,24 +29,21 @@ class Loop:
     best_weights: list | None = None  # kept here where there is no folder
     pruning: object = None  # the `Pruning` of a run that prunes
 
-    def run(self, callbacks, progress):
-        """Trains to the end, with the user's callbacks and a progress bar or None."""
+    def run(self, callbacks, progress) -> None:
+        """Trains to the end with the user's callbacks and, if wanted, a progress bar."""
         self.watch = StepWatch(self)
-        bar = ProgressBar(self.recipe.epochs, self.data.train.num_batches) if progress else None
+        bar = ProgressBar(self) if progress else None
         events = reports.EventWriter(self.folder / "tensorboard") if self.folder and self.recipe.tensorboard else None
         with contextlib.ExitStack() as stack:
             self.signals = stack.enter_context(Signals())
-            for open_report in filter(None, (bar, events)):
-                stack.callback(open_report.close)
-            everyone = OneRun(
-                [self.watch, *filter(None, [bar]), *callbacks], add_history=True, model=self.trainee.runner
-            )
+            for report in filter(None, (bar, events)):
+                stack.callback(report.close)
+            watching = [self.watch, bar] if bar else [self.watch]
+            everyone = OneRun([*watching, *callbacks], add_history=True, model=self.trainee.runner)
             everyone.begin()
             if not self.state.epoch and not self.state.step:
                 self.save()  # a state to return to, whatever happens in the first epoch
             for epoch in range(self.state.epoch, self.recipe.epochs):
-                if bar:
-                    bar.skipped = self.state.step
                 row = self._train_epoch(epoch, everyone)
                 self._keep(row, events)
                 if bar:
@@ -70,14 +67,12 @@ class Loop:
             shuffle=False,  # the split shuffles
             verbose=0,
         )
-        numbers = self.trainee.logs(history.history)
-        row = {"epoch": epoch + 1, **{key: float(values[-1]) for key, values in numbers.items()}}
-        row["learning_rate"] = learning_rate(self.trainee)
-        row["seconds"] = round(time.perf_counter() - begin, 3)
-        return row
+        last = {key: float(values[-1]) for key, values in self.trainee.logs(history.history).items()}
+        seconds = round(time.perf_counter() - begin, 3)
+        return {"epoch": epoch + 1, **last, "learning_rate": learning_rate(self.trainee), "seconds": seconds}
 
     def _keep(self, row, events):
-        """Books a finished epoch. The backup comes last: killed before it, the epoch is done again, alike."""
+        """Records a finished epoch. The backup comes last: a run killed before it repeats the epoch identically."""
         if self.pruning and row["epoch"] == self.recipe.epochs:
             self.pruning.finish()
         try:
@@ -107,46 +102,43 @@ class Loop:
         if events:
             events.write(row)
         if state.finished:
-            reports.draw_curves(
-                self.folder / "curve.png", state.history, f"{self.trainee.model.kzoo.name} on {self.data.name}"
-            )
+            title = f"{self.trainee.model.kzoo.name} on {self.data.name}"
+            reports.draw_curves(self.folder / "curve.png", state.history, title)
         self.save()
 
-    def save(self, step=0):
+    def save(self, step=0) -> None:
         """Writes the full state, with `step` steps of the epoch under way done."""
         self.state.step = step
         if self.folder:
             backup.write(self.folder, self.trainee, {"identity": self.identity, **dataclasses.asdict(self.state)})
 
-    def stop(self):
+    def stop(self) -> None:
         """Raises, at a safe point, what a signal means: KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM."""
         state = self.state
         where = f"in epoch {state.epoch + 1} after step {state.step}" if state.step else f"after epoch {state.epoch}"
-        saved = (
-            f"the full state is saved; go on with: kzoo train --run-folder {self.folder} --resume"
-            if self.folder
-            else "nothing is saved, since no run folder was given"
-        )
+        saved = "nothing is saved, since no run folder was given"
+        if self.folder:
+            saved = f"the full state is saved; go on with: kzoo train --run-folder {self.folder} --resume"
         message = f"interrupted {where}; {saved}"
         if self.signals.received == signal.SIGINT:
             raise KeyboardInterrupt(message)
         print(f"kzoo: {message}", file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM)
 
-    def kept_epoch(self):
+    def kept_epoch(self) -> int:
         """The epoch (from 1) whose weights the run keeps: the best with early stopping, else the last."""
         return self.state.best_epoch if self.recipe.early_stopping else self.state.epoch
 
-    def return_to_kept_epoch(self):
-        """Puts the weights of the kept epoch into the model, which ends with those of the last."""
+    def return_to_kept_epoch(self) -> None:
+        """Puts the weights of the kept epoch into the model, which ends training with those of the last epoch."""
         if self.folder and self.kept_epoch() != self.state.epoch:
             self.trainee.load_weights(self.folder)
         elif self.best_weights:
             for weight, value in zip(self.trainee.weights, self.best_weights, strict=True):
                 weight.assign(value)
 
-    def return_to_last_backup(self):
-        """Restores the last good state after a failure; a sentence that says which it is."""
+    def return_to_last_backup(self) -> str:
+        """Restores the last good state after a failure; returns a sentence that says which it is."""
         if not self.folder:
             return "no run folder was given, so there is no last good state to return to"
         path, state, _ = backup.read_state(self.folder)
