@@ -3,56 +3,48 @@
 import keras
 
 from kzoo import catalog
+from kzoo.building.assembly import Assembly
 from kzoo.building.making import build
 from kzoo.measure import DEFAULT_LENGTH, measure, without_weights
 
+TOTALS = ("parameters", "non_trainable_parameters", "macs")
 
-def info(model, /, length=DEFAULT_LENGTH, layers=False, **overrides):
+
+def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
     """What a model is and what it costs, from its real graph, with no weight allocated.
 
     Args:
-        model: a variant or architecture of the catalogue, or a flat functional model of your own.
+        model: a variant or architecture of the catalogue, or a flat functional model or an `Assembly` of your own.
         length: the sequence length to count at, where the model leaves it open.
         layers: also give one row of costs for every layer and operation, as `layers`.
         **overrides: as for `kzoo.build`.
 
-    Returns a dict: name, architecture, task, summary, paper (None where a model is not of the catalogue), inputs and
-    outputs {name: {shape, dtype}}, and the counts of `kzoo.measure.measure` per example. Raises what `kzoo.build`
-    raises.
+    Returns a dict: name, architecture, task, summary, paper (None where a model is not from the catalogue), inputs and
+    outputs {name: {shape, dtype}}, and the counts of `kzoo.measure.measure` per example. For an `Assembly` the counts
+    are totals, and `parts` has the whole dict of every part. Raises what `kzoo.build` raises.
     """
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise ValueError(f"length must be an int of at least 1, got {length!r}")
-    if isinstance(model, keras.Model):
-        if overrides:
-            raise TypeError(f"a model that is built takes no overrides, got {', '.join(overrides)}; pass its name")
-        return _describe(model, measure(model, length, layers), length)
-    catalog.find(model)
-
-    def count():
-        built = build(model, **overrides)
-        return built, measure(built, length, layers)
-
-    return _describe(*without_weights(count), length)
-
-
-def _describe(model, counts, length):
+    if not isinstance(model, keras.Model | Assembly):
+        return without_weights(lambda: info(build(model, **overrides), length, layers))
+    if overrides:
+        raise TypeError(f"a model that is built takes no overrides, got {', '.join(overrides)}; pass its name")
     card = catalog.card_of(model)
     entry = catalog.find(card.name) if card.architecture else None
+    facts = {"name": entry.name if entry else model.name, "architecture": card.architecture, "task": card.task}
+    facts |= {key: getattr(entry, key, None) for key in ("summary", "paper")}
+    if isinstance(model, Assembly):
+        parts = {part: info(each, length, layers) for part, each in model.items()}
+        return {**facts, **{key: sum(row[key] for row in parts.values()) for key in TOTALS}, "parts": parts}
     return {
-        "name": entry.name if entry else model.name,
-        "architecture": entry.architecture if entry else None,
-        "task": card.task,
-        "summary": entry.summary if entry else None,
-        "paper": entry.paper if entry else None,
+        **facts,
         "inputs": _signature(model.inputs),
         "outputs": _signature(model.outputs, getattr(model, "output_names", None)),
         "length": length if any(None in tensor.shape[1:] for tensor in model.inputs) else None,
-        **counts,
+        **measure(model, length, layers),
     }
 
 
 def _signature(tensors, names=None):
-    names = names or [tensor.name for tensor in tensors]
-    return {
-        name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in zip(names, tensors, strict=True)
-    }
+    named = zip(names or [tensor.name for tensor in tensors], tensors, strict=True)
+    return {name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in named}

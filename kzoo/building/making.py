@@ -1,16 +1,21 @@
 """From a name of the catalogue to a model with its weights."""
 
 import importlib
+import pathlib
+from collections.abc import Mapping
 
 import keras
 
 from kzoo import catalog
+from kzoo.building.assembly import Assembly, about_part
 from kzoo.catalog import keywords
 from kzoo.rewrites import repeat
 from kzoo.support.suggest import did_you_mean
+from kzoo.weights import checkpoint
+from kzoo.weights.blank import BlankVariables
 
 
-def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides) -> keras.Model:
+def build(name=None, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides) -> keras.Model | Assembly:
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
@@ -22,9 +27,17 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         rewrites: what was done to the graph that the weights belong to, as `model.kzoo.rewrites` says.
         **overrides: any keyword of the model file's `build`, such as `num_classes=10`.
 
+    An entry of several parts builds an `Assembly`; its keywords are its parts, each a dict of that part's keywords, and
+    its weights are a folder with a folder for each part.
+
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
     """
-    entry = catalog.find(name)
+    # A model has a keyword `name` too: `name=` is the entry only where none is given by position.
+    entry = catalog.find(overrides.pop("name", None) if name is None else name)
+    if catalog.literals(entry.architecture).get("PARTS"):
+        if rewrites:
+            raise TypeError(f"{entry.name} has several parts; pass rewrites among the keywords of one of them")
+        return _build_parts(entry, overrides, weights, dtype, load_head)
     _check(entry, overrides)
     policy = keras.config.dtype_policy()
     if dtype is not None:
@@ -32,9 +45,6 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
     try:
         if weights is None:
             return _made(entry, overrides, rewrites)
-        from kzoo.weights import checkpoint
-        from kzoo.weights.blank import BlankVariables
-
         opened = checkpoint.open_weights(weights)  # its sha256 is computed while the graph is built
         if rewrites or not load_head:  # not all that is built is replaced, or it is built from what was built
             model = _made(entry, overrides, rewrites)
@@ -51,8 +61,33 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         keras.config.set_dtype_policy(policy)
 
 
+def _build_parts(entry, overrides, weights, dtype, load_head):
+    """The `Assembly` of an entry."""
+    literals, parts = catalog.literals(entry.architecture)["PARTS"], {}
+    for part, given in overrides.items():
+        if part not in literals:
+            raise TypeError(f"{entry.name}: {did_you_mean('part', part, literals)}")
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{entry.name}: {part} must be a dict of keywords for that part, got {given!r}")
+    for part, literal in literals.items():
+        given = {**literal, **entry.arguments.get(part, {}), **overrides.get(part, {})}
+        where = None if weights is None else pathlib.Path(weights) / part
+        with about_part(part):
+            parts[part] = build(given.pop("model"), where, dtype, load_head, **given)
+    return assembled(entry, parts, overrides)
+
+
+def assembled(entry, parts, overrides) -> Assembly:
+    """The parts of an entry as an `Assembly` whose card names the entry."""
+    return Assembly(entry.name, parts, catalog.Card(entry.name, entry.architecture, entry.task_of({}), overrides))
+
+
+def _builder(entry):
+    return importlib.import_module(f"kzoo.models.{entry.architecture}").build
+
+
 def _check(entry, overrides):
-    keywords.checked(entry, importlib.import_module(f"kzoo.models.{entry.architecture}").build, overrides)
+    keywords.checked(entry, _builder(entry), overrides)
 
 
 def _made(entry, overrides, rewrites=()):
@@ -68,11 +103,11 @@ def _graph(entry, overrides):
     everything = catalog.arguments_of(entry, given)
     for key, how in catalog.literals(entry.architecture).get("BUILT_FROM", {}).items():
         given[key] = _part(entry.name, key, how, everything)
-    return importlib.import_module(f"kzoo.models.{entry.architecture}").build(**given)
+    return _builder(entry)(**given)
 
 
 def _part(model, key, how, given):
-    """The graph that a keyword of a model names."""
+    """The graph of the model that a keyword names."""
     choices, options = catalog.list_models(task=how["task"]), given[how["options"]] or {}
     if given[key] not in choices:
         raise ValueError(f"{model}: {did_you_mean(key, given[key], choices)}")

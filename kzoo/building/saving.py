@@ -7,7 +7,8 @@ import pathlib
 import keras
 
 from kzoo import catalog
-from kzoo.building.making import build
+from kzoo.building.assembly import INDEX_FILE, Assembly, about_part
+from kzoo.building.making import assembled, build
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
 from kzoo.support import atomic
@@ -19,43 +20,59 @@ MODEL_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
 
 
-def save(model, folder):
+def save(model, folder) -> None:
     """Saves a catalogue model with its card as a folder: `weights.safetensors`, `model.json`, `tokenizer.json`.
 
-    Raises ValueError for a model that `kzoo.build` did not make, since the catalogue could not rebuild it.
+    An `Assembly` is saved as an index and a folder for each part; a failure leaves what stood there before. Raises
+    ValueError for a model that `kzoo.build` did not make, since the catalogue could not rebuild it.
     """
     folder = pathlib.Path(folder)
+    if isinstance(model, Assembly):
+        index = folder / INDEX_FILE
+        is_ours = index.is_file() and "_kzoo_version" in index.read_text(encoding="utf-8")
+        with atomic.folder(folder, overwrite=is_ours) as temporary:
+            for part, each in model.items():
+                with about_part(part):
+                    save(each, temporary / part)
+            model.write_index(temporary)
+        return
     if catalog.card_of(model).architecture is None:
-        raise ValueError(f"{model.name} was not built by kzoo.build, so its architecture cannot be rebuilt from a "
-                         "folder; use kzoo.save_weights for the weights alone")  # fmt: skip
+        raise ValueError(
+            f"{model.name} was not built by kzoo.build, so its architecture cannot be rebuilt from a folder; use "
+            "kzoo.save_weights for the weights alone"
+        )
     atomic.require_writable(folder)
     save_weights(model, folder / WEIGHTS_FILE)
     write_description(model, folder)
 
 
-def write_description(model, folder):
+def write_description(model, folder) -> None:
     """Writes a model's card as `model.json`, from which the catalogue rebuilds the graph, and `tokenizer.json`."""
-    if model.kzoo.tokenizer is not None:
-        model.kzoo.tokenizer.save(pathlib.Path(folder) / TOKENIZER_FILE)
-    description = {
-        "name": model.kzoo.name,
-        "overrides": model.kzoo.overrides,
-        "kzoo": __version__,
-        "keras": keras.__version__,
-        **({"rewrites": list(model.kzoo.rewrites)} if model.kzoo.rewrites else {}),
-        **({"class_names": model.kzoo.class_names} if model.kzoo.class_names else {}),
-    }
-    if model.kzoo.preprocessing != Preprocessing():
-        description["preprocessing"] = dataclasses.asdict(model.kzoo.preprocessing)
-    with atomic.file(pathlib.Path(folder) / MODEL_FILE) as temporary:
+    card, folder = model.kzoo, pathlib.Path(folder)
+    if card.tokenizer is not None:
+        card.tokenizer.save(folder / TOKENIZER_FILE)
+    description = {"name": card.name, "overrides": card.overrides, "kzoo": __version__, "keras": keras.__version__}
+    if card.rewrites:
+        description["rewrites"] = card.rewrites
+    if card.class_names:
+        description["class_names"] = card.class_names
+    if card.preprocessing != Preprocessing():
+        description["preprocessing"] = dataclasses.asdict(card.preprocessing)
+    with atomic.file(folder / MODEL_FILE) as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
-def load(folder, dtype=None):
+def load(folder, dtype=None) -> keras.Model | Assembly:
     """Rebuilds a model from a folder that `kzoo.save` or a training run wrote, from kzoo's own catalogue.
 
-    Raises ValueError if the folder is not such a folder, is damaged, or needs a newer kzoo.
+    A folder with an index of parts gives an `Assembly`. Raises ValueError if the folder is not such a folder, is
+    damaged, or needs a newer kzoo.
     """
+    index = pathlib.Path(folder) / INDEX_FILE
+    return _load_parts(index, dtype) if index.is_file() else _load_model(folder, dtype)
+
+
+def _load_model(folder, dtype):
     description = read_description(folder)
     overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in description.get("overrides", {}).items()}
     rewrites = description.get("rewrites", ())
@@ -66,7 +83,24 @@ def load(folder, dtype=None):
     return model
 
 
-def read_description(folder):
+def _load_parts(path, dtype):
+    """The `Assembly` of an index and the folders beside it."""
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        name, overrides = index["_name"], index["_overrides"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or names the parts of another library's model: {error!r}") from error
+    parts = {}
+    for part in [key for key in index if not key.startswith("_")]:
+        with about_part(part):
+            parts[part] = _load_model(path.parent / part, dtype)
+    entry = catalog.entries().get(name)
+    if entry and catalog.literals(entry.architecture).get("PARTS"):
+        return assembled(entry, parts, overrides)
+    return Assembly(name, parts)
+
+
+def read_description(folder) -> dict:
     """The content of a folder's `model.json`; ValueError if there is none or this kzoo is too old for it."""
     path = pathlib.Path(folder) / MODEL_FILE
     if not path.is_file():

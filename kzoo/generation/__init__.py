@@ -1,4 +1,4 @@
-"""Sequences out of autoregressive models: a cache, samplers, beam search, one compiled program."""
+"""Sequences from autoregressive models: a cache, sampling and beam search in one compiled program."""
 
 from kzoo.generation.writing import Written, generate
 

@@ -1,9 +1,9 @@
-"""Beam search with a length penalty, in the form Hugging Face's `generate` has given it.
+"""Beam search with a length penalty, in the form that Hugging Face's `generate` gives it.
 
 Sutskever et al. 2014, section 3.2; the penalty divides the sum of log probabilities by length^penalty (Wu et al. 2016,
 https://arxiv.org/abs/1609.08144, equation 14, in its plain form). A candidate may end a sequence only if it is among
-the best `num_beams`; twice as many are kept so that enough go on. Search ends when no running sequence of the present
-length could beat the worst finished one.
+the best `num_beams`; twice as many are kept, so that enough of them continue. The search ends when no running sequence
+of the present length could beat the worst finished one.
 """
 
 import keras
@@ -15,10 +15,10 @@ LOW = -1e9
 
 
 def search(decoder, plan, request):
-    """Best sequences: tokens (batch, max_new_tokens) int32, filled behind the end, and their scores (batch,).
+    """The best sequences: tokens (batch, max_new_tokens) int32, filled after the end, and their scores (batch,).
 
     Args:
-        request: as `loop.prefill` takes it, with `length_penalty` instead of what sampling needs.
+        request: as `loop.prefill` takes it, with `length_penalty` in place of what sampling needs.
     """
     batch_size, prompt_length = request["prompt"].shape
     context, logits, caches = read_prompts(decoder, plan, request)
@@ -30,7 +30,7 @@ def search(decoder, plan, request):
     state = {
         "count": ops.zeros((), "int32"),
         "running": empty,
-        # All beams begin equal: only the first counts, or they would stay equal.
+        # All beams begin equal, and would stay so if more than the first counted.
         "scores": ops.concatenate([lowest[:, :1] * 0, lowest[:, 1:]], axis=1),
         "ended": empty,
         "ended_scores": lowest,
@@ -55,7 +55,7 @@ def search(decoder, plan, request):
 
 
 def _extend(plan, request, state, logits):
-    """The state with every running sequence one token longer."""
+    """The state in which every running sequence is one token longer."""
     batch_size, num_beams = state["scores"].shape
     count, vocabulary_size = state["count"], logits.shape[-1]
     scores = ops.reshape(ops.log_softmax(logits, axis=-1), (batch_size, num_beams, vocabulary_size))

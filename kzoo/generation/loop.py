@@ -11,11 +11,12 @@ from kzoo.generation.sampling import penalise, sample
 class Plan:
     """What a compiled program depends on, beside the shapes of its arguments.
 
-    max_new_tokens: room for so many tokens in the cache; how many are written is an argument.
-    sampled: draw tokens; else the likeliest.
-    top_k, with_top_p, with_penalty: which ways of `sampling` are compiled in.
-    num_beams: 1 for one sequence a prompt.
-    num_stops: how many stop tokens there are, for beam search: it keeps more candidates the more may end.
+    max_new_tokens: the number of tokens the cache has room for; how many are written is an argument.
+    sampled: whether tokens are drawn, rather than the likeliest taken.
+    top_k, with_top_p, with_penalty: which forms of `sampling` are compiled in.
+    num_beams: 1 to follow a single sequence for each prompt.
+    num_stops: the number of stop tokens, for beam search: the more tokens may end a sequence, the more candidates it
+        keeps.
     """
 
     max_new_tokens: int
@@ -28,22 +29,20 @@ class Plan:
 
 
 def read_prompts(decoder, plan, request):
-    """Context, logits (batch, vocabulary_size) of the first new token, and caches with the prompts in them."""
+    """Context, logits (batch, vocabulary_size) of the first new token, and caches that hold the prompts."""
     batch_size, prompt_length = ops.shape(request["prompt"])
     context = decoder.read(request["sources"])
     caches = decoder.empty_caches(batch_size, prompt_length + plan.max_new_tokens, context)
-    start = ops.zeros((), "int32")
-    logits, caches = decoder.step(request["prompt"], start, request["num_pads"], context, caches)
-    return context, logits, caches
+    return context, *decoder.step(request["prompt"], ops.zeros((), "int32"), request["num_pads"], context, caches)
 
 
 def prefill(decoder, plan, request):
-    """Reads the prompts and chooses the first token; the state that `advance` goes on from.
+    """Reads the prompts and chooses the first token: the state that `advance` continues from.
 
     Args:
         request: dict of tensors: `prompt` (batch, prompt_length) int32, padded on the left, `num_pads` (batch,),
-            `sources` (dict by input name), `limit` scalar, `stops` (any number,) padded with -1, `fill` scalar id
-            behind the end, `uniform` (batch, max_new_tokens), `temperature`, `top_p`, `penalty` scalars.
+            `sources` (dict by input name), `limit` scalar, `stops` (any number,) padded with -1, `fill` scalar, the id
+            that follows the end, `uniform` (batch, max_new_tokens), `temperature`, `top_p`, `penalty` scalars.
 
     The state is a dict: `count` of tokens written, `tokens` (batch, max_new_tokens), `last`, `finished`, `seen`,
     `context` and `caches`.
@@ -69,7 +68,7 @@ def prefill(decoder, plan, request):
 
 
 def advance(decoder, plan, request, state):
-    """Writes on until `limit` tokens are written or every sequence has met a stop token."""
+    """Continues until `limit` tokens are written or every sequence has met a stop token."""
     context, prompt_length = state["context"], ops.shape(request["prompt"])[1]
     moving = {key: value for key, value in state.items() if key != "context"}
 
@@ -81,13 +80,19 @@ def advance(decoder, plan, request, state):
     return {**ops.while_loop(lambda state: unfinished(request, state), body, [moving])[0], "context": context}
 
 
+def write(decoder, plan, request):
+    """`tokens`, `count` and `finished` of the last state, from prompts to their end."""
+    state = advance(decoder, plan, request, prefill(decoder, plan, request))
+    return {key: state[key] for key in ("tokens", "count", "finished")}
+
+
 def unfinished(request, state):
     """Whether tokens are left to write: a scalar bool."""
     return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
 
 
 def choose(decoder, plan, request, state, logits):
-    """The state with one more token, chosen from logits (batch, vocabulary_size); its caches stay as they are."""
+    """The state with one more token, chosen from logits (batch, vocabulary_size); its caches do not change."""
     count, finished, seen = state["count"], state["finished"], state["seen"]
     if plan.with_penalty:
         logits = penalise(logits, seen, request["penalty"])

@@ -11,7 +11,7 @@ PROGRAMS = weakref.WeakKeyDictionary()  # model -> Programs
 
 
 def programs_of(model):
-    """The model's `Programs`, kept as long as the model lives; a fast writer brings its own."""
+    """The model's `Programs`, kept as long as the model lives; a fast writer has its own."""
     if hasattr(model, "programs"):
         return model.programs
     if model not in PROGRAMS:
@@ -23,7 +23,7 @@ class Programs:
     """The decoder of a model and its compiled programs.
 
     A program depends on a `Plan`, on the shapes of a request, and on nothing else: weights, settings and texts are
-    arguments. `num_compiled` counts what was compiled.
+    arguments. `num_compiled` counts the compilations.
     """
 
     def __init__(self, model):
@@ -33,42 +33,30 @@ class Programs:
         self.num_compiled = 0
 
     def write(self, plan, request, xla):
-        """The last state of `loop.advance`."""
-
-        def whole(request):
-            state = loop.advance(self.decoder, plan, request, loop.prefill(self.decoder, plan, request))
-            return {key: state[key] for key in ("tokens", "count", "finished")}
-
-        return self._call("write", plan, whole, xla, request)
+        """The outcome of `loop.write`."""
+        return self._call(loop.write, plan, xla, request)
 
     def begin(self, plan, request, xla):
         """The state of `loop.prefill`."""
-        return self._call("begin", plan, lambda request: loop.prefill(self.decoder, plan, request), xla, request)
+        return self._call(loop.prefill, plan, xla, request)
 
     def go_on(self, plan, request, state, xla):
         """The state of `loop.advance` from a state."""
-
-        def on(request, state):
-            return loop.advance(self.decoder, plan, request, state)
-
-        return self._call("go_on", plan, on, xla, request, state)
+        return self._call(loop.advance, plan, xla, request, state)
 
     def search(self, plan, request, xla):
         """What `beams.search` finds."""
-        return self._call("search", plan, lambda request: beams.search(self.decoder, plan, request), xla, request)
+        return self._call(beams.search, plan, xla, request)
 
-    def _call(self, name, plan, function, xla, *arguments):
-        key = (name, plan, xla)
-        if key not in self.functions:
-            self.functions[key] = _compiled(self._counted(function), self.variables, xla)
-        return self.functions[key](*arguments)
-
-    def _counted(self, function):
+    def _call(self, function, plan, xla, *arguments):
         def traced(*arguments):
             self.num_compiled += 1  # runs when the backend traces, which is once a compilation
-            return function(*arguments)
+            return function(self.decoder, plan, *arguments)
 
-        return traced
+        key = (function, plan, xla)
+        if key not in self.functions:
+            self.functions[key] = _compiled(traced, self.variables, xla)
+        return self.functions[key](*arguments)
 
 
 def _compiled(function, variables, xla):
@@ -81,7 +69,7 @@ def _compiled(function, variables, xla):
     if backend == "jax":
         import jax
 
-        # Weights are arguments, not constants of the program, which would hold a second copy of them.
+        # Weights are arguments, since as constants of the program they would be held a second time.
         def stateless(values, *arguments):
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                 return function(*arguments)

@@ -1,4 +1,4 @@
-"""Generation as a function that an export can hold: any number of prompts, any length, the cache inside."""
+"""Generation as a function that an export can hold: any number of prompts, any length, with the cache inside."""
 
 from keras import ops
 
@@ -6,11 +6,11 @@ from kzoo.generation import loop
 from kzoo.generation.programs import programs_of
 
 
-def greedy(model):
-    """`(function, {input: (shape, dtype, what it is)})` of greedy generation.
+def greedy(model) -> tuple:
+    """Greedy generation as `(function, {input: (shape, dtype, what it is)})`.
 
     The function takes the inputs by name and returns `tokens` (batch, max_new_tokens) int32, and `lengths` (batch,)
-    int32: how many of them come before a stop token. Behind a stop token stands the first of them.
+    int32: how many of them come before a stop token. After it, the first of `stops` fills the rest.
     """
     decoder = programs_of(model).decoder
     inputs = {
@@ -39,12 +39,9 @@ def greedy(model):
         else:
             sources, prompt = {}, given["token_ids"]
             num_pads = ops.sum(ops.cast(ops.equal(given["padding_mask"], 0), "int32"), axis=1)
-        request = {
-            "prompt": prompt, "num_pads": num_pads, "sources": sources, "limit": limit, "stops": stops,
-            "fill": stops[0],
-        }  # fmt: skip
-        plan = loop.Plan(limit)
-        tokens = loop.advance(decoder, plan, request, loop.prefill(decoder, plan, request))["tokens"]
+        request = {"prompt": prompt, "num_pads": num_pads, "sources": sources}
+        request |= {"limit": limit, "stops": stops, "fill": stops[0]}
+        tokens = loop.write(decoder, loop.Plan(limit), request)["tokens"]
         before = ops.cumsum(ops.cast(loop.is_stop(tokens, stops), "int32"), axis=1) == 0
         return {"tokens": tokens, "lengths": ops.sum(ops.cast(before, "int32"), axis=1)}
 
