@@ -195,7 +195,7 @@ def test_download_from_a_loopback_server(model, tmp_path):
 def test_without_the_library(model):
     code = (
         "import sys; sys.modules['huggingface_hub'] = None\n"
-        "from kzoo import hub\n"
+        "from kzoo.weights import hub\n"
         "try: hub.find_files('hf://a/b')\nexcept ValueError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
