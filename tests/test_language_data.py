@@ -300,7 +300,7 @@ def test_arrays_of_ids_and_labels_of_tokens(model):
     for bad, message in (
         (np.where(y == 1, classes, y), rf"label {classes} at \[\d+, \d+\] is outside 0\.\.{classes - 1}"),
         (np.where(y == 1, -1, y), "label -1"),
-        (y[:, :5], r"labels have shape \(20, 5\), but the padding mask \(20, 8\)"),
+        (y[:, :5], r"labels have shape \(20, 5\), the padding mask \(20, 8\)"),
         (y[:, 0], "wanted ints"),
         (y + 0.5, "wanted ints"),
     ):

@@ -182,7 +182,7 @@ def test_bad_calls_are_refused(call, message):
         ("tokenizer.json", b'{"version"', "tokenizer.json is damaged or not a tokenizer"),
         ("tokenizer.json", b'{"model": {"type": "none"}}', "damaged or not a tokenizer"),
         ("vocab.txt", b"a\nb\nc\n", r"vocab.txt is not a WordPiece vocabulary \(no line \[UNK\]\)"),
-        ("vocab.txt", b"[UNK]\na\na\n", "there twice"),
+        ("vocab.txt", b"[UNK]\na\na\n", "occurs twice"),
         ("vocab.txt", b"[UNK]\nsome text\n", "holds a space"),
         ("vocab.txt", b"[UNK]\ncaf\xe9\n", "vocab.txt is not UTF-8: byte 0xe9 at offset 9"),
         ("vocab.json", b"{}", "vocab.json needs merges.txt beside it"),

@@ -134,10 +134,7 @@ class Augmentation:
         offset_x = centre_x - xx * centre_x - xy * centre_y + shift_x
         offset_y = centre_y - yx * centre_x - yy * centre_y + shift_y
         if crops is not None or (source and tuple(source) != tuple(size)):
-            left, top, wide, high = 0.0, 0.0, 1.0, 1.0  # as fractions of the image
-            if crops is not None:
-                wide, high = _sides(crops[:, 0], crops[:, 1], self.crop, self.aspect)
-                left, top = (1 - wide) * crops[:, 3], (1 - high) * crops[:, 2]
+            left, top, wide, high = self._crop(crops) if crops is not None else (0.0, 0.0, 1.0, 1.0)
             full_height, full_width = source or size
             scale_x, scale_y = wide * full_width / width, high * full_height / height
             xx, xy, yx, yy = xx * scale_x, xy * scale_x, yx * scale_y, yy * scale_y
@@ -168,6 +165,11 @@ class Augmentation:
         cos, sin = tf.cos(angle), tf.sin(angle)
         matrix = (cos, amount("shear_x", 0.3) - sin, amount("shear_y", 0.3) + sin, cos)
         return matrix, (amount("translate_x", 150 / 331 * size[1]), amount("translate_y", 150 / 331 * size[0]))
+
+    def _crop(self, random):
+        """(left, top, width, height) as fractions of the image."""
+        wide, high = _sides(random[:, 0], random[:, 1], self.crop, self.aspect)
+        return (1 - wide) * random[:, 3], (1 - high) * random[:, 2], wide, high
 
     def _colours(self, random, slots):
         """The rows that `effects.recolour` takes, from uniform numbers (count, 4)."""

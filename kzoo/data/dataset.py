@@ -89,10 +89,8 @@ class Options:
     def of_split(self, split, draw=None) -> dict:
         """The keywords of a `Split`: only training is shuffled, changed at random by `draw`, and may drop its end."""
         train = split == "train"
-        return {
-            "batch_size": self.batch_size, "seed": self.seed if train else 0, "shuffle": train,
-            "draw": draw if train else None, "drop_remainder": train and self.drop_remainder,
-        }  # fmt: skip
+        how = {"shuffle": train, "draw": draw if train else None, "drop_remainder": train and self.drop_remainder}
+        return {"batch_size": self.batch_size, "seed": self.seed if train else 0, **how}
 
 
 @dataclasses.dataclass
@@ -185,7 +183,6 @@ def make_data(name, identity, splits, options, class_names, tokenizer=None, note
     """The `Data` of finished splits, with its fingerprint and a note about every split that is missing."""
     sizes = {split: part.num_examples for split, part in splits.items()}
     notes = [*notes, *(f"{name} has no {split} split" for split in ("validation", "test") if split not in splits)]
-    return Data(
-        name, splits["train"], splits.get("validation"), splits.get("test"), class_names, tokenizer,
-        {**identity, "sizes": sizes, **dataclasses.asdict(options)}, notes, options.preprocessing, options.asked,
-    )  # fmt: skip
+    parts = [splits.get(split) for split in ("train", "validation", "test")]
+    fingerprint = {**identity, "sizes": sizes, **dataclasses.asdict(options)}
+    return Data(name, *parts, class_names, tokenizer, fingerprint, notes, options.preprocessing, options.asked)

@@ -100,10 +100,8 @@ def operate(images, kinds, signs, magnitude) -> tf.Tensor:
     parts = tf.dynamic_partition(images, kinds, 6)
     factors = 1 + 0.9 * magnitude * tf.dynamic_partition(signs, kinds, 6)[5]
     positions = tf.dynamic_partition(tf.range(tf.shape(images)[0]), kinds, 6)
-    done = [
-        parts[0], autocontrast(parts[1]), equalize(parts[2]), solarize(parts[3], 1 - magnitude),
-        posterize(parts[4], 8 - round(4 * magnitude)), sharpen(parts[5], factors),
-    ]  # fmt: skip
+    solarized, posterized = solarize(parts[3], 1 - magnitude), posterize(parts[4], 8 - round(4 * magnitude))
+    done = [parts[0], autocontrast(parts[1]), equalize(parts[2]), solarized, posterized, sharpen(parts[5], factors)]
     return tf.ensure_shape(tf.dynamic_stitch(positions, done), images.shape)
 
 

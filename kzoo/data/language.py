@@ -1,6 +1,7 @@
 """Texts as rows of tokens for language models: packed without padding, or with tokens masked anew in every epoch."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -181,9 +182,8 @@ class Masking:
 
     def __call__(self, ids, seeds):
         length = tf.shape(ids)[1]
-        numbers = tf.map_fn(
-            lambda seed: tf.random.stateless_uniform([3, length], seed), seeds, fn_output_signature=tf.float32
-        )
+        draw = functools.partial(tf.random.stateless_uniform, [3, length])
+        numbers = tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
         chances = numbers[:, 0]
         if self.whole_words:
             words = tf.cumsum(tf.gather(tf.constant(self.starts.astype("int32")), ids), axis=1) - 1

@@ -26,9 +26,7 @@ class Split:
         lengths: int (num_examples,): a shuffled batch gets examples of similar length, from pools of 100 batches.
     """
 
-    def __init__(
-        self, rows, finish, batch_size, seed=0, shuffle=False, draw=None, drop_remainder=False, lengths=None
-    ):  # fmt: skip
+    def __init__(self, rows, finish, batch_size, seed=0, shuffle=False, draw=None, drop_remainder=False, lengths=None):
         self._hold(rows)
         self.finish, self.batch_size = finish, checks.check_count("batch_size", batch_size)
         self.seed, self.shuffle, self.draw = seed, shuffle, draw

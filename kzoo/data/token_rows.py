@@ -38,7 +38,7 @@ def make_tokenizer(tokenizer, texts, model, default="subwords", mask=False) -> T
     """
     limit = columns.vocabulary_size(model)
     if tokenizer is None:
-        tokenizer = default if limit >= LEAST_SIZES.get(default, 0) else "characters"
+        tokenizer = default if (limit or 0) >= LEAST_SIZES.get(default, 0) else "characters"
     if isinstance(tokenizer, str) and tokenizer in KINDS:
         tokenizer = Tokenizer.train(tokenizer, texts, limit, mask)
     elif not isinstance(tokenizer, Tokenizer):

@@ -228,10 +228,8 @@ def _wordpieces(texts, special, vocabulary_size):
     # Each takes two places, alone and inside a word; those too rare to fit must not crowd out the merges.
     alphabet = [character for _, character in characters[: max(1, (vocabulary_size - len(special)) // 4)]]
     fixed = [*special, *(f"##{character}" for character in alphabet)]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary_size, special_tokens=fixed, initial_alphabet=alphabet, limit_alphabet=len(alphabet),
-        show_progress=False,
-    )  # fmt: skip
+    options = {"initial_alphabet": alphabet, "limit_alphabet": len(alphabet), "show_progress": False}
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary_size, special_tokens=fixed, **options)
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer, learner.pre_tokenizer = normalizer, splitter
     learner.train_from_iterator(texts, trainer)
