@@ -204,3 +204,19 @@ def test_a_model_file_of_parts_is_an_entry_of_the_catalogue(catalogue, tmp_path)
         kzoo.build("pair", generator=3)
     with pytest.raises(TypeError, match="part generator: mlp: unknown keyword 'units'"):
         kzoo.build("pair", generator={"units": 3})
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")
+def test_an_export_has_a_folder_a_part(tmp_path):
+    import tensorflow as tf
+
+    pair = make_pair()
+    report = kzoo.export(pair, tmp_path / "served")
+    assert list(report["parts"]) == list(pair) and report["parts"]["generator"]["max_difference"] < 1e-6
+    assert (tmp_path / "served" / "model_index.json").is_file()
+    x = np.zeros((1, 28, 28, 1), "float32")
+    served = tf.saved_model.load(str(tmp_path / "served" / "generator")).serve(x)
+    np.testing.assert_allclose(served, pair["generator"](x), atol=1e-6)
+    with pytest.raises(ValueError, match="unknown format"):
+        kzoo.export(pair, tmp_path / "other", format="tape")
+    assert not (tmp_path / "other").exists()

@@ -6,6 +6,7 @@ import time
 
 import keras
 
+from kzoo.building import Assembly
 from kzoo.data import load
 from kzoo.exporting import other_formats, saved_model
 from kzoo.exporting.report import READABLE, readable
@@ -44,9 +45,16 @@ def export(
 
     Returns the report, which is also stored in the folder as `kzoo_export.json` and, for people, `report.md`:
     signatures, the largest difference between the reloaded export and the model on random inputs at two batch sizes,
-    the scale of the outputs, bytes, and latency before and after. Raises ValueError if the path is occupied, the format
+    the scale of the outputs, bytes, and latency before and after. An `Assembly` gets a folder for each part, and
+    `parts` has their reports. Raises ValueError if the path is occupied, the format
     is unknown, or the export differs; nothing is left behind then.
     """
+    if isinstance(model, Assembly):
+        given = (format, False, precision, calibration, data, length, ranges, with_preprocessing)
+        with atomic.folder(path, overwrite) as temporary:
+            parts = {part: export(each, temporary / part, *given) for part, each in model.items()}
+            model.write_index(temporary)
+        return {"path": str(pathlib.Path(path)), "parts": {part: {**row, "path": part} for part, row in parts.items()}}
     if format not in FORMATS:
         raise ValueError(did_you_mean("format", format, FORMATS))
     choices.check(choices.FORMATS[format], precision, calibration, ranges)
