@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kzoo.catalog import card_of
+from kzoo.data import columns
 from kzoo.tasks import base
 
 
@@ -93,7 +94,7 @@ def of_writer(model) -> dict:
         given = {"max_new_tokens": np.int32(6), "stops": np.array([-1], np.int32), "start": np.int32(1)}
         for name, (shape, _, _) in wanted.items():
             if len(shape) == 2:
-                is_mask = name.endswith("padding_mask")
+                is_mask = columns.NAMES.get(name) == "mask"
                 given[name] = (real * (1 if is_mask else random.integers(1, high, real.shape))).astype(np.int32)
         return [given[name] for name in wanted]
 

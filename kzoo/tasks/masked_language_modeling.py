@@ -4,39 +4,26 @@ import math
 
 import numpy as np
 
-from kzoo.data import columns
-from kzoo.tasks import texts
-from kzoo.tasks.base import Task
-from kzoo.tasks.language_modeling import RECIPE
-from kzoo.tasks.translation import token_metrics
+from kzoo.tasks.texts import TokenTask, corpus, predicted, rows_of_tokens
 
 
-class MaskedLanguageModeling(Task):
+class MaskedLanguageModeling(TokenTask):
     """The masked tokens of a text from all others, Devlin et al. 2018, section 3.1."""
 
     name = "masked_language_modeling"
-    default_data = "shakespeare"
-    recipe = RECIPE
-    takes_texts = True
-
-    def target(self, model):
-        return columns.TokenLabel(model.outputs[0].shape[-1], first=1)
-
-    def metrics(self, model) -> list | dict:
-        return token_metrics()
 
     def batches(self, name, model, how):
         from kzoo.data import language
 
-        return language.from_texts(*texts.corpus(self, name, how), model, how.options, how.texts, masked=True)
+        return language.from_texts(*corpus(self, name, how), model, how.options, how.texts, masked=True)
 
-    def rows_of_texts(self, model, texts_, tokenizer, top=3) -> list:
+    def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """What the mask tokens of each text stand for; ValueError for a text without one."""
         from kzoo.tasks import reading
 
-        found, ids, real = texts.predicted(self, model, texts_, tokenizer)
+        found, ids, real = predicted(self, model, texts, tokenizer)
         rows = []
-        for text, row, own, mask in zip(texts_, found, ids, real, strict=True):
+        for text, row, own, mask in zip(texts, found, ids, real, strict=True):
             places = np.flatnonzero((own == tokenizer.need("mask", self.words)) & (mask > 0))
             if not len(places):
                 raise ValueError(f"a text without {tokenizer.special['mask']}: put it where a word is to be predicted")
@@ -48,7 +35,7 @@ class MaskedLanguageModeling(Task):
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """The best token in every masked place."""
-        return texts.rows_of_tokens(self, model, data, split, limit)
+        return rows_of_tokens(self, model, data, split, limit)
 
     def score(self, model, data, split, numbers) -> dict:
         """The perplexity of masked tokens."""

@@ -1,9 +1,9 @@
 """BERT's pre-training: masked words, and whether the second of two segments follows the first."""
 
 from kzoo.data import columns
-from kzoo.tasks import base, texts
-from kzoo.tasks.language_modeling import RECIPE
+from kzoo.tasks import base
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
+from kzoo.tasks.texts import PRETRAINING, corpus
 
 
 class SentencePairPretraining(base.Task):
@@ -11,7 +11,7 @@ class SentencePairPretraining(base.Task):
 
     name = "sentence_pair_pretraining"
     default_data = "shakespeare"
-    recipe = RECIPE
+    recipe = PRETRAINING
 
     def target(self, model):
         return {**base.label_by_output(model), "masked_words": columns.TokenLabel(model.outputs[0].shape[-1], first=1)}
@@ -26,7 +26,7 @@ class SentencePairPretraining(base.Task):
     def batches(self, name, model, how):
         from kzoo.data import sentence_pairs
 
-        return sentence_pairs.from_texts(*texts.corpus(self, name, how), model, how.options, how.texts)
+        return sentence_pairs.from_texts(*corpus(self, name, how), model, how.options, how.texts)
 
 
 TASK = SentencePairPretraining()

@@ -3,6 +3,48 @@
 import keras
 import numpy as np
 
+from kzoo.data import columns
+from kzoo.tasks.base import Task
+
+# Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models
+PRETRAINING = {
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "decay_vectors": False, "clip_norm": 1.0,
+    "schedule": "cosine", "warmup_steps": 100, "epochs": 10, "batch_size": 64,
+}  # fmt: skip
+
+
+class TokenTask(Task):
+    """A token of the vocabulary in every place, learned from texts alone."""
+
+    default_data = "shakespeare"
+    recipe = PRETRAINING
+    takes_texts = True
+
+    def target(self, model):
+        return columns.TokenLabel(model.outputs[0].shape[-1], first=1)
+
+    def metrics(self, model) -> list:
+        """The cross-entropy without label smoothing, in nats per token, beside the accuracy."""
+        return [
+            keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        ]
+
+
+class WritingTask(TokenTask):
+    """A model that writes one token after another; its export generates."""
+
+    def endpoints(self, model) -> dict:
+        from kzoo.tasks import endpoints
+
+        return endpoints.of_writer(model)
+
+    def check_pixels(self, model, format) -> None:
+        raise ValueError(
+            f"with_preprocessing: {model.name} takes token ids, and no format holds a tokenizer; `generate` is part of "
+            "a SavedModel alone, since its loop with a cache has no form in the other formats"
+        )
+
 
 def corpus(task, name, how) -> tuple:
     """(name, identity, {split: texts}) of a text file, a folder of them, or a prepared data set with a text."""

@@ -1,8 +1,8 @@
 """Token classification: a class for every token, such as a tag."""
 
-from kzoo.tasks import texts
 from kzoo.tasks.base import Task
 from kzoo.tasks.text_classification import RECIPE
+from kzoo.tasks.texts import predicted, rows_of_tokens
 
 
 class TokenClassification(Task):
@@ -13,13 +13,13 @@ class TokenClassification(Task):
     recipe = RECIPE
     takes_texts = True
 
-    def rows_of_texts(self, model, texts_, tokenizer, top=3) -> list:
+    def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """Every token of each text with its class."""
         from kzoo.tasks import reading
 
-        found, ids, real = texts.predicted(self, model, texts_, tokenizer)
+        found, ids, real = predicted(self, model, texts, tokenizer)
         rows = []
-        for text, row, own, mask in zip(texts_, found, ids, real, strict=True):
+        for text, row, own, mask in zip(texts, found, ids, real, strict=True):
             names = [reading.name_of(index, model.kzoo.class_names) for index in row.argmax(-1)]
             tokens = [(place, token) for place, token in enumerate(tokenizer.tokens(own)) if mask[place]]
             rows.append({"text": text, "tokens": [{"token": token, "class": names[place]} for place, token in tokens]})
@@ -31,7 +31,7 @@ class TokenClassification(Task):
         def write(row):
             return " ".join(reading.name_of(index, data.class_names) for index in row)
 
-        return texts.rows_of_tokens(self, model, data, split, limit, write=write, of_vocabulary=False)
+        return rows_of_tokens(self, model, data, split, limit, write=write, of_vocabulary=False)
 
 
 TASK = TokenClassification()

@@ -1,9 +1,7 @@
 """Translation: pairs of texts, the target learned token by token with its true beginning given."""
 
-import keras
-
 from kzoo.data import checks, columns
-from kzoo.tasks.base import Task
+from kzoo.tasks.texts import WritingTask
 
 # Vaswani et al. 2017, sections 5.3 and 5.4
 RECIPE = {
@@ -12,19 +10,17 @@ RECIPE = {
 }  # fmt: skip
 
 
-class Translation(Task):
+class Translation(WritingTask):
     """A target text for every source text."""
 
     name = "translation"
     default_data = "reverse_digits"
     recipe = RECIPE
     generated_data = ("reverse_digits",)
+    takes_texts = False
 
     def target(self, model):
         return NextToken(columns.vocabulary_size(model), first=1)
-
-    def metrics(self, model) -> list | dict:
-        return token_metrics()
 
     def batches(self, name, model, how):
         from kzoo.data import text_pairs
@@ -38,14 +34,6 @@ class Translation(Task):
         pair = self.pair_of(name, builder, model, texts=True)
         pairs = {split: prepared.read_columns(builder, split, pair) for split in prepared.sizes(builder)}
         return text_pairs.from_pairs(name, prepared.identity(name, builder), pairs, model, how.options, how.texts)
-
-    def endpoints(self, model) -> dict:
-        from kzoo.tasks import endpoints
-
-        return endpoints.of_writer(model)
-
-    def check_pixels(self, model, format) -> None:
-        refuse_pixels(model)
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """The best next token everywhere, given the true beginning (teacher forcing)."""
@@ -71,22 +59,6 @@ class NextToken(columns.TokenLabel):
 
     def check(self, label, y, x):
         return checks.check_token_ids(label, checks.check_array(label, y), self.num_classes), None
-
-
-def refuse_pixels(model) -> None:
-    """ValueError for an export of a model that writes tokens, whose tokenizer no format holds."""
-    raise ValueError(
-        f"with_preprocessing: {model.name} takes token ids, and no format holds a tokenizer; `generate` is part of a "
-        "SavedModel alone, since its loop with a cache has no form in the other formats"
-    )
-
-
-def token_metrics() -> list:
-    """The cross-entropy without label smoothing, in nats per token, beside the accuracy."""
-    return [
-        keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
-        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-    ]
 
 
 TASK = Translation()
