@@ -1,4 +1,4 @@
-"""The interface of a task, and what most tasks do: one label an example, cross-entropy, class probabilities.
+"""The interface of a task, and what most tasks do: one label per example, cross-entropy, class probabilities.
 
 A task is one file of this folder with one instance, TASK. Every other room asks that instance and compares no name.
 """
@@ -146,13 +146,13 @@ class Task:
         return np.concatenate(parts)
 
     def rows_of_files(self, model, paths, top=3) -> list:
-        """One row a file, for people and programs: image files, or `.npy` arrays of one or more examples."""
+        """One row per example in files, for people and programs: images, or `.npy` arrays of one or several examples."""
         from kzoo.tasks import reading
 
         return reading.files(self, model, paths, top)
 
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
-        """One row a text."""
+        """One row per text."""
         from kzoo.tasks import every
 
         able = ", ".join(task.words for task in every() if task.takes_texts)

@@ -7,7 +7,7 @@ from kzoo.tasks.base import Task, gives_probabilities
 
 
 class BinaryClassification(Task):
-    """One logit an example, its sigmoid the probability of the second class."""
+    """One logit per example, whose sigmoid is the probability of the second class."""
 
     name = "binary_classification"
     default_data = "digits/zero_one"

@@ -9,7 +9,7 @@ from kzoo.tasks.base import Task
 
 
 class ImageClassification(Task):
-    """A class an image; auxiliary heads learn the same labels."""
+    """One class per image; auxiliary heads learn the same labels."""
 
     name = "image_classification"
 

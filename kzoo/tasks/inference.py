@@ -53,7 +53,7 @@ def choose_split(data, split):
 def predict(model, x, batch_size=64):
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
-    A detector gives a list instead, one dict an image: `boxes` (n, 4), left, top, right, bottom as fractions of the
+    A detector gives a list instead, one dict per image: `boxes` (n, 4), left, top, right, bottom as fractions of the
     image, `scores` (n,) and `labels` (n,), the best first. A model of features gives its outputs as they are.
 
     Args:

@@ -26,7 +26,7 @@ class LanguageModeling(WritingTask):
         ]
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
-        """The best next token everywhere, given the true beginning; texts across the ends of texts."""
+        """The best next token everywhere, given the true beginning, across the ends of texts."""
 
         def write(row):
             return data.tokenizer.engine.decode(row.tolist(), skip_special_tokens=True)
@@ -34,7 +34,7 @@ class LanguageModeling(WritingTask):
         return rows_of_tokens(self, model, data, split, limit, write_source=write, write=write)
 
     def score(self, model, data, split, numbers) -> dict:
-        """The perplexity, and bits a character where the data know how many characters a token stands for."""
+        """The perplexity, and bits per character where the data know how many characters a token stands for."""
         more = {"perplexity": math.exp(numbers["cross_entropy"])}
         if (data.characters_per_token or {}).get(split):
             more["bits_per_character"] = numbers["cross_entropy"] / math.log(2) / data.characters_per_token[split]

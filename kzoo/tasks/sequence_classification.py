@@ -4,7 +4,7 @@ from kzoo.tasks.base import Task
 
 
 class SequenceClassification(Task):
-    """A class a sequence."""
+    """One class per sequence."""
 
     name = "sequence_classification"
     default_data = "digits/zero_one"

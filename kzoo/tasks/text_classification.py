@@ -8,7 +8,7 @@ RECIPE = {**PRETRAINING, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
 
 
 class TextClassification(Task):
-    """A class a text."""
+    """One class per text or pair of texts."""
 
     name = "text_classification"
     default_data = "movie_sentiment"

@@ -6,7 +6,7 @@ from kzoo.tasks.texts import predicted, rows_of_tokens
 
 
 class TokenClassification(Task):
-    """A class a token; -100 marks tokens without one."""
+    """One class per token; -100 marks tokens without one."""
 
     name = "token_classification"
     default_data = "synthetic"

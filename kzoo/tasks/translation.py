@@ -55,7 +55,7 @@ class Translation(WritingTask):
 
 
 class NextToken(columns.TokenLabel):
-    """A token id a place; every place of one's own arrays counts."""
+    """A token id in every place; in arrays of one's own every place counts."""
 
     def check(self, label, y, x):
         return checks.check_token_ids(label, checks.check_array(label, y), self.num_classes), None

@@ -13,7 +13,7 @@ RECIPE = {
 
 
 class ObjectDetection(base.Task):
-    """Any number of boxes an image, learned by anchors (Lin et al. 2017)."""
+    """Any number of boxes per image, learned by anchors (Lin et al. 2017)."""
 
     name = "object_detection"
     default_data = "voc/2007"
@@ -48,7 +48,7 @@ class ObjectDetection(base.Task):
 
     def arrays(self, name, parts, model, options, class_names=None):
         raise ValueError(
-            f"from_arrays takes one label an image; {model.name} learns boxes: name a data set that has them"
+            f"from_arrays takes one label per image; {model.name} learns boxes: name a data set that has them"
         )
 
     def random_targets(self, model, x, random, length) -> tuple | dict:

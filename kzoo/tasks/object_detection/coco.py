@@ -13,7 +13,7 @@ PIXELS = 1000  # what a side counts in pycocotools, which wants no fractions
 
 
 def find_objects(model, x, score_threshold=matching.SCORE_THRESHOLD, max_detections=matching.MAX_DETECTIONS) -> list:
-    """The objects in a batch of inputs, a dict an image, the best score first.
+    """The objects in a batch of inputs, one dict per image, the best score first.
 
     Args:
         x: float32 (batch, height, width, channels), as the model takes it.

@@ -17,7 +17,7 @@ DPI = 72
 
 
 def for_files(model, paths, class_names=None, threshold=THRESHOLD) -> list:
-    """One row an image file: `file`, `size` (width, height), and `objects`, each with class, score and box.
+    """One row per image file: `file`, `size` (width, height), and `objects`, each with class, score and box.
 
     A box is left, top, right, bottom in pixels of the file. Raises ValueError for what is no image.
     """
