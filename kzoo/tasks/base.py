@@ -146,7 +146,7 @@ class Task:
         return np.concatenate(parts)
 
     def rows_of_files(self, model, paths, top=3) -> list:
-        """One row per example in files, for people and programs: images, or `.npy` arrays of one or several examples."""
+        """One row per example in files, for people and programs: images, or `.npy` arrays of examples."""
         from kzoo.tasks import reading
 
         return reading.files(self, model, paths, top)
