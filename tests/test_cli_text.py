@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import kzoo
 from kzoo.catalog import update_card
+from kzoo.cli import text_commands
 from kzoo.cli.commands import cli
 from kzoo.data import Tokenizer
 from kzoo.runtimes import choices
@@ -79,6 +80,11 @@ def test_show_attention(folder, tmp_path):
 def test_bad_input(folder, arguments, message):
     with pytest.raises((click.UsageError, ValueError), match=message):
         run("generate", folder, *arguments)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_prompt(tmp_path):
+    (tmp_path / "prompts").write_bytes("\ufeffab\u2028c\nd".encode())
+    assert text_commands._read_prompts((), str(tmp_path / "prompts")) == ["ab\u2028c", "d"]
 
 
 def test_a_file_that_is_no_text(folder, tmp_path):

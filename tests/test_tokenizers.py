@@ -116,6 +116,23 @@ def test_tokenizers_round_trip_and_repeat(kind, tmp_path):
     assert loaded.digest == tokenizer.digest == Tokenizer.train(kind, TEXTS, size).digest
 
 
+def test_padding_and_truncation_that_a_file_stores_are_off(tmp_path):
+    plain = Tokenizer.train("characters", TEXTS, 100)
+    plain.save(tmp_path / "plain")
+    stored = plain.engine.from_str(plain.engine.to_str())
+    stored.enable_padding(length=64)
+    stored.enable_truncation(3)
+    (tmp_path / "stored").mkdir()
+    stored.save(str(tmp_path / "stored" / "tokenizer.json"))
+    assert Tokenizer.load(tmp_path / "stored").encode(TEXTS) == Tokenizer.load(tmp_path / "plain").encode(TEXTS)
+
+
+def test_lines_end_where_a_file_ends_them():
+    from kzoo.data.tokenizing.tokenizer_files import split_lines
+
+    assert split_lines("a\u2028b\nc\x0cd\x85\r\n\ne") == ["a\u2028b", "c\x0cd\x85", "", "e"]
+
+
 def test_bytes_come_back_exactly():
     tokenizer = Tokenizer.train("bytes", ["plain words"], 270)
     texts = [text for text in IDS["strings"] if "<|endoftext|>" not in text]

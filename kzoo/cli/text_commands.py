@@ -32,8 +32,10 @@ def _read_prompts(prompts, file):
     if file != "-" and not pathlib.Path(file).is_file():
         raise click.UsageError(f"no file at {file}")
     content = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
+    from kzoo.data.tokenizing.tokenizer_files import split_lines
+
     try:
-        lines = content.decode("utf-8").splitlines()
+        lines = split_lines(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{where} is not UTF-8 text (byte {error.start})") from error
     if not lines:

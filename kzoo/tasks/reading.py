@@ -25,13 +25,14 @@ def files(task, model, paths, top) -> list:
 
 def lines_of(texts) -> list:
     """The texts themselves, and the lines that are not empty of those that are files."""
-    from kzoo.data.tokenizing.tokenizer_files import read_text
+    from kzoo.data.tokenizing.tokenizer_files import read_text, split_lines
 
     lines = []
     for one in texts:
         # A long text is no name that a file system would look up.
         is_file = len(one) < 1024 and "\n" not in one and pathlib.Path(one).is_file()
-        lines += [line for line in read_text(pathlib.Path(one)).splitlines() if line.strip()] if is_file else [one]
+        found = split_lines(read_text(pathlib.Path(one))) if is_file else [one]
+        lines += [line for line in found if line.strip() or not is_file]
     return lines
 
 

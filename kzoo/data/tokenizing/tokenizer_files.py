@@ -1,5 +1,6 @@
 """Vocabularies on disk: which file is which, and what they say about special tokens."""
 
+import io
 import json
 import pathlib
 
@@ -74,6 +75,11 @@ def read_text(path) -> str:
         ) from error
 
 
+def split_lines(text) -> list:
+    """The lines of a text; `str.splitlines` also splits at form feeds, U+0085 and U+2028, which are part of texts."""
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+
+
 def _json(path):
     try:
         return json.loads(read_text(path))
@@ -86,9 +92,13 @@ def _library(path):
 
     text = read_text(path)
     try:
-        return Tokenizer.from_str(text)
+        engine = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{path} is damaged or not a tokenizer: {error}; {WANTED}") from error
+    # Published files often store both, which would add padding that counts as text and cut texts without a note.
+    engine.no_padding()
+    engine.no_truncation()
+    return engine
 
 
 def _wordpieces(path):
