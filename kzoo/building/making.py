@@ -15,7 +15,7 @@ from kzoo.weights import checkpoint
 from kzoo.weights.blank import BlankVariables
 
 
-def build(name=None, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides) -> keras.Model | Assembly:
+def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides) -> keras.Model | Assembly:
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
@@ -32,8 +32,7 @@ def build(name=None, /, weights=None, dtype=None, load_head=True, rewrites=(), *
 
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
     """
-    # A model has a keyword `name` too: `name=` is the entry only where none is given by position.
-    entry = catalog.find(overrides.pop("name", None) if name is None else name)
+    entry = catalog.find(name)
     if catalog.literals(entry.architecture).get("PARTS"):
         if rewrites:
             raise TypeError(f"{entry.name} has several parts; pass rewrites among the keywords of one of them")
