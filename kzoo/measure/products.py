@@ -10,7 +10,7 @@ import math
 import keras
 
 
-def size(x):
+def size(x) -> int:
     """How many numbers an array or symbolic tensor has."""
     return math.prod(x.shape)
 
@@ -26,7 +26,7 @@ def _low_rank(layer, given, output):
 
 
 def _einsum(equation, *operands):
-    """Two operands: every combination of their indices is one product. More: the order decides, so None."""
+    """With two operands, every combination of their indices is one product. With more the order decides, so None."""
     if len(operands) != 2 or "->" not in equation:
         return None
     sizes = {}
@@ -88,22 +88,20 @@ def _conv_recurrent(layer, given, output):
 
 
 def _bidirectional(layer, given, output):
-    given = {"sequences": given["sequences"]}
-    return _sum(
-        RULES["layer", type(one).__name__](one, given, output) for one in (layer.forward_layer, layer.backward_layer)
-    )
+    both = layer.forward_layer, layer.backward_layer
+    counts = [RULES["layer", type(one).__name__](one, {"sequences": given["sequences"]}, output) for one in both]
+    return None if None in counts else sum(counts)
 
 
 def _time_distributed(layer, given, output):
     """The inner layer, once for every step."""
-    sequence, inner = given["inputs"], layer.layer
-    x, y = (keras.KerasTensor((1, *tensor.shape[2:]), tensor.dtype) for tensor in (sequence, output))
-    once = count(inner, arguments(inner, (x,), {}), y)
-    return None if once is None else sequence.shape[1] * once
+    x, y = (keras.KerasTensor((1, *tensor.shape[2:]), tensor.dtype) for tensor in (given["inputs"], output))
+    once = count(layer.layer, arguments(layer.layer, (x,), {}), y)
+    return None if once is None else given["inputs"].shape[1] * once
 
 
 def _reversible_embedding(layer, given, output):
-    """A look-up multiplies nothing; the reversed, tied embedding is a matrix product."""
+    """A look-up multiplies nothing; in reverse, a tied embedding is a matrix product."""
     return size(output) * layer.output_dim if given.get("reverse") else 0
 
 
@@ -122,32 +120,25 @@ def _attention(layer, given, output):
     return _attend(query, value, query.shape[-1], value.shape[-1])
 
 
-def _projected_attention(query, value, key, num_heads, num_key_heads, key_dim, value_dim, output):
+def _projected_attention(given, output, num_heads, num_key_heads, key_dim, value_dim):
     """Four projections around the attention of all heads."""
+    query, value = given["query"], given["value"]
+    key = value if given.get("key") is None else given["key"]
     rows, columns = size(query) // query.shape[-1], size(value) // value.shape[-1]
-    projections = (
-        size(query) * num_heads * key_dim
-        + size(key) * num_key_heads * key_dim
-        + size(value) * num_key_heads * value_dim
-        + rows * num_heads * value_dim * output.shape[-1]
-    )
-    return projections + rows * columns * num_heads * (key_dim + value_dim)
+    inputs = size(query) * num_heads * key_dim + num_key_heads * (size(key) * key_dim + size(value) * value_dim)
+    outputs = rows * num_heads * value_dim * output.shape[-1]
+    return inputs + rows * columns * num_heads * (key_dim + value_dim) + outputs
 
 
 def _multi_head(layer, given, output):
-    query, value = given["query"], given["value"]
-    key = value if given.get("key") is None else given["key"]
-    if len(query.shape) != 3:  # attention over several axes at once
+    if len(given["query"].shape) != 3:  # attention over several axes at once
         return None
-    heads = layer.num_heads
-    return _projected_attention(query, value, key, heads, heads, layer.key_dim, layer.value_dim, output)
+    return _projected_attention(given, output, layer.num_heads, layer.num_heads, layer.key_dim, layer.value_dim)
 
 
 def _grouped_query(layer, given, output):
-    query, value = given["query"], given["value"]
-    key = value if given.get("key") is None else given["key"]
     heads = layer.num_query_heads, layer.num_key_value_heads
-    return _projected_attention(query, value, key, *heads, layer.head_dim, layer.head_dim, output)
+    return _projected_attention(given, output, *heads, layer.head_dim, layer.head_dim)
 
 
 def _dot_layer(layer, given, output):
@@ -161,12 +152,8 @@ def _matmul(operation, given, output):
 
 def _tensordot(operation, given, output):
     axes, shape = operation.axes, given["x1"].shape
-    contracted = shape[len(shape) - axes :] if isinstance(axes, int) else [shape[axis] for axis in _listed(axes[0])]
-    return size(output) * math.prod(contracted)
-
-
-def _listed(axes):
-    return [axes] if isinstance(axes, int) else axes
+    places = range(len(shape) - axes, len(shape)) if isinstance(axes, int) else keras.tree.flatten(axes[0])
+    return size(output) * math.prod(shape[place] for place in places)
 
 
 def _elementwise_product(operation, given, output):
@@ -196,12 +183,7 @@ def _attention_operation(operation, given, output):
     return size(query) * key.shape[1] + size(output) * value.shape[1]
 
 
-def _sum(counts):
-    counts = list(counts)
-    return None if None in counts else sum(counts)
-
-
-# (family, class) -> rule; families are Keras's layers, Keras's operations (keras.ops) and kzoo's layers
+# (family, class) -> rule, by the families of `family`
 RULES = {
     ("layer", "Dense"): _dense,
     ("layer", "EinsumDense"): _einsum_dense,
@@ -271,10 +253,10 @@ FREE = {
 FREE = {family: frozenset(names.split()) for family, names in FREE.items()}
 
 
-def family(operation):
-    """Whose an operation is: "layer" (Keras), "operation" (keras.ops), "kzoo", or None for anybody else's class.
+def family(operation) -> str | None:
+    """Where an operation comes from: "layer" (Keras), "operation" (keras.ops), "kzoo", or None for any other class.
 
-    A subclass made elsewhere may compute more than its parent, so it is no member of its parent's family.
+    A subclass made elsewhere may compute more than its parent, so it does not belong to its parent's family.
     """
     package = type(operation).__module__.partition(".")[0]
     if package == "keras":
@@ -282,19 +264,17 @@ def family(operation):
     return "kzoo" if package == "kzoo" else None
 
 
-def arguments(operation, args, kwargs):
+def arguments(operation, args, kwargs) -> dict:
     """The arguments of a call by the names that the layer's or operation's own `call` gives them."""
-    call = operation.call
+    call = inspect.signature(operation.call)
     try:
-        return dict(inspect.signature(call).bind_partial(*args, **kwargs).arguments)
+        return call.bind_partial(*args, **kwargs).arguments
     except TypeError:  # layers take arguments of `__call__` that `call` does not know, such as a mask
-        known = inspect.signature(call).parameters
-        return dict(
-            inspect.signature(call).bind_partial(*args, **{k: v for k, v in kwargs.items() if k in known}).arguments
-        )
+        known = {name: value for name, value in kwargs.items() if name in call.parameters}
+        return call.bind_partial(*args, **known).arguments
 
 
-def count(operation, given, output):
+def count(operation, given, output) -> int | None:
     """Multiply-accumulates of a call whose arguments are `given` by name; None where no rule knows."""
     key = (family(operation), type(operation).__name__)
     if key in RULES:
