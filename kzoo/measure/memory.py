@@ -5,15 +5,14 @@ import re
 
 import keras
 
-from kzoo.measure.products import family
+from kzoo.measure.products import kind_of
 
 # The handle of one of TensorFlow's strings, whose characters are elsewhere.
 STRING_BYTES = 24
 # These only rename or reshape their input, and share its memory.
 VIEWS = {
-    "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D",
-    "SpatialDropout3D", "Identity", "Reshape", "Flatten", "Masking", "ActivityRegularization", "ExpandDims", "Squeeze",
-    "Ravel", "StopGradient",
+    "ActivityRegularization", "AlphaDropout", "Dropout", "ExpandDims", "Flatten", "GaussianDropout", "GaussianNoise",
+    "Identity", "Masking", "Ravel", "Reshape", "SpatialDropout", "Squeeze", "StopGradient",
 }  # fmt: skip
 
 
@@ -29,7 +28,7 @@ def num_bytes(shape, dtype) -> int:
 
 def scores_bytes(operation, given) -> int:
     """Bytes of the float32 scores that a dot-product attention makes while it runs."""
-    kind = family(operation), type(operation).__name__
+    kind = kind_of(operation)
     if kind == ("operation", "DotProductAttention"):
         num_heads = given["query"].shape[2]
     elif kind in (("kzoo", "DotProductAttention"), ("layer", "MultiHeadAttention")):
@@ -42,11 +41,10 @@ def scores_bytes(operation, given) -> int:
 
 
 def _is_view(step, output):
-    if family(step.layer) is None:
-        return False
-    if isinstance(step.layer, keras.layers.Activation):
+    family, name = kind_of(step.layer)
+    if (family, name) == ("layer", "Activation"):
         return step.layer.activation is keras.activations.linear and output.dtype == step.inputs[0].dtype
-    return type(step.layer).__name__ in VIEWS
+    return family is not None and name in VIEWS
 
 
 def activation_peak(inputs, steps, outputs, working_bytes) -> tuple:
