@@ -71,7 +71,7 @@ class Decoder:
         self.max_length = graph.longest_sequence(model)
         self.head = self._head()
 
-    def read(self, sources):
+    def read(self, sources) -> list:
         """Runs the first part, which gives the `context` of `step`: a list of tensors (batch, ...).
 
         Args:
@@ -82,17 +82,17 @@ class Decoder:
         return [values[id(tensor)] for tensor in self.context]
 
     @staticmethod
-    def variables(steps):
+    def variables(steps) -> list:
         """The variables of the steps' layers, each once; an operation of keras.ops has none."""
         every = (variable for step in steps for variable in getattr(step.layer, "variables", ()))
         return list({id(variable): variable for variable in every}.values())
 
-    def remembering(self, length):
+    def remembering(self, length) -> list:
         """The steps that remember, each with what it keeps of one sequence: [(step, [(shape, grows), ...]), ...]."""
         kept = ((step, self.memories[id(step)].kept(step, length)) for step in self.steps)
         return [(step, rows) for step, rows in kept if rows]
 
-    def empty_caches(self, batch_size, length, context):
+    def empty_caches(self, batch_size, length, context) -> list:
         """Memories for `batch_size` sequences of at most `length` tokens: one structure a step that remembers."""
         values, rows = self._values(context), self.remembering(length)
         return [self.memories[id(step)].first(step, kept, batch_size, values) for step, kept in rows]
@@ -101,7 +101,7 @@ class Decoder:
         """The context by the ids of its symbolic tensors."""
         return {id(symbol): value for symbol, value in zip(self.context, context, strict=True)}
 
-    def cache_shapes(self, length):
+    def cache_shapes(self, length) -> dict:
         """What is kept for one sequence of `length` tokens, {layer name: [(shape, dtype, grows), ...]}.
 
         `grows` is whether it holds something for every token written. What the first part gives, after a source of
@@ -120,7 +120,7 @@ class Decoder:
                 found.setdefault(step.layer.name, []).extend(kept)
         return found
 
-    def step(self, tokens, position, num_pads, context, caches, attend=None):
+    def step(self, tokens, position, num_pads, context, caches, attend=None) -> tuple:
         """Logits (batch, vocabulary_size) in float32 after the last of new tokens, and the caches that hold them all.
 
         Args:

@@ -13,15 +13,7 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
-from kzoo.layers import (
-    Bias,
-    DotProductAttention,
-    LearnedPositions,
-    LowRankDense,
-    RotaryPositions,
-    SinusoidalPositions,
-    Split,
-)
+from kzoo import layers as own
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
 ROW_PARTS = 8
@@ -47,12 +39,12 @@ class Now(NamedTuple):
         return self.places[None, :] >= self.num_pads[:, None]
 
 
-def as_it_is(layer, args, kwargs, memory, now):
+def as_it_is(layer, args, kwargs, memory, now) -> tuple:
     """A layer that remembers nothing."""
     return layer(*args, **kwargs), memory
 
 
-def first_of_zeros(step, kept, batch_size, values):
+def first_of_zeros(step, kept, batch_size, values) -> list:
     """A memory that begins empty."""
     return [ops.zeros((batch_size, *shape), step.layer.compute_dtype) for shape, _ in kept]
 
@@ -118,7 +110,7 @@ def _keys_and_values(step, length):
     return [((length, tensor.shape[-1]), True) for tensor in step.inputs[1:3]] if step.layer.causal else []
 
 
-def attend_over_cache(layer, args, kwargs, cache, now):
+def attend_over_cache(layer, args, kwargs, cache, now) -> tuple:
     """Attention over the cache with new keys and values in it; a query sees its own place and those before it, and no
     padding."""
     if not layer.causal:
@@ -245,18 +237,18 @@ NOTHING = Memory()
 RECURRENCE = Memory(_recur, _states, _first_states, _recurrence_fault)
 POSITIONS = Memory(_at_positions)
 MEMORIES = {
-    DotProductAttention: ATTENTION,
+    own.DotProductAttention: ATTENTION,
     **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN), RECURRENCE),
     layers.Conv1D: Memory(_convolve, _queue, fault=_convolution_fault),
-    **dict.fromkeys((SinusoidalPositions, LearnedPositions, RotaryPositions), POSITIONS),
+    **dict.fromkeys((own.SinusoidalPositions, own.LearnedPositions, own.RotaryPositions), POSITIONS),
     layers.Dense: Memory(_dense),
     **dict.fromkeys(
         (
-            layers.Embedding, layers.ReversibleEmbedding, LowRankDense, Bias, Split, layers.Rescaling, layers.Identity,
-            layers.LayerNormalization, layers.RMSNormalization, layers.BatchNormalization, layers.Activation,
-            layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Dropout, layers.SpatialDropout1D,
-            layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout, layers.Add, layers.Subtract,
-            layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate,
+            layers.Embedding, layers.ReversibleEmbedding, own.LowRankDense, own.Bias, own.Split, layers.Rescaling,
+            layers.Identity, layers.LayerNormalization, layers.RMSNormalization, layers.BatchNormalization,
+            layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Dropout,
+            layers.SpatialDropout1D, layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout, layers.Add,
+            layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate,
         ),
         NOTHING,
     ),

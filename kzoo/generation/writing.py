@@ -85,15 +85,15 @@ def generate(
         request["uniform"] = np.random.default_rng(seed).random((len(rows), room), "float32")
     request = keras.tree.map_structure(keras.ops.convert_to_tensor, request)
     scores = None
+    if stream and num_beams > 1:
+        reason = "stream shows tokens as they are written, and beam search settles them at the end"
+        raise ValueError(f"{reason}; stream with num_beams=1")
+    if stream and len(rows) > 1:
+        raise ValueError(f"stream takes one prompt at a time, got {len(rows)}")
     if num_beams > 1:
-        if stream:
-            reason = "stream shows tokens as they are written, and beam search settles them at the end"
-            raise ValueError(f"{reason}; stream with num_beams=1")
         tokens, scores = programs.search(plan, request, xla)
         scores = keras.ops.convert_to_numpy(scores)
     elif stream:
-        if len(rows) > 1:
-            raise ValueError(f"stream takes one prompt at a time, got {len(rows)}")
         tokens = _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens)
     else:
         tokens = programs.write(plan, request, xla)["tokens"]
