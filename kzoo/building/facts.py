@@ -36,12 +36,13 @@ def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
     if isinstance(model, Assembly):
         parts = {part: info(each, length, layers) for part, each in model.items()}
         return {**facts, **{key: sum(row[key] for row in parts.values()) for key in TOTALS}, "parts": parts}
+    counts = measure(model, length, layers)  # refuses what is no graph
     return {
         **facts,
         "inputs": _signature(model.inputs),
         "outputs": _signature(model.outputs, getattr(model, "output_names", None)),
         "length": length if any(None in tensor.shape[1:] for tensor in model.inputs) else None,
-        **measure(model, length, layers),
+        **counts,
     }
 
 

@@ -14,7 +14,7 @@ from kzoo.generation.loop import is_stop, read_prompts
 LOW = -1e9
 
 
-def search(decoder, plan, request):
+def search(decoder, plan, request) -> tuple:
     """The best sequences: tokens (batch, max_new_tokens) int32, filled after the end, and their scores (batch,).
 
     Args:

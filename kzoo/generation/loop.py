@@ -28,7 +28,7 @@ class Plan:
     num_stops: int = 0
 
 
-def read_prompts(decoder, plan, request):
+def read_prompts(decoder, plan, request) -> tuple:
     """Context, logits (batch, vocabulary_size) of the first new token, and caches that hold the prompts."""
     batch_size, prompt_length = ops.shape(request["prompt"])
     context = decoder.read(request["sources"])
@@ -36,7 +36,7 @@ def read_prompts(decoder, plan, request):
     return context, *decoder.step(request["prompt"], ops.zeros((), "int32"), request["num_pads"], context, caches)
 
 
-def prefill(decoder, plan, request):
+def prefill(decoder, plan, request) -> dict:
     """Reads the prompts and chooses the first token: the state that `advance` continues from.
 
     Args:
@@ -67,7 +67,7 @@ def prefill(decoder, plan, request):
     return choose(decoder, plan, request, state, logits)
 
 
-def advance(decoder, plan, request, state):
+def advance(decoder, plan, request, state) -> dict:
     """Continues until `limit` tokens are written or every sequence has met a stop token."""
     context, prompt_length = state["context"], ops.shape(request["prompt"])[1]
     moving = {key: value for key, value in state.items() if key != "context"}
@@ -80,7 +80,7 @@ def advance(decoder, plan, request, state):
     return {**ops.while_loop(lambda state: unfinished(request, state), body, [moving])[0], "context": context}
 
 
-def write(decoder, plan, request):
+def write(decoder, plan, request) -> dict:
     """`tokens`, `count` and `finished` of the last state, from prompts to their end."""
     state = advance(decoder, plan, request, prefill(decoder, plan, request))
     return {key: state[key] for key in ("tokens", "count", "finished")}
@@ -91,7 +91,7 @@ def unfinished(request, state):
     return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
 
 
-def choose(decoder, plan, request, state, logits):
+def choose(decoder, plan, request, state, logits) -> dict:
     """The state with one more token, chosen from logits (batch, vocabulary_size); its caches do not change."""
     count, finished, seen = state["count"], state["finished"], state["seen"]
     if plan.with_penalty:

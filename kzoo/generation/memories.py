@@ -1,9 +1,9 @@
 """What a layer remembers between two steps of generation: one table, by class of layer.
 
-A model writes token by token only if none of its layers sees later tokens. Most give each place its output from that
-place alone, and remember nothing; the others remember what came before in a form of their own: causal attention a cache
-of keys and values, a recurrent layer its states, a causal convolution a queue of its last inputs. A class that is not
-in the table is refused by name, never guessed at.
+A model writes token by token only if none of its layers sees later tokens. Most compute the output of each place from
+that place alone, and remember nothing; the others remember what came before in a form of their own: causal attention a
+cache of keys and values, a recurrent layer its states, a causal convolution a queue of its last inputs. A class that is
+not in the table is refused by name, never guessed at.
 """
 
 import dataclasses
@@ -13,26 +13,18 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
-from kzoo.layers import (
-    Bias,
-    DotProductAttention,
-    LearnedPositions,
-    LowRankDense,
-    RotaryPositions,
-    SinusoidalPositions,
-    Split,
-)
+from kzoo import layers as own
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
 ROW_PARTS = 8
 
 
 class Now(NamedTuple):
-    """Where the new tokens of a step stand.
+    """The places of a step's new tokens.
 
     places: (length,) int32, counted from the beginning of the padded prompts, which is the same for all rows.
     num_pads: (batch,) int32, how many places at the beginning are padding.
-    is_row: whether there is one new token of one sequence, known when the step is traced.
+    is_row: whether there is one new token of one sequence, which is known when the step is traced.
     is_token: whether there is one new token of each sequence.
     """
 
@@ -43,31 +35,31 @@ class Now(NamedTuple):
 
     @property
     def real(self):
-        """Which of the new tokens are no padding: bool (batch, length)."""
+        """Which of the new tokens are not padding: bool (batch, length)."""
         return self.places[None, :] >= self.num_pads[:, None]
 
 
-def as_it_is(layer, args, kwargs, memory, now):
+def as_it_is(layer, args, kwargs, memory, now) -> tuple:
     """A layer that remembers nothing."""
     return layer(*args, **kwargs), memory
 
 
-def first_of_zeros(step, kept, batch_size, values):
+def first_of_zeros(step, kept, batch_size, values) -> list:
     """A memory that begins empty."""
     return [ops.zeros((batch_size, *shape), step.layer.compute_dtype) for shape, _ in kept]
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """How one class of layers goes on from step to step; by default it remembers nothing.
+    """How one class of layers continues from step to step; by default it remembers nothing.
 
     go_on: `go_on(layer, args, kwargs, memory, now)` gives the layer's outputs for new tokens and its memory after them.
     kept: `kept(step, length)` gives (shape, grows) for every tensor of the memory of one sequence of `length` tokens;
         `grows` is whether it holds something for every token.
     first: `first(step, kept, batch_size, values)` gives the memory before the first token; `values` has what was
         computed before, by the id of the symbolic tensor.
-    fault: `fault(step, written)` says what about a call cannot go on token by token, or None; `written` has the ids of
-        the symbolic tensors that depend on the tokens written.
+    fault: `fault(step, written)` says why a call cannot run token by token, or None; `written` has the ids of the
+        symbolic tensors that depend on the tokens written.
     """
 
     go_on: Callable = as_it_is
@@ -81,7 +73,7 @@ def memory_of(step, written) -> Memory:
     kind = type(step.layer)
     row = MEMORIES.get(kind)
     if row is None and kind.__module__.startswith("keras.src.ops.") and kind.__name__ in OPERATIONS:
-        row = Memory()
+        row = NOTHING
     fault = row.fault(step, written) if row else "is of a class that kzoo.generation.memories.MEMORIES does not list"
     if fault:
         raise ValueError(f"layer {step.layer.name} ({kind.__name__}) {fault}")
@@ -89,10 +81,9 @@ def memory_of(step, written) -> Memory:
 
 
 def _axis_fault(step):
-    """Of a layer or operation with an axis, which must be the last."""
+    """The fault of a layer or operation whose axis is not the last."""
     axis = getattr(step.layer, "axis", -1)
-    last = {-1, len(keras.tree.flatten(step.outputs)[0].shape) - 1}
-    if not {*axis} <= last if isinstance(axis, list | tuple) else axis not in last:
+    if not {*keras.tree.flatten(axis)} <= {-1, len(keras.tree.flatten(step.outputs)[0].shape) - 1}:
         return f"works along axis {axis}, so that a token's output may depend on later ones; use the last axis"
     constants = [x for x in keras.tree.flatten(step.args) if not isinstance(x, keras.KerasTensor)]
     if any(len(getattr(x, "shape", ())) > 1 for x in constants):
@@ -108,7 +99,7 @@ def _attention_fault(step, written):
     if not step.layer.causal:
         return "attends to later tokens, since it is not causal" if any(others) else None
     if not all(others):
-        return "is causal attention to something else than the tokens written"
+        return "is causal attention to something other than the tokens written"
     names = ("query", "key", "value", "padding_mask", "bias", "return_scores")
     given = {**dict(zip(names, step.args, strict=False)), **step.kwargs}
     unknown = [name for name in names[4:] if given.get(name) is not None and given[name] is not False]
@@ -119,14 +110,13 @@ def _keys_and_values(step, length):
     return [((length, tensor.shape[-1]), True) for tensor in step.inputs[1:3]] if step.layer.causal else []
 
 
-def attend_over_cache(layer, args, kwargs, cache, now):
-    """Attention over the cache with new keys and values in it; a query sees its own place and before, no padding."""
+def attend_over_cache(layer, args, kwargs, cache, now) -> tuple:
+    """Attention over the cache with new keys and values in it; a query sees its own place and those before it, and no
+    padding."""
     if not layer.causal:
         return layer(*args, **kwargs), cache
-    query, *new = args[:3]
-    keys, values = (
-        ops.slice_update(old, (0, now.places[0], 0), ops.cast(x, old.dtype)) for old, x in zip(cache, new, strict=True)
-    )
+    query, pairs, start = args[0], zip(cache, args[1:3], strict=True), (0, now.places[0], 0)
+    keys, values = (ops.slice_update(old, start, ops.cast(new, old.dtype)) for old, new in pairs)
     at = ops.arange(ops.shape(keys)[1], dtype="int32")
     allowed = (at[None, None, :] <= now.places[None, :, None]) & (at[None, None, :] >= now.num_pads[:, None, None])
     heads = (split_heads(x, layer.num_heads) for x in (ops.cast(query, keys.dtype), keys, values))
@@ -139,7 +129,7 @@ def attend_over_cache(layer, args, kwargs, cache, now):
 def _recurrence_fault(step, written):
     if step.layer.go_backwards:
         return "runs backwards over the tokens; pass go_backwards=False"
-    return None if step.layer.return_sequences else "gives its last output alone; pass return_sequences=True"
+    return None if step.layer.return_sequences else "gives only its last output; pass return_sequences=True"
 
 
 def _states(step, length):
@@ -148,13 +138,13 @@ def _states(step, length):
 
 
 def _first_states(step, kept, batch_size, values):
-    """The states a recurrent layer begins with: those it is called with, else zeros."""
+    """The states that a recurrent layer begins with: those it is called with, or else zeros."""
     given = [values[id(tensor)] for tensor in step.inputs[1:] if id(tensor) in values]
     return given[: len(kept)] or first_of_zeros(step, kept, batch_size, values)
 
 
 def _recur(layer, args, kwargs, states, now):
-    """A recurrent layer over new steps from its last states; padding leaves the states as they are."""
+    """A recurrent layer over new tokens from its last states, which padding does not change."""
     going = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
     outputs, *states = going(args[0], initial_state=list(states), mask=None if now.is_token else now.real)
     return [outputs, *states] if layer.return_state else outputs, states
@@ -166,7 +156,7 @@ def _recur(layer, args, kwargs, states, now):
 def _convolution_fault(step, written):
     layer = step.layer
     if layer.strides[0] != 1 or layer.data_format != "channels_last":
-        return f"has strides {layer.strides[0]} and is {layer.data_format}; token by token takes 1 and channels_last"
+        return f"has strides {layer.strides[0]} and is {layer.data_format}; pass 1 and data_format='channels_last'"
     if layer.kernel_size[0] > 1 and layer.padding != "causal":
         return f"sees later tokens with padding {layer.padding!r}; pass padding='causal'"
     return None
@@ -181,12 +171,13 @@ def _queue(step, length):
 def _convolve(layer, args, kwargs, memory, now):
     """A causal convolution over its queue and new inputs; padding before a prompt counts as the zeros it begins with.
 
-    The queue is a ring: the input of place p stands at p modulo its size, so that a step writes one row of it and reads
-    as many as the kernel is wide.
+    The queue is a ring: the input of place p is kept at p modulo its size, so that a step writes one row of it and
+    reads as many as the kernel is wide.
     """
     if not memory:
         return layer(*args), memory
-    (queue,), (size, dilation) = memory, ((layer.kernel_size[0] - 1) * layer.dilation_rate[0], layer.dilation_rate[0])
+    (queue,), dilation = memory, layer.dilation_rate[0]
+    size = queue.shape[1]
     kernel, x = (ops.cast(value, queue.dtype) for value in (layer.kernel, args[0]))
     first = now.places[0]
     if now.is_token:
@@ -209,8 +200,8 @@ def _convolve(layer, args, kwargs, memory, now):
 # Layers that remember nothing
 
 
-def _count_on(layer, args, kwargs, memory, now):
-    """Positions of new tokens, counted without padding."""
+def _at_positions(layer, args, kwargs, memory, now):
+    """A layer that takes the positions of new tokens, counted without padding."""
     positions = ops.maximum(now.places[None, :] - now.num_pads[:, None], 0)
     return layer(args[0], positions=positions), memory
 
@@ -223,9 +214,9 @@ def _dense(layer, args, kwargs, memory, now):
 
 
 def _product(x, kernel, is_row):
-    """x (batch, length, inputs) times kernel; one row (1, 1, inputs) as ROW_PARTS products whose sum is taken.
+    """x (batch, length, inputs) times kernel; for one row (1, 1, inputs) the sum of ROW_PARTS products.
 
-    XLA multiplies a row by a matrix in one thread on a CPU, which reads memory at half of its speed, and a batch of
+    On a CPU, XLA multiplies a row by a matrix in one thread, which reads memory at half of its speed, and a batch of
     such products in several.
     """
     num_inputs, units = kernel.shape
@@ -242,26 +233,27 @@ def _finished(layer, outputs):
 
 
 ATTENTION = Memory(attend_over_cache, _keys_and_values, fault=_attention_fault)
+NOTHING = Memory()
 RECURRENCE = Memory(_recur, _states, _first_states, _recurrence_fault)
-POSITIONS = Memory(_count_on)
+POSITIONS = Memory(_at_positions)
 MEMORIES = {
-    DotProductAttention: ATTENTION,
+    own.DotProductAttention: ATTENTION,
     **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN), RECURRENCE),
     layers.Conv1D: Memory(_convolve, _queue, fault=_convolution_fault),
-    **dict.fromkeys((SinusoidalPositions, LearnedPositions, RotaryPositions), POSITIONS),
+    **dict.fromkeys((own.SinusoidalPositions, own.LearnedPositions, own.RotaryPositions), POSITIONS),
     layers.Dense: Memory(_dense),
     **dict.fromkeys(
         (
-            layers.Embedding, layers.ReversibleEmbedding, LowRankDense, Bias, Split, layers.Rescaling, layers.Identity,
-            layers.LayerNormalization, layers.RMSNormalization, layers.BatchNormalization, layers.Activation,
-            layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Dropout, layers.SpatialDropout1D,
-            layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout, layers.Add, layers.Subtract,
-            layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate,
+            layers.Embedding, layers.ReversibleEmbedding, own.LowRankDense, own.Bias, own.Split, layers.Rescaling,
+            layers.Identity, layers.LayerNormalization, layers.RMSNormalization, layers.BatchNormalization,
+            layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Dropout,
+            layers.SpatialDropout1D, layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout, layers.Add,
+            layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate,
         ),
-        Memory(),
+        NOTHING,
     ),
 }  # fmt: skip
-# Operations of keras.ops that work on each number, or along an axis, which must be the last.
+# Operations of keras.ops that work on single numbers, or along an axis, which must be the last.
 OPERATIONS = {
     "Absolute", "Add", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "Gelu", "HardTanh", "LeakyRelu", "Log",
     "LogSoftmax", "Maximum", "Minimum", "Multiply", "Negative", "Power", "Relu", "Relu6", "Rsqrt", "Sigmoid", "Silu",

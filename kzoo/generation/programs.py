@@ -10,7 +10,7 @@ from kzoo.generation.decoder import Decoder
 PROGRAMS = weakref.WeakKeyDictionary()  # model -> Programs
 
 
-def programs_of(model):
+def programs_of(model) -> "Programs":
     """The model's `Programs`, kept as long as the model lives; a fast writer has its own."""
     if hasattr(model, "programs"):
         return model.programs
@@ -32,19 +32,19 @@ class Programs:
         self.functions = {}
         self.num_compiled = 0
 
-    def write(self, plan, request, xla):
+    def write(self, plan, request, xla) -> dict:
         """The outcome of `loop.write`."""
         return self._call(loop.write, plan, xla, request)
 
-    def begin(self, plan, request, xla):
+    def begin(self, plan, request, xla) -> dict:
         """The state of `loop.prefill`."""
         return self._call(loop.prefill, plan, xla, request)
 
-    def go_on(self, plan, request, state, xla):
+    def go_on(self, plan, request, state, xla) -> dict:
         """The state of `loop.advance` from a state."""
         return self._call(loop.advance, plan, xla, request, state)
 
-    def search(self, plan, request, xla):
+    def search(self, plan, request, xla) -> tuple:
         """What `beams.search` finds."""
         return self._call(beams.search, plan, xla, request)
 

@@ -14,14 +14,14 @@ def greedy(model) -> tuple:
     """
     decoder = programs_of(model).decoder
     inputs = {
-        "max_new_tokens": ((), "int32", "how many tokens at most"),
-        "stops": ((None,), "int32", "token ids that end a sequence, such as [-1] for none"),
+        "max_new_tokens": ((), "int32", "the most tokens to write"),
+        "stops": ((None,), "int32", "token ids that end a sequence; [-1] for none"),
     }
     if decoder.is_encoder_decoder:
         inputs |= {
             "encoder_token_ids": ((None, None), "int32", "sources"),
             "encoder_padding_mask": ((None, None), "int32", "1 for real tokens"),
-            "start": ((), "int32", "token id the decoder begins with"),
+            "start": ((), "int32", "the token id that the decoder begins with"),
         }
     else:
         inputs |= {

@@ -1,4 +1,4 @@
-"""Sequences from prompts: what a user asks for, checked and brought into a program's shape, and its answer in words."""
+"""Sequences from prompts: a user's request, checked and brought into a program's shape, and the answer in words."""
 
 import dataclasses
 import math
@@ -13,8 +13,8 @@ from kzoo.generation.loop import Plan
 from kzoo.generation.programs import programs_of
 
 BUCKET = 32  # lengths of prompts, and of what is written, are rounded up to a multiple of this
-STOPS = 4  # places for stop tokens are a multiple of this
-STREAM_TOKENS = 4  # how many tokens are written between two looks at the terminal
+STOPS = 4  # the places for stop tokens are rounded up to a multiple of this
+STREAM_TOKENS = 4  # how many tokens are written between two calls of `stream`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Written:
 
     ids: the new token ids, without the stop token.
     text: the ids as text, None without a tokenizer.
-    stopped: whether a stop token ended it; else it reached `max_new_tokens`.
-    score: sum of log probabilities over length^length_penalty for beam search, else None.
+    stopped: whether a stop token ended it; otherwise it reached `max_new_tokens`.
+    score: for beam search, the sum of log probabilities over length^length_penalty; otherwise None.
     """
 
     ids: list
@@ -36,30 +36,32 @@ class Written:
 def generate(
     model, prompt, tokenizer=None, max_new_tokens=64, temperature=0.0, top_k=None, top_p=None, repetition_penalty=1.0,
     num_beams=1, length_penalty=1.0, stop=None, start=None, seed=0, stream=None, xla=True,
-):  # fmt: skip
-    """Writes on after prompts, or translates them, with a cache, in one compiled program.
+) -> Written | list[Written]:  # fmt: skip
+    """Continues prompts, or translates them, with a cache, in one compiled program.
 
-    A program is compiled once for a number of prompts and a bucket of lengths (multiples of 32), whatever the prompts,
-    weights and settings are. Greedy by default: equal to recomputing everything for every token.
+    A program is compiled once for each number of prompts and bucket of lengths (multiples of 32), whatever the prompts,
+    weights and settings are. The default is greedy, and equal to recomputing everything for every token.
 
     Args:
-        model: a model of a language or of translation, or what `kzoo.fast_writer` made of one.
+        model: a language or translation model, or what `kzoo.fast_writer` made of one.
         prompt: a text or a list of texts (with a tokenizer), or a list of lists or arrays of token ids. For translation
-            the sources; token ids of a source as the model reads them, end included.
+            they are the sources; token ids of a source are given as the model reads them, end included.
         tokenizer: a `kzoo.data.Tokenizer` or its file; by default the one the model was trained or loaded with.
-        max_new_tokens: how many tokens at most.
-        temperature: 0 takes the likeliest token; above 0 tokens are drawn, the flatter the higher.
-        top_k, top_p: draw from the so many likeliest tokens, or the likeliest that together reach a probability.
+        max_new_tokens: the most tokens to write.
+        temperature: 0 takes the likeliest token; above 0 tokens are drawn, from a flatter distribution the higher it
+            is.
+        top_k, top_p: draw from this many of the likeliest tokens, or from the likeliest that together reach this
+            probability.
         repetition_penalty: above 1, tokens that occurred already become less likely.
         num_beams: above 1, beam search.
-        length_penalty: of beam search: above 0 longer sequences score better.
+        length_penalty: for beam search; the higher it is, the better longer sequences score.
         stop: token ids, or texts that are one token each, that end a sequence; the tokenizer's end by default.
-        start: for translation, the id the decoder begins with; the tokenizer's start by default.
-        seed: of what is drawn.
+        start: for translation, the id that the decoder begins with; the tokenizer's start by default.
+        seed: decides what is drawn.
         stream: a function that is called with each new piece of text (token ids without a tokenizer) of one prompt.
-        xla: compile by XLA; without, TensorFlow runs its own operations.
+        xla: whether XLA compiles the program; if not, TensorFlow runs its own operations.
 
-    Returns a `Written` for one text, a list of them for a list. Raises ValueError or TypeError naming the argument.
+    Returns a `Written` for one text, a list of them for a list. Raises ValueError or TypeError that name the argument.
     """
     programs = programs_of(model)
     tokenizer = _tokenizer(model, tokenizer, programs.decoder.vocabulary_size)
@@ -68,15 +70,14 @@ def generate(
     single = isinstance(prompt, str)
     rows = _encode([prompt] if single else prompt, tokenizer, programs.decoder)
     stops = _stops(stop, tokenizer, programs.decoder.vocabulary_size)
-    request, lengths = _request(programs.decoder, rows, tokenizer, start)
-    _check_length(programs.decoder, max(lengths), max_new_tokens)
+    request = _request(programs.decoder, rows, tokenizer, start, max_new_tokens)
     room = _round_up(max_new_tokens)
     drawn = {"sampled": temperature > 0, "top_k": top_k, "with_top_p": top_p is not None}
     searched = {"num_beams": num_beams, "num_stops": len(stops) if num_beams > 1 else 0}
     plan = Plan(room, **drawn, with_penalty=repetition_penalty != 1.0, **searched)
     request |= {
         "limit": np.int32(max_new_tokens),
-        "stops": np.array(stops + [-1] * (-len(stops) % STOPS or STOPS * (not stops)), np.int32),
+        "stops": np.array(stops + [-1] * (_round_up(max(len(stops), 1), STOPS) - len(stops)), np.int32),
         "fill": np.int32(stops[0] if stops else 0),
         **settings,
     }
@@ -84,15 +85,15 @@ def generate(
         request["uniform"] = np.random.default_rng(seed).random((len(rows), room), "float32")
     request = keras.tree.map_structure(keras.ops.convert_to_tensor, request)
     scores = None
+    if stream and num_beams > 1:
+        reason = "stream shows tokens as they are written, and beam search settles them at the end"
+        raise ValueError(f"{reason}; stream with num_beams=1")
+    if stream and len(rows) > 1:
+        raise ValueError(f"stream takes one prompt at a time, got {len(rows)}")
     if num_beams > 1:
-        if stream:
-            raise ValueError("stream shows tokens as they are written, and beam search settles them at the end; "
-                             "stream with num_beams=1")  # fmt: skip
         tokens, scores = programs.search(plan, request, xla)
         scores = keras.ops.convert_to_numpy(scores)
     elif stream:
-        if len(rows) > 1:
-            raise ValueError(f"stream takes one prompt at a time, got {len(rows)}")
         tokens = _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens)
     else:
         tokens = programs.write(plan, request, xla)["tokens"]
@@ -105,19 +106,15 @@ def _tokenizer(model, tokenizer, vocabulary_size):
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         tokenizer = Tokenizer.load(tokenizer)
     if tokenizer is not None and tokenizer.vocabulary_size > vocabulary_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.vocabulary_size} tokens and {model.name} knows {vocabulary_size}; "
-            "pass the tokenizer the model was trained with"
-        )
+        sizes = f"the tokenizer has {tokenizer.vocabulary_size} tokens and {model.name} knows {vocabulary_size}"
+        raise ValueError(f"{sizes}; pass the tokenizer that the model was trained with")
     return tokenizer
 
 
 def _settings(temperature, top_k, top_p, repetition_penalty, num_beams, length_penalty, programs):
-    """The settings a program takes as arguments; ValueError for those out of range or that contradict each other."""
-    numbers = {
-        "temperature": temperature, "repetition_penalty": repetition_penalty, "length_penalty": length_penalty
-    }  # fmt: skip
-    for name, value in numbers.items():
+    """The settings that a program takes as arguments; ValueError if they are out of range or contradict each other."""
+    numbers = {"temperature": temperature, "repetition_penalty": repetition_penalty}
+    for name, value in {**numbers, "length_penalty": length_penalty}.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise TypeError(f"{name} must be a number, got {value!r}")
     if temperature < 0:
@@ -131,12 +128,12 @@ def _settings(temperature, top_k, top_p, repetition_penalty, num_beams, length_p
     check_count("num_beams", num_beams)
     for name, value in {"top_k": top_k, "top_p": top_p}.items():
         if value is not None and temperature == 0:
-            raise ValueError(f"{name} chooses what tokens are drawn from, and temperature=0 draws none; "
-                             "pass a temperature above 0")  # fmt: skip
-    if num_beams > 1 and (temperature > 0 or repetition_penalty != 1):
-        raise ValueError("beam search (num_beams above 1) takes neither temperature nor repetition_penalty; leave them "
-                         "out or pass num_beams=1")  # fmt: skip
+            reason = f"{name} chooses what tokens are drawn from, and temperature=0 draws none"
+            raise ValueError(f"{reason}; pass a temperature above 0")
     if num_beams > 1:
+        if temperature > 0 or repetition_penalty != 1:
+            fix = "leave them out or pass num_beams=1"
+            raise ValueError(f"beam search (num_beams above 1) takes neither temperature nor repetition_penalty; {fix}")
         return {"length_penalty": np.float32(length_penalty)}
     values = {"temperature": temperature or 1.0, "top_p": top_p or 1.0, "penalty": repetition_penalty}
     return {name: np.float32(value) for name, value in values.items()}
@@ -157,20 +154,18 @@ def _encode(prompts, tokenizer, decoder):
             rows = [[*row, tokenizer.end_id] for row in rows]
     else:
         rows = [_ids(index, prompt, decoder.source_vocabulary_size) for index, prompt in enumerate(prompts)]
-    begin = None if tokenizer is None or decoder.is_encoder_decoder else tokenizer.start_id
-    begin = tokenizer.end_id if tokenizer is not None and begin is None else begin
-    for index, row in enumerate(rows):
-        if not row and begin is not None and not decoder.is_encoder_decoder:
-            row.append(begin)
-        if not row:
-            raise ValueError(f"prompt {index} is empty; pass at least one token")
-    return rows
+    begin = None
+    if tokenizer is not None and not decoder.is_encoder_decoder:
+        begin = tokenizer.end_id if tokenizer.start_id is None else tokenizer.start_id
+    if begin is None and not all(rows):
+        raise ValueError(f"prompt {[bool(row) for row in rows].index(False)} is empty; pass at least one token")
+    return [row or [begin] for row in rows]
 
 
 def _ids(index, prompt, vocabulary_size):
     if isinstance(prompt, int | np.integer):
-        raise TypeError("prompt must be a text, a list of texts or a list of lists of token ids, got a list of ids; "
-                        "pass [ids]")  # fmt: skip
+        wanted = "a text, a list of texts or a list of lists of token ids"
+        raise TypeError(f"prompt must be {wanted}, got a list of ids; pass [ids]")
     ids = np.asarray(prompt)
     if ids.ndim != 1:
         raise ValueError(f"prompt {index} has shape {ids.shape}; wanted token ids (length,)")
@@ -180,8 +175,7 @@ def _ids(index, prompt, vocabulary_size):
 def _stops(stop, tokenizer, vocabulary_size):
     """Ids of the stop tokens."""
     if stop is None:
-        end = None if tokenizer is None else tokenizer.end_id
-        return [] if end is None else [end]
+        return [] if tokenizer is None or tokenizer.end_id is None else [tokenizer.end_id]
     stops = []
     for item in [stop] if isinstance(stop, str | int) else stop:
         if isinstance(item, str):
@@ -195,51 +189,51 @@ def _stops(stop, tokenizer, vocabulary_size):
     return check_token_ids("stop", np.array(stops, np.int64), vocabulary_size).tolist() if stops else []
 
 
-def _request(decoder, rows, tokenizer, start):
-    """The prompts in a bucket's shape, and how many places of the decoder each takes."""
-    length = _round_up(max(map(len, rows)))
-    if decoder.max_length is not None and not decoder.is_encoder_decoder:
-        length = max(min(length, decoder.max_length), max(map(len, rows)))
+def _request(decoder, rows, tokenizer, start, max_new_tokens):
+    """The prompts in a bucket's shape; ValueError if they and what is to be written do not fit the decoder."""
+    longest = max(map(len, rows))
+    length = _round_up(longest)
     if not decoder.is_encoder_decoder:
+        _check_length(decoder, longest, max_new_tokens)
+        length = min(length, decoder.max_length or length)
         prompt = np.array([[0] * (length - len(row)) + row for row in rows], np.int32)
         num_pads = np.array([length - len(row) for row in rows], np.int32)
-        return {"prompt": prompt, "num_pads": num_pads, "sources": {}}, [len(row) for row in rows]
+        return {"prompt": prompt, "num_pads": num_pads, "sources": {}}
     start = (None if tokenizer is None else tokenizer.start_id) if start is None else start
     if start is None:
-        raise ValueError("start, the token id the decoder begins with, is not known without a tokenizer; pass start=")
+        raise ValueError("start, the id that the decoder begins with, is not known without a tokenizer; pass start=")
     check_token_ids("start", np.array([start]), decoder.vocabulary_size)
+    _check_length(decoder, 1, max_new_tokens)
     sources = {
         "encoder_token_ids": np.array([row + [0] * (length - len(row)) for row in rows], np.int32),
         "encoder_padding_mask": np.array([[1] * len(row) + [0] * (length - len(row)) for row in rows], np.int32),
     }
     prompt, num_pads = np.full((len(rows), 1), start, np.int32), np.zeros(len(rows), np.int32)
-    return {"prompt": prompt, "num_pads": num_pads, "sources": sources}, [1] * len(rows)
+    return {"prompt": prompt, "num_pads": num_pads, "sources": sources}
 
 
 def _check_length(decoder, longest, max_new_tokens):
     if decoder.max_length is not None and longest + max_new_tokens > decoder.max_length:
         room = decoder.max_length - longest
         fix = f"pass max_new_tokens={room} or fewer" if room > 0 else "shorten the prompt"
-        raise ValueError(
-            f"a prompt of {longest} tokens and max_new_tokens={max_new_tokens} together exceed the context of "
-            f"{decoder.max_length} tokens; {fix}"
-        )
+        both = f"a prompt of {longest} tokens and max_new_tokens={max_new_tokens}"
+        raise ValueError(f"{both} together exceed the context of {decoder.max_length} tokens; {fix}")
 
 
-def _round_up(length):
-    return -(-length // BUCKET) * BUCKET
+def _round_up(number, multiple=BUCKET):
+    return -(-number // multiple) * multiple
 
 
 def _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens):
-    """Writes in small steps and hands each new piece to `stream`; the tokens at the end."""
-    limit, shown = 1, 0
-    state = programs.begin(plan, {**request, "limit": keras.ops.convert_to_tensor(np.int32(1))}, xla)
+    """Writes in small steps and hands each new piece to `stream`; returns the tokens."""
+    limited = lambda limit: {**request, "limit": keras.ops.convert_to_tensor(np.int32(limit))}  # noqa: E731
+    limit, shown, state = 1, 0, programs.begin(plan, limited(1), xla)
     while True:
         row = keras.ops.convert_to_numpy(state["tokens"])[:1, : int(state["count"])]
         piece = _written(row, stops, tokenizer)[0]
         whole = piece.ids if tokenizer is None else piece.text
         over = piece.stopped or int(state["count"]) >= max_new_tokens
-        # A character may be spread over several tokens: an unfinished one decodes to a replacement mark.
+        # A character may be spread over several tokens: an unfinished one decodes to a replacement character.
         ready = len(whole) if tokenizer is None or over else len(whole.rstrip("\ufffd"))
         if ready > shown:
             stream(whole[shown:ready])
@@ -247,17 +241,18 @@ def _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_toke
         if over:
             return state["tokens"]
         limit = min(limit + STREAM_TOKENS, max_new_tokens)
-        state = programs.go_on(plan, {**request, "limit": keras.ops.convert_to_tensor(np.int32(limit))}, state, xla)
+        state = programs.go_on(plan, limited(limit), state, xla)
 
 
 def _written(tokens, stops, tokenizer, scores=None):
-    """`Written` of rows of token ids."""
+    """A `Written` for each row of token ids."""
     found = []
     for index, row in enumerate(tokens):
-        ends = np.flatnonzero(np.isin(row, stops))
+        ends, text = np.flatnonzero(np.isin(row, stops)), None
         ids = row[: ends[0]].tolist() if len(ends) else row.tolist()
-        # A model may know more ids than its tokenizer: they stand for no text.
-        known = [] if tokenizer is None else [i for i in ids if i < tokenizer.vocabulary_size and tokenizer.is_token[i]]
-        text = None if tokenizer is None else tokenizer.decode([known])[0]
+        if tokenizer is not None:
+            # A model may know more ids than its tokenizer; they stand for no text.
+            known = [i for i in ids if i < tokenizer.vocabulary_size and tokenizer.is_token[i]]
+            text = tokenizer.decode([known])[0]
         found.append(Written(ids, text, len(ends) > 0, None if scores is None else float(scores[index])))
     return found

@@ -1,4 +1,4 @@
-"""One row of costs for every call of a model's graph, their totals, and what a model is."""
+"""One row of costs for every call of a model's graph, and their totals."""
 
 import concurrent.futures
 import math
@@ -12,7 +12,7 @@ from kzoo.measure import memory, products
 DEFAULT_LENGTH = 128
 
 
-def measure(model, length=DEFAULT_LENGTH, layers=False):
+def measure(model, length=DEFAULT_LENGTH, layers=False) -> dict:
     """Counts one inference pass of a flat functional (or Sequential) model for one example.
 
     Args:
@@ -24,27 +24,22 @@ def measure(model, length=DEFAULT_LENGTH, layers=False):
     and `cache_bytes` (for `length` tokens written, after a source of `length`; None for models that write no tokens)
     and `uncounted` (kinds of operations that no rule knows, whose MACs are missing). With `layers`, also `layers`: rows
     of `name`, `kind`, `output_shape` and `output_dtype` (of the first output; batch left out), `parameters`,
-    `non_trainable_parameters` (a shared layer's at its first call), `macs` (None: no rule), `activation_bytes`,
-    `cache_bytes`. The rows' numbers add up to the totals.
+    `non_trainable_parameters` (those of a shared layer at its first call), `macs` (None where no rule knows),
+    `activation_bytes`, `cache_bytes`. The rows' numbers add up to the totals.
 
-    Raises ValueError for a model that is no graph of layers.
+    Raises ValueError for a model that is not a graph of layers.
     """
     inputs, steps, outputs = _record(model, length)
     caches = Decoder(model).cache_shapes(length) if writes_tokens(model) else None
-    rows, working, seen, uncounted = [], [], set(), set()
+    rows, working, seen, per_token = [], [], set(), 0
     for step in steps:
         row, busy = _row(step, seen)
-        if row["macs"] is None:
-            uncounted.add(row["kind"])
-        cached = (caches or {}).pop(row["name"], [])
-        row["cache_bytes"] = sum(memory.num_bytes(shape, dtype) for shape, dtype, _ in cached)
-        row["cache_bytes_per_token"] = sum(
-            memory.num_bytes(shape, dtype) // length for shape, dtype, grows in cached if grows
-        )
+        cached = [(memory.num_bytes(*kind), grows) for *kind, grows in (caches or {}).pop(row["name"], [])]
+        row["cache_bytes"] = sum(size for size, _ in cached)
+        per_token += sum(size // length for size, grows in cached if grows)
         rows.append(row)
         working.append(busy)
     peak, where = memory.activation_peak(keras.tree.flatten(inputs), steps, keras.tree.flatten(outputs), working)
-    per_token = [row.pop("cache_bytes_per_token") for row in rows]
     counts = {
         "parameters": _num_parameters(model.trainable_variables),
         "non_trainable_parameters": _num_parameters(model.non_trainable_weights),
@@ -52,9 +47,9 @@ def measure(model, length=DEFAULT_LENGTH, layers=False):
         "activation_bytes": sum(row["activation_bytes"] for row in rows),
         "activation_peak_bytes": peak,
         "activation_peak_at": None if where is None else rows[where]["name"],
-        "cache_bytes_per_token": None if caches is None else sum(per_token),
+        "cache_bytes_per_token": None if caches is None else per_token,
         "cache_bytes": None if caches is None else sum(row["cache_bytes"] for row in rows),
-        "uncounted": sorted(uncounted),
+        "uncounted": sorted({row["kind"] for row in rows if row["macs"] is None}),
     }
     return {**counts, "layers": rows} if layers else counts
 
@@ -64,14 +59,13 @@ def _record(model, length):
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     if not getattr(model, "inputs", None):
-        raise ValueError(
-            f"{getattr(model, 'name', model)!r} is no graph of layers; count a functional or a built Sequential model"
-        )
+        name = getattr(model, "name", model)
+        raise ValueError(f"{name!r} is no graph of layers; count a functional or a built Sequential model")
     return graph.record(model, length, batch_size=1)
 
 
 def _row(step, seen):
-    """The costs of one call, caches left out, and the bytes it holds while it runs."""
+    """The costs of one call without its cache, and the bytes that it holds while it runs."""
     layer, outputs = step.layer, keras.tree.flatten(step.outputs)
     given = products.arguments(layer, step.args, step.kwargs)
     first = id(layer) not in seen and isinstance(layer, keras.layers.Layer)
@@ -95,10 +89,10 @@ def _num_parameters(variables):
 
 
 def without_weights(function):
-    """What `function()` returns; variables that it makes have shapes and no values.
+    """What `function()` returns; the variables that it makes have shapes but no values.
 
-    It runs in a thread of its own. Keras keeps a list of the variables that still want values, one for each thread, and
-    would draw them all when the next scope of that thread ends.
+    It runs in a thread of its own, because Keras keeps a list for each thread of the variables that still need values,
+    and would draw them all when the next scope of that thread ends.
     """
     policy = keras.config.dtype_policy()
 

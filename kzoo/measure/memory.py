@@ -5,19 +5,18 @@ import re
 
 import keras
 
-from kzoo.measure.products import family
+from kzoo.measure.products import kind_of
 
-# A handle of TensorFlow's strings; their letters are elsewhere.
+# The handle of one of TensorFlow's strings, whose characters are elsewhere.
 STRING_BYTES = 24
-# These give their input another name or shape, and share its memory.
+# These only rename or reshape their input, and share its memory.
 VIEWS = {
-    "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D",
-    "SpatialDropout3D", "Identity", "Reshape", "Flatten", "Masking", "ActivityRegularization", "ExpandDims", "Squeeze",
-    "Ravel", "StopGradient",
+    "ActivityRegularization", "AlphaDropout", "Dropout", "ExpandDims", "Flatten", "GaussianDropout", "GaussianNoise",
+    "Identity", "Masking", "Ravel", "Reshape", "SpatialDropout", "Squeeze", "StopGradient",
 }  # fmt: skip
 
 
-def num_bytes(shape, dtype):
+def num_bytes(shape, dtype) -> int:
     """Bytes of a tensor; 0 for a shape with an unknown size, whose call counts as uncounted."""
     if None in shape:
         return 0
@@ -27,36 +26,34 @@ def num_bytes(shape, dtype):
     return -(-math.prod(shape) * bits // 8)
 
 
-def scores_bytes(operation, given):
+def scores_bytes(operation, given) -> int:
     """Bytes of the float32 scores that a dot-product attention makes while it runs."""
-    kind = family(operation), type(operation).__name__
-    if kind == ("kzoo", "DotProductAttention"):
-        pairs = given["query"].shape[1] * given["key"].shape[1] * operation.num_heads
-    elif kind == ("operation", "DotProductAttention"):
-        pairs = given["query"].shape[1] * given["key"].shape[1] * given["query"].shape[2]
-    elif kind[0] == "layer" and kind[1] in ("MultiHeadAttention", "GroupedQueryAttention"):
-        heads = getattr(operation, "num_heads", None) or operation.num_query_heads
-        pairs = given["query"].shape[1] * given["value"].shape[1] * heads
+    kind = kind_of(operation)
+    if kind == ("operation", "DotProductAttention"):
+        num_heads = given["query"].shape[2]
+    elif kind in (("kzoo", "DotProductAttention"), ("layer", "MultiHeadAttention")):
+        num_heads = operation.num_heads
+    elif kind == ("layer", "GroupedQueryAttention"):
+        num_heads = operation.num_query_heads
     else:
         return 0
-    return 4 * pairs
+    return 4 * num_heads * given["query"].shape[1] * given["value"].shape[1]
 
 
 def _is_view(step, output):
-    if family(step.layer) is None:
-        return False
-    if isinstance(step.layer, keras.layers.Activation):
+    family, name = kind_of(step.layer)
+    if (family, name) == ("layer", "Activation"):
         return step.layer.activation is keras.activations.linear and output.dtype == step.inputs[0].dtype
-    return type(step.layer).__name__ in VIEWS
+    return family is not None and name in VIEWS
 
 
-def activation_peak(inputs, steps, outputs, working_bytes):
+def activation_peak(inputs, steps, outputs, working_bytes) -> tuple:
     """The most bytes of tensors alive at once, and the index of the step at which they are.
 
     Args:
         inputs, outputs: the graph's symbolic tensors; inputs are alive from the start, outputs to the end.
-        steps: `kzoo.graph.Step`s in the order they run.
-        working_bytes: for every step, what it holds while it runs beside its inputs and outputs.
+        steps: `kzoo.graph.Step`s in the order in which they run.
+        working_bytes: for every step, what it holds while it runs besides its inputs and outputs.
 
     The definition is that of `kzoo.measure`.
     """
@@ -80,9 +77,9 @@ def activation_peak(inputs, steps, outputs, working_bytes):
         ends[index].append(buffer)
     alive = sum(sizes[id(tensor)] for tensor in inputs)
     peak, where = alive, None
-    for index in range(len(steps)):
+    for index, working in enumerate(working_bytes):
         alive += sum(sizes[buffer] for buffer in made[index])
-        if alive + working_bytes[index] > peak:
-            peak, where = alive + working_bytes[index], index
+        if alive + working > peak:
+            peak, where = alive + working, index
         alive -= sum(sizes[buffer] for buffer in ends[index])
     return peak, where

@@ -6,11 +6,12 @@ None where it cannot tell.
 
 import inspect
 import math
+import re
 
 import keras
 
 
-def size(x):
+def size(x) -> int:
     """How many numbers an array or symbolic tensor has."""
     return math.prod(x.shape)
 
@@ -26,7 +27,7 @@ def _low_rank(layer, given, output):
 
 
 def _einsum(equation, *operands):
-    """Two operands: every combination of their indices is one product. More: the order decides, so None."""
+    """With two operands, every combination of their indices is one product. With more the order decides, so None."""
     if len(operands) != 2 or "->" not in equation:
         return None
     sizes = {}
@@ -45,26 +46,28 @@ def _einsum_dense(layer, given, output):
     return _einsum(layer.equation, given["inputs"], layer.kernel)
 
 
-def _channels(layer, x):
-    return x.shape[1 if layer.data_format == "channels_first" else -1]
+def _shape(name, one, given):
+    """The shape of a layer's weight, or of an operation's argument of that name."""
+    return (given[name] if name in given else getattr(one, name)).shape
 
 
-def _conv(layer, given, output):
-    return size(output) * math.prod(layer.kernel_size) * (_channels(layer, given["inputs"]) // layer.groups)
+def _conv(one, given, output):
+    return size(output) * math.prod(_shape("kernel", one, given)[:-1])
 
 
-def _depthwise(layer, given, output):
-    return size(output) * math.prod(layer.kernel_size)
+def _depthwise(one, given, output):
+    return size(output) * math.prod(_shape("kernel", one, given)[:-2])
 
 
-def _separable(layer, given, output):
-    between = _channels(layer, given["inputs"]) * layer.depth_multiplier
-    return size(output) // layer.filters * between * math.prod(layer.kernel_size) + size(output) * between
+def _separable(one, given, output):
+    *kernel_size, channels, multiplier = _shape("depthwise_kernel", one, given)
+    filters = _shape("pointwise_kernel", one, given)[-1]
+    return size(output) // filters * channels * multiplier * (math.prod(kernel_size) + filters)
 
 
-def _conv_transpose(layer, given, output):
+def _conv_transpose(one, given, output):
     """Every input value meets every place of the kernel, for every filter."""
-    return size(given["inputs"]) * math.prod(layer.kernel_size) * layer.filters
+    return size(given["inputs"]) * math.prod(_shape("kernel", one, given)[:-1])
 
 
 def _cell(cell):
@@ -88,66 +91,55 @@ def _conv_recurrent(layer, given, output):
 
 
 def _bidirectional(layer, given, output):
-    given = {"sequences": given["sequences"]}
-    return _sum(
-        RULES["layer", type(one).__name__](one, given, output) for one in (layer.forward_layer, layer.backward_layer)
-    )
+    both = layer.forward_layer, layer.backward_layer
+    counts = [count(one, {"sequences": given["sequences"]}, output) for one in both]
+    return None if None in counts else sum(counts)
 
 
 def _time_distributed(layer, given, output):
     """The inner layer, once for every step."""
-    sequence, inner = given["inputs"], layer.layer
-    x, y = (keras.KerasTensor((1, *tensor.shape[2:]), tensor.dtype) for tensor in (sequence, output))
-    once = count(inner, arguments(inner, (x,), {}), y)
-    return None if once is None else sequence.shape[1] * once
+    x, y = (keras.KerasTensor((1, *tensor.shape[2:]), tensor.dtype) for tensor in (given["inputs"], output))
+    once = count(layer.layer, arguments(layer.layer, (x,), {}), y)
+    return None if once is None else given["inputs"].shape[1] * once
 
 
 def _reversible_embedding(layer, given, output):
-    """A look-up multiplies nothing; the reversed, tied embedding is a matrix product."""
+    """A look-up multiplies nothing; in reverse, a tied embedding is a matrix product."""
     return size(output) * layer.output_dim if given.get("reverse") else 0
 
 
-def _attend(query, key, query_width, value_width):
-    """Scores and weighted sum: two products over every pair of a query and a key position."""
-    return size(query) // query.shape[-1] * key.shape[-2] * (query_width + value_width)
+def _attend(query, value):
+    """Scores and weighted sum: two products over every pair of a query's and a value's place."""
+    return size(query) // query.shape[-1] * value.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
 def _dot_product_attention(layer, given, output):
-    query, key, value = (given[name] for name in ("query", "key", "value"))
-    return _attend(query, key, query.shape[-1], value.shape[-1])
+    return _attend(given["query"], given["value"])
 
 
 def _attention(layer, given, output):
-    query, value, *key = given["inputs"]
-    return _attend(query, value, query.shape[-1], value.shape[-1])
+    return _attend(*given["inputs"][:2])
 
 
-def _projected_attention(query, value, key, num_heads, num_key_heads, key_dim, value_dim, output):
+def _projected_attention(given, output, num_heads, num_key_heads, key_dim, value_dim):
     """Four projections around the attention of all heads."""
+    query, value = given["query"], given["value"]
+    key = value if given.get("key") is None else given["key"]
     rows, columns = size(query) // query.shape[-1], size(value) // value.shape[-1]
-    projections = (
-        size(query) * num_heads * key_dim
-        + size(key) * num_key_heads * key_dim
-        + size(value) * num_key_heads * value_dim
-        + rows * num_heads * value_dim * output.shape[-1]
-    )
-    return projections + rows * columns * num_heads * (key_dim + value_dim)
+    inputs = size(query) * num_heads * key_dim + num_key_heads * (size(key) * key_dim + size(value) * value_dim)
+    outputs = rows * num_heads * value_dim * output.shape[-1]
+    return inputs + rows * columns * num_heads * (key_dim + value_dim) + outputs
 
 
 def _multi_head(layer, given, output):
-    query, value = given["query"], given["value"]
-    key = value if given.get("key") is None else given["key"]
-    if len(query.shape) != 3:  # attention over several axes at once
+    if len(given["query"].shape) != 3:  # attention over several axes at once
         return None
-    heads = layer.num_heads
-    return _projected_attention(query, value, key, heads, heads, layer.key_dim, layer.value_dim, output)
+    return _projected_attention(given, output, layer.num_heads, layer.num_heads, layer.key_dim, layer.value_dim)
 
 
 def _grouped_query(layer, given, output):
-    query, value = given["query"], given["value"]
-    key = value if given.get("key") is None else given["key"]
     heads = layer.num_query_heads, layer.num_key_value_heads
-    return _projected_attention(query, value, key, *heads, layer.head_dim, layer.head_dim, output)
+    return _projected_attention(given, output, *heads, layer.head_dim, layer.head_dim)
 
 
 def _dot_layer(layer, given, output):
@@ -161,34 +153,12 @@ def _matmul(operation, given, output):
 
 def _tensordot(operation, given, output):
     axes, shape = operation.axes, given["x1"].shape
-    contracted = shape[len(shape) - axes :] if isinstance(axes, int) else [shape[axis] for axis in _listed(axes[0])]
-    return size(output) * math.prod(contracted)
-
-
-def _listed(axes):
-    return [axes] if isinstance(axes, int) else axes
+    places = range(len(shape) - axes, len(shape)) if isinstance(axes, int) else keras.tree.flatten(axes[0])
+    return size(output) * math.prod(shape[place] for place in places)
 
 
 def _elementwise_product(operation, given, output):
     return size(given["x1"]) if not output.shape else size(output)
-
-
-def _conv_operation(operation, given, output):
-    return size(output) * math.prod(given["kernel"].shape[:-1])
-
-
-def _depthwise_operation(operation, given, output):
-    return size(output) * math.prod(given["kernel"].shape[:-2])
-
-
-def _separable_operation(operation, given, output):
-    depthwise, pointwise = given["depthwise_kernel"].shape, given["pointwise_kernel"].shape
-    between = depthwise[-2] * depthwise[-1]
-    return size(output) // pointwise[-1] * between * math.prod(depthwise[:-2]) + size(output) * between
-
-
-def _conv_transpose_operation(operation, given, output):
-    return size(given["inputs"]) * math.prod(given["kernel"].shape[:-1])
 
 
 def _attention_operation(operation, given, output):
@@ -196,21 +166,16 @@ def _attention_operation(operation, given, output):
     return size(query) * key.shape[1] + size(output) * value.shape[1]
 
 
-def _sum(counts):
-    counts = list(counts)
-    return None if None in counts else sum(counts)
-
-
-# (family, class) -> rule; families are Keras's layers, Keras's operations (keras.ops) and kzoo's layers
+# What `kind_of` gives -> rule
 RULES = {
     ("layer", "Dense"): _dense,
     ("layer", "EinsumDense"): _einsum_dense,
-    **{("layer", f"Conv{n}D"): _conv for n in (1, 2, 3)},
-    **{("layer", f"DepthwiseConv{n}D"): _depthwise for n in (1, 2)},
-    **{("layer", f"SeparableConv{n}D"): _separable for n in (1, 2)},
-    **{("layer", f"Conv{n}DTranspose"): _conv_transpose for n in (1, 2, 3)},
+    ("layer", "Conv"): _conv,
+    ("layer", "DepthwiseConv"): _depthwise,
+    ("layer", "SeparableConv"): _separable,
+    ("layer", "ConvTranspose"): _conv_transpose,
     **{("layer", name): _recurrent for name in ("LSTM", "GRU", "SimpleRNN", "RNN")},
-    **{("layer", f"ConvLSTM{n}D"): _conv_recurrent for n in (1, 2, 3)},
+    ("layer", "ConvLSTM"): _conv_recurrent,
     ("layer", "Bidirectional"): _bidirectional,
     ("layer", "TimeDistributed"): _time_distributed,
     ("layer", "ReversibleEmbedding"): _reversible_embedding,
@@ -228,29 +193,25 @@ RULES = {
     ("operation", "Vdot"): _elementwise_product,
     ("operation", "Tensordot"): _tensordot,
     ("operation", "Einsum"): lambda operation, given, output: _einsum(operation.subscripts, *given["operands"]),
-    ("operation", "Conv"): _conv_operation,
-    ("operation", "DepthwiseConv"): _depthwise_operation,
-    ("operation", "SeparableConv"): _separable_operation,
-    ("operation", "ConvTranspose"): _conv_transpose_operation,
+    ("operation", "Conv"): _conv,
+    ("operation", "DepthwiseConv"): _depthwise,
+    ("operation", "SeparableConv"): _separable,
+    ("operation", "ConvTranspose"): _conv_transpose,
     ("operation", "DotProductAttention"): _attention_operation,
 }
 
 # Element by element, by look-up, by reduction or by rearrangement: no products of matrices.
 FREE = {
     "layer": """
-        Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AlphaDropout Average AveragePooling1D
-        AveragePooling2D AveragePooling3D BatchNormalization CategoryEncoding CenterCrop Concatenate Cropping1D
-        Cropping2D Cropping3D Discretization Dropout ELU Embedding Flatten GaussianDropout GaussianNoise
-        GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
-        GlobalMaxPooling3D GroupNormalization Identity InputLayer LayerNormalization LeakyReLU Masking MaxPooling1D
-        MaxPooling2D MaxPooling3D Maximum Minimum Multiply Normalization PReLU Permute RMSNormalization RandomCrop
-        RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax SpatialDropout1D SpatialDropout2D
-        SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
-        ZeroPadding3D""",
+        Activation ActivityRegularization AdaptiveAveragePooling AdaptiveMaxPooling Add AlphaDropout Average
+        AveragePooling BatchNormalization CategoryEncoding CenterCrop Concatenate Cropping Discretization Dropout ELU
+        Embedding Flatten GaussianDropout GaussianNoise GlobalAveragePooling GlobalMaxPooling GroupNormalization
+        Identity InputLayer LayerNormalization LeakyReLU Masking MaxPooling Maximum Minimum Multiply Normalization PReLU
+        Permute RMSNormalization RandomCrop RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax
+        SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
-        AdaptiveAveragePooling2D Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        MaskedAveragePooling1D NearestResize RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split""",
+        AdaptiveAveragePooling Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
+        MaskedAveragePooling NearestResize RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert
@@ -271,32 +232,32 @@ FREE = {
 FREE = {family: frozenset(names.split()) for family, names in FREE.items()}
 
 
-def family(operation):
-    """Whose an operation is: "layer" (Keras), "operation" (keras.ops), "kzoo", or None for anybody else's class.
+def arguments(operation, args, kwargs) -> dict:
+    """The arguments of a call by the names that the layer's or operation's own `call` gives them."""
+    call = inspect.signature(operation.call)
+    try:
+        return call.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # layers take arguments of `__call__` that `call` does not know, such as a mask
+        known = {name: value for name, value in kwargs.items() if name in call.parameters}
+        return call.bind_partial(*args, **known).arguments
 
-    A subclass made elsewhere may compute more than its parent, so it is no member of its parent's family.
+
+def kind_of(operation) -> tuple:
+    """An operation's family and class: "layer" (Keras), "operation" (keras.ops), "kzoo", or None for anything else.
+
+    The class is named without its number of dimensions: "Conv" for Conv2D. A subclass made elsewhere may compute more
+    than its parent, so it does not belong to its parent's family.
     """
     package = type(operation).__module__.partition(".")[0]
+    family = package if package == "kzoo" else None
     if package == "keras":
-        return "layer" if isinstance(operation, keras.layers.Layer) else "operation"
-    return "kzoo" if package == "kzoo" else None
+        family = "layer" if isinstance(operation, keras.layers.Layer) else "operation"
+    return family, re.sub("[123]D", "", type(operation).__name__)
 
 
-def arguments(operation, args, kwargs):
-    """The arguments of a call by the names that the layer's or operation's own `call` gives them."""
-    call = operation.call
-    try:
-        return dict(inspect.signature(call).bind_partial(*args, **kwargs).arguments)
-    except TypeError:  # layers take arguments of `__call__` that `call` does not know, such as a mask
-        known = inspect.signature(call).parameters
-        return dict(
-            inspect.signature(call).bind_partial(*args, **{k: v for k, v in kwargs.items() if k in known}).arguments
-        )
-
-
-def count(operation, given, output):
+def count(operation, given, output) -> int | None:
     """Multiply-accumulates of a call whose arguments are `given` by name; None where no rule knows."""
-    key = (family(operation), type(operation).__name__)
-    if key in RULES:
-        return RULES[key](operation, given, output)
-    return 0 if key[1] in FREE.get(key[0], ()) else None
+    kind = kind_of(operation)
+    if kind in RULES:
+        return RULES[kind](operation, given, output)
+    return 0 if kind[1] in FREE.get(kind[0], ()) else None
