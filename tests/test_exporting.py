@@ -149,6 +149,7 @@ def test_unknown_format(tmp_path):
 SLOW_EXPORT = """
 import sys, time
 import kzoo
+from kzoo.exporting import saved_model
 
 def slow(*given):
     print("written", flush=True)
