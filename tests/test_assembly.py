@@ -220,3 +220,9 @@ def test_an_export_has_a_folder_a_part(tmp_path):
     with pytest.raises(ValueError, match="unknown format"):
         kzoo.export(pair, tmp_path / "other", format="tape")
     assert not (tmp_path / "other").exists()
+
+
+def test_keywords_may_name_every_argument(tmp_path):
+    pair = make_pair()
+    kzoo.save_weights(model=pair, path=tmp_path / "weights")
+    assert set(kzoo.load_weights(model=make_pair(1), weights=tmp_path / "weights")) == set(pair)
