@@ -84,5 +84,5 @@ def test_bad_stages(stage, error, words):
 
 
 def test_pairs_of_arrays_only():
-    with pytest.raises(ValueError, match=r"a pair \(x, y\) of arrays is wanted, got a tuple of 3"):
+    with pytest.raises(ValueError, match=r"a pair \(x, y\) of arrays, got a tuple of 3"):
         kzoo.fit(kzoo.build("resnet20", **SMALL), (1, 2, 3), epochs=1, progress=False)
