@@ -124,6 +124,7 @@ def test_early_stopping_keeps_its_best_without_a_folder():
 # Signals
 
 
+@pytest.mark.signals
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_signal_saves_at_the_next_safe_point(number, error, whole, tmp_path, capfd):
     folder = tmp_path / "run"
@@ -138,6 +139,7 @@ def test_signal_saves_at_the_next_safe_point(number, error, whole, tmp_path, cap
     assert equal(folder, whole)
 
 
+@pytest.mark.signals
 def test_second_interrupt_stops_at_once(tmp_path):
     after = []
 
