@@ -44,3 +44,14 @@ def test_an_export():
     served = tf.saved_model.load(str(BEFORE / "exported"))
     found = served.serve(tf.constant(FACTS["exported_input"], tf.float32))
     np.testing.assert_allclose(found, FACTS["exported_output"], atol=1e-6)
+
+
+def test_a_damaged_description_is_named_and_stops_no_new_run(tmp_path):
+    shutil.copytree(BEFORE / "run", tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="run.json is damaged"):
+        repr(open_run(tmp_path / "run"))
+    x, y = np.zeros((8, 28, 28, 1), "float32"), np.arange(8) % 2
+    model = kzoo.build("mlp", hidden_dims=(2,))
+    run = kzoo.fit(model, (x, y), tmp_path / "run", overwrite=True, epochs=1, batch_size=4, progress=False)
+    assert len(run.history) == 1 and open_run(tmp_path / "run").facts["model"]["name"] == "mlp"

@@ -1,5 +1,6 @@
 """The folder of a training run: what it says of the run, and whether a run may start or go on in it."""
 
+import functools
 import json
 import pathlib
 
@@ -21,22 +22,24 @@ def newest_run(parent="runs") -> "RunFolder | None":
 
 
 class RunFolder:
-    """One run folder; `facts` is what its `run.json` says, {} where there is no run.
-
-    Raises ValueError that names the file if it is damaged.
-    """
+    """One run folder, whether or not a run is there yet."""
 
     def __init__(self, path):
         self.path = path
-        file = path / RUN_FILE
-        self.facts = {}
-        if file.is_file():
-            try:
-                self.facts = json.loads(file.read_text(encoding="utf-8"))
-                for section in ("model", "recipe", "data"):
-                    self.facts[section].get("name")
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+
+    @functools.cached_property
+    def facts(self) -> dict:
+        """What `run.json` says, {} where there is no run; ValueError that names the file if it is damaged."""
+        file = self.path / RUN_FILE
+        if not file.is_file():
+            return {}
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            for section in ("model", "recipe", "data"):
+                facts[section].get("name")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+        return facts
 
     def __repr__(self) -> str:
         holds = f"{self.facts['model']['name']} on {self.facts['data']['name']}" if self.facts else "empty"

@@ -61,15 +61,12 @@ def from_tfds(name, builder, model, options):
     draw = functools.partial(options.augment.draw, size=shape[:2]) if options.augment else None
     splits = {}
     for split, (_, size) in ranges.items():
-        train = split == "train"
-        last = functools.partial(finish, objects[split])
-        common = (last, options.batch_size, options.seed, train, draw if train else None)
-        common = (*common, train and options.drop_remainder)
+        common = {"finish": functools.partial(finish, objects[split]), **options.of_split(split, draw)}
         if num_bytes * max(count for _, count in ranges.values()) <= MEMORY_LIMIT:
-            splits[split] = Split((_stack(builder, read[split], size), np.arange(size, dtype=np.int32)), *common)
+            splits[split] = Split((_stack(builder, read[split], size), np.arange(size, dtype=np.int32)), **common)
         else:
             stream = functools.partial(_numbered, read[split])
-            splits[split] = StreamedSplit(stream, size, max(BLOCK_BYTES // num_bytes, options.batch_size), *common)
+            splits[split] = StreamedSplit(stream, size, max(BLOCK_BYTES // num_bytes, options.batch_size), **common)
     identity["class_names"] = class_names
     identity["content"] = dataset.digest_of([part.flat_values for part in objects.values()])
     notes = [_statistics(f"{name} {split}", part) for split, part in objects.items()]
