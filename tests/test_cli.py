@@ -157,7 +157,7 @@ def test_files_that_are_no_images(run_here, tmp_path):
     pickled = tmp_path / "pickled.npy"
     np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     for path, words in (
-        (broken, "broken.png is not an image"),
+        (broken, "broken.png damaged, or no image"),
         (pickled, "cannot be read safely"),
         (tmp_path / "x", "no file"),
     ):

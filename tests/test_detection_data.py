@@ -16,7 +16,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from prepared_data import needs
 
-from kzoo.data import resizing
+from kzoo.data import decoding
 from kzoo.data.augmentation import Augmentation
 from kzoo.tasks.object_detection import boxed_images, findings, matching
 from kzoo.tasks.object_detection.anchors import anchors_of
@@ -257,9 +257,9 @@ def test_command_line(run, data, folder, tmp_path):
     ].numpy().tolist()
     found = invoke(cli, ["evaluate", str(run[0]), *options, "--json"], catch_exceptions=False)
     assert 0 <= json.loads(found.stdout)["mean_average_precision"] <= 1
-    with pytest.raises(ValueError, match="is not an image"):
+    with pytest.raises(ValueError, match="no image"):
         (tmp_path / "bad.png").write_bytes(b"no image")
-        resizing.read_image(tmp_path / "bad.png")
+        decoding.read(tmp_path / "bad.png")
 
 
 def test_drawing_shows_boxes(tmp_path):

@@ -477,3 +477,13 @@ def test_works_on_jax(tmp_path):
                           env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})  # fmt: skip
     backend, difference, changed = done.stdout.split()
     assert (backend, changed) == ("jax", "True") and float(difference) < 1e-5, done.stderr
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_16", "olora", "corda", "loftq", "unheard_of"])
+def test_an_adapter_of_a_changed_base_is_refused(start, tmp_path):
+    model = kzoo.lora(kzoo.build("bert_tiny", vocabulary_size=20, head="classification"), 2)
+    kzoo.save_lora(model, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "init_lora_weights": start}))
+    with pytest.raises(ValueError, match=f"init_lora_weights='{start}'"):
+        kzoo.load_lora(model, tmp_path)

@@ -32,6 +32,7 @@ def row_of(layer, *shapes, **options):
 LAYERS = {
     "dense": (layers.Dense(5), [(7, 3)], 7 * 3 * 5),
     "einsum_dense": (layers.EinsumDense("abc,cde->abde", (7, 2, 4)), [(7, 3)], 7 * 3 * 2 * 4),
+    "einsum_dense_open": (layers.EinsumDense("abc,cd->abd", (None, 4)), [(7, 3)], 7 * 3 * 4),
     "einsum_dense_ellipsis": (layers.EinsumDense("...x,xy->...y", 4), [(7, 6, 3)], 7 * 6 * 3 * 4),
     "conv1d": (layers.Conv1D(5, 3, strides=2), [(9, 4)], 4 * 5 * 3 * 4),
     "conv1d_causal": (layers.Conv1D(5, 2, dilation_rate=4, padding="causal"), [(9, 4)], 9 * 5 * 2 * 4),
@@ -127,8 +128,6 @@ def test_what_no_rule_knows_is_listed_never_zero():
         (keras.Sequential([layers.Dense(2)]), (4,), "Sequential"),
         (lambda x: ops.einsum("bi,ij,jk->bk", x, np.ones((4, 4)), np.ones((4, 4))), (4,), "Einsum"),
         (lambda x: ops.rfft(x)[0], (8,), "RFFT"),
-        # it fixes its output's shape when it is made, here with an unknown size
-        (layers.EinsumDense("abc,cd->abd", (None, 4)), (7, 3), "EinsumDense"),
         (layers.RNN(layers.StackedRNNCells([layers.LSTMCell(2), Cell()])), (3, 2), "RNN"),
     ):
         counts = measure.measure(model_of(layer, shape), layers=True)

@@ -248,3 +248,77 @@ def test_a_cut_model_is_refused(keep, tmp_path):
     (tmp_path / "cut.model").write_bytes(whole[: int(keep * len(whole))])
     with pytest.raises(ValueError, match=r"cut\.model"):
         Tokenizer.load(tmp_path / "cut.model")
+
+
+WORDPIECES = "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "film", "<", "ent", ">"])
+
+
+def written(folder, **files):
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        suffix = ".txt" if isinstance(content, str) else ".json"
+        (folder / f"{name}{suffix}").write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"added_tokens": {"<ent>": 10}, "special_tokens_map": {"additional_special_tokens": ["<ent>"]}},
+        {"tokenizer_config": {"added_tokens_decoder": {"10": {"content": "<ent>", "special": True}}}},
+        {"added_tokens": {"<ent>": 10}},
+        {"special_tokens_map": {"pad_token": {"content": "<ent>", "lstrip": False}}},
+    ],
+)
+def test_tokens_that_other_files_add_are_one_token(files, tmp_path):
+    folder = written(tmp_path, vocab=WORDPIECES, **files)
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.encode(["a <ent> film"]) == [[5, 10, 6]]
+    assert tokenizer.pad_id == (10 if "pad_token" in files.get("special_tokens_map", {}) else 0)
+    tokenizer.save(tmp_path / "again")
+    assert Tokenizer.load(tmp_path / "again").encode(["a <ent> film"]) == [[5, 10, 6]]
+
+
+def test_a_special_token_that_the_vocabulary_has_is_one_token(tmp_path):
+    letters = {letter: index for index, letter in enumerate("<pad>")} | {"Ġ": 5, "<pad>": 6, "x": 7}
+    folder = written(tmp_path, special_tokens_map={"pad_token": "<pad>"})
+    (folder / "vocab.json").write_text(json.dumps(letters))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.pad_id == 6 and tokenizer.encode(["x<pad>"]) == [[7, 6]]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"added_tokens": {"<ent>": 12}}, "'<ent>' the id 12, and in the vocabulary it has 10"),
+        ({"added_tokens": {"film": 5}}, "'film' the id 5, and in the vocabulary it has 6"),
+        ({"added_tokens": ["<ent>"]}, r"added_tokens\.json should hold one object, and holds a list"),
+        ({"added_tokens": {"<ent>": "10"}}, "'<ent>' has the id '10'; wanted an int"),
+        ({"tokenizer_config": {"added_tokens_decoder": {"x": {"content": "<ent>"}}}}, "added_tokens_decoder has 'x'"),
+        ({"added_tokens": {"<ent>": 10}, "tokenizer_config": {"added_tokens_decoder": {"11": {"content": "<ent>"}}}},
+         "the id 10, and .* 11"),
+    ],
+)  # fmt: skip
+def test_files_that_disagree_about_a_token_are_refused(files, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        Tokenizer.load(written(tmp_path, vocab=WORDPIECES, **files))
+
+
+def test_a_vocabulary_of_gpt_ends_words(tmp_path):
+    """Lower case, words and punctuation apart, the last piece of a word marked, as transformers reads GPT's."""
+    pieces = ["<unk>", "l", "o", "w", "o</w>", "w</w>", "e", "r</w>", ".</w>", "lo", "low</w>", "low", "er</w>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({piece: index for index, piece in enumerate(pieces)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nl o\nlo w</w>\nlo w\ne r</w>\n")
+    tokenizer = Tokenizer.load(tmp_path)
+    ids = [[10, 11, 12, 8]]
+    assert tokenizer.encode(["Low lower."]) == ids
+    assert tokenizer.decode(ids) == ["low lower ."]
+    assert tokenizer.encode(["low é"]) == [[10, 0]] and tokenizer.unknown_id == 0
+
+
+def test_a_vocabulary_of_clip_is_not_read_as_gpts(tmp_path):
+    (tmp_path / "vocab.json").write_text(json.dumps({"a</w>": 0, "<|startoftext|>": 1}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(ValueError, match=r"vocab\.json ends words with </w> and has no <unk>"):
+        Tokenizer.load(tmp_path)

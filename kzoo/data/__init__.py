@@ -14,7 +14,7 @@ NAMES = {
     "kzoo.data.splits": "Split",
     "kzoo.data.augmentation": "Augmentation RECIPES",
     "kzoo.data.tokenizing.tokenizers": "Tokenizer",
-    "kzoo.data.inputs": "check_data check_inputs",
+    "kzoo.data.inputs": "check_data check_inputs prepare_inputs",
     "kzoo.data.checks": "check_labels",
     "kzoo.data.columns": "vocabulary_size",
 }

@@ -97,12 +97,21 @@ def check_token_labels(labels, classes, name="labels"):
     return np.where(counted, labels, 0).astype(np.int32), counted.astype(np.float32)
 
 
-def check_scale(label, x) -> None:
-    """ValueError for images that seem to have values in 0..255 but have another dtype than uint8."""
+def check_scale(label, x, preprocessing=None) -> None:
+    """ValueError for images whose values seem to reach 255 in another dtype than uint8, or to be normalised already.
+
+    Args:
+        preprocessing: how they will be normalised; None where they will not.
+    """
     if x.dtype not in IMAGE_DTYPES and x.size and x.max() > 16 and x.min() >= 0:
         raise ValueError(
             f"{label}: values reach {x.max():g} in {x.dtype}; images are wanted as uint8 0..255 or as floats in [0, 1] "
             "(divide by 255)"
+        )
+    if preprocessing and preprocessing.normalises and x.dtype.kind == "f" and (x.min() < -0.5 or x.max() > 1.5):
+        raise ValueError(
+            f"{label}: values from {x.min():.3g} to {x.max():.3g} seem to be normalised already, and are normalised "
+            "here as the model's card says; pass uint8 0..255 or floats in [0, 1], or call the model itself"
         )
 
 

@@ -1,5 +1,6 @@
 """Checks of arrays and data sets against a model, made before its first step."""
 
+from kzoo.catalog import card_of
 from kzoo.data import columns
 
 
@@ -27,6 +28,22 @@ def check_inputs(model, x):
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the inputs of {model.name} have different numbers of examples: {lengths}")
     return checked
+
+
+def prepare_inputs(model, x):
+    """Arrays as people have them, as the model takes them: what data pipelines do before every step.
+
+    Images of any size, uint8, uint16 or floats in [0, 1], are resized, cropped, scaled and normalised as the model's
+    card says; everything else is checked as by `check_inputs`, which see for the structure and what is raised.
+    """
+    wanted, how = columns.inputs_of(model), card_of(model).preprocessing
+    if len(wanted) == 1:
+        (column,) = wanted.values()
+        return column.prepare(x, how)
+    if isinstance(x, dict) and set(x) == set(wanted):
+        pixels = [name for name, column in wanted.items() if column.holds_pixels(x[name])]
+        x = {**x, **{name: wanted[name].prepare(x[name], how) for name in pixels}}
+    return check_inputs(model, x)
 
 
 def check_data(model, data) -> None:

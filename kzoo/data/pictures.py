@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import checks, columns, dataset, effects, resizing
+from kzoo.data.columns.numbers import are_images
 from kzoo.data.inputs import check_inputs
 from kzoo.data.sources import folders, prepared
 from kzoo.data.splits import Split, StreamedSplit
@@ -108,7 +109,7 @@ def _only_input(name, model):
 
 def from_parts(name, identity, parts, model, target, options, class_names=None, fitted=False) -> dataset.Data:
     """In-memory splits from `{split: (x, y, weight or None)}`; `fitted` images have the model's size already."""
-    if options.augment and not any(_are_images(array) for array in tf.nest.flatten(parts["train"][0])):
+    if options.augment and not any(are_images(array) for array in tf.nest.flatten(parts["train"][0])):
         raise ValueError(f"augment moves images; data set {name!r} has none")
     rows = {split: _checked(f"{name} {split}", target, *part) for split, part in parts.items()}
     notes = dataset.carve(name, rows, tf.nest.flatten(rows["train"][0]), options)
@@ -147,10 +148,6 @@ def _checked_targets(label, target, x, y):
     return {key: found for key, (found, _) in pairs.items()}, weights
 
 
-def _are_images(x):
-    return np.ndim(x) == 4 or (np.ndim(x) == 3 and getattr(x, "dtype", None) == np.uint8)
-
-
 def _fit_inputs(label, model, target, x, options, fitted, largest):
     """The inputs as they stay in memory, and the `finish` and `draw` of all splits, the largest of which decides."""
     known, rows, finishes, draw = columns.inputs_of(model), {}, {}, None
@@ -161,7 +158,7 @@ def _fit_inputs(label, model, target, x, options, fitted, largest):
     for name, array in x.items():
         column = known[name]
         # Images are fitted to their input; other arrays must have its shape already.
-        if not _are_images(array) or isinstance(column, columns.Tokens | columns.Mask):
+        if not column.holds_pixels(array):
             rows[name] = column.check(array)
             continue
         if draw is not None and options.augment:
@@ -184,11 +181,7 @@ def _fit_inputs(label, model, target, x, options, fitted, largest):
 
 def _fit_pictures(label, column, x, options, fitted, largest):
     """Images as they stay in memory, the shape they are brought to, and whether they have it already."""
-    x = checks.check_finite(label, checks.check_array(label, x))
-    x = x[..., None] if x.ndim == 3 else x
-    checks.check_scale(label, x)
-    if len(column.shape) == 3 and x.shape[-1] not in (1, 3):
-        x = column.check(x)  # says what is wrong, such as channels first
+    x = column.check_pixels(label, x, options.preprocessing)
     shape = resizing.image_shape(x.shape[1:], column.shape)
     if x.dtype.kind == "f":
         x = x.astype(np.float32)

@@ -6,7 +6,6 @@ that images that need no resizing stay uint8 in memory.
 """
 
 import math
-import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +13,8 @@ import tensorflow as tf
 from kzoo.catalog.preprocessing import Preprocessing
 
 DEFAULT = Preprocessing()
+KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos": "lanczos3"}
+TENSORFLOW_METHODS = {"lanczos": "lanczos3"}
 
 
 def image_shape(source, wanted) -> tuple:
@@ -49,16 +50,43 @@ def resize(images, shape, preprocessing=DEFAULT):
     size = [want or images.shape[axis] or tf.shape(images)[axis] for axis, want in ((-3, shape[0]), (-2, shape[1]))]
     if preprocessing.crop is None and (images.shape[-3], images.shape[-2]) == tuple(size):
         return images
-    images, method = to_float(images), preprocessing.interpolation
-    if preprocessing.crop is None:
-        return tf.image.resize(images, size, method, antialias=True)
-    height, width = tf.shape(images)[-3], tf.shape(images)[-2]
-    factor = tf.cast(tf.maximum(size[0] / height, size[1] / width), tf.float32) / preprocessing.crop
-    scaled = [tf.cast(tf.round(tf.cast(side, tf.float32) * factor), tf.int32) for side in (height, width)]
-    images = tf.image.resize(images, scaled, method, antialias=True)
-    top, left = ((side - want) // 2 for side, want in zip(scaled, size, strict=True))
-    cropped = images[..., top : top + size[0], left : left + size[1], :]
-    return tf.ensure_shape(cropped, (*cropped.shape[:-3], *shape[:2], cropped.shape[-1]))
+    images = to_float(images)
+    # Bicubic and Lanczos overshoot at edges; Pillow cuts to the range of a byte.
+    low, high = tf.minimum(tf.reduce_min(images), 0), tf.maximum(tf.reduce_max(images), 1)
+    if preprocessing.crop is not None:
+        return tf.clip_by_value(_centre(images, size, shape, preprocessing), low, high)
+    method = TENSORFLOW_METHODS.get(preprocessing.interpolation, preprocessing.interpolation)
+    return tf.clip_by_value(tf.image.resize(images, size, method, antialias=True), low, high)
+
+
+def _centre(images, size, shape, preprocessing):
+    """What lies in the middle of images that are scaled so that `crop` of their tighter side is seen.
+
+    Sizes are rounded as torchvision's Resize and CenterCrop round them. Only what is kept is ever computed: a long
+    thin image, scaled as a whole, could take any memory.
+    """
+    sides = [tf.cast(side, tf.float64) for side in (tf.shape(images)[-3], tf.shape(images)[-2])]
+    wanted = [tf.cast(side, tf.float64) for side in size]
+    by_height = wanted[0] * sides[1] >= wanted[1] * sides[0]
+    tight, want = (tf.where(by_height, *pair) for pair in (sides, wanted))
+    scaled_tight = tf.floor(want / preprocessing.crop + 1e-6)
+    scaled = [tf.floor(side * scaled_tight / tight) for side in sides]  # of the tighter side exactly `scaled_tight`
+    begins = [tf.round((side - want) / 2) for side, want in zip(scaled, wanted, strict=True)]
+    if preprocessing.interpolation == "nearest":
+        for axis, parts in zip((-3, -2), zip(sides, wanted, scaled, begins, strict=True), strict=True):
+            side, want, whole, begin = parts
+            places = tf.floor((begin + tf.range(want) + 0.5) * side / whole)
+            images = tf.gather(images, tf.cast(places, tf.int32), axis=axis)
+    else:
+        images = tf.raw_ops.ScaleAndTranslate(
+            images=images if len(images.shape) == 4 else images[None],
+            size=tf.cast(tf.stack(wanted), tf.int32),
+            scale=tf.cast(tf.stack([whole / side for whole, side in zip(scaled, sides, strict=True)]), tf.float32),
+            translation=-tf.cast(tf.stack(begins), tf.float32),
+            kernel_type=KERNELS[preprocessing.interpolation],
+            antialias=True,
+        )[(...,) if len(images.shape) == 4 else 0]
+    return tf.ensure_shape(images, (*images.shape[:-3], *shape[:2], images.shape[-1]))
 
 
 def to_float(images):
@@ -74,31 +102,14 @@ def to_input(images, shape, preprocessing=DEFAULT):
     if len(shape) == 3 and shape[2] == 3 and images.shape[-1] == 1:
         images = tf.repeat(images, 3, axis=-1)
     mean, std = (tf.constant(values, tf.float32) for values in preprocessing.constants(images.shape[-1]))
-    if (preprocessing.mean, preprocessing.std) != (DEFAULT.mean, DEFAULT.std):
+    if preprocessing.normalises:
         images = (images - mean) / std
     if len(shape) == 2:
         return tf.squeeze(images, -1)
     return tf.reshape(images, (-1, shape[0])) if len(shape) == 1 else images
 
 
-def read_image(path) -> np.ndarray:
-    """The pixels of an image file, uint8 (height, width, 1 or 3), without alpha; ValueError that names a bad file."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f"no file at {path}")
-    try:
-        pixels = tf.io.decode_image(path.read_bytes(), expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{path} is not an image (PNG, JPEG, GIF, BMP) or is damaged") from error
-    return pixels.numpy()[..., : 3 if pixels.shape[-1] in (3, 4) else 1]
-
-
-def in_colour(pixels) -> np.ndarray:
-    """The pixels (..., 3) of an image with one channel or three."""
-    return pixels.repeat(3, axis=-1) if pixels.shape[-1] == 1 else pixels
-
-
-def fit_image(pixels, shape, preprocessing=DEFAULT) -> np.ndarray:
-    """One image (height, width, channels) as a batch of one for an input of `shape`, as an array."""
-    fitted = resize(pixels, image_shape(tuple(pixels.shape), shape), preprocessing)
-    return to_input(to_float(fitted)[None], shape, preprocessing).numpy()
+def fit_images(images, shape, wanted, preprocessing=DEFAULT) -> np.ndarray:
+    """Images (batch, height, width, channels), brought to `shape`, as an array for an input of shape `wanted`."""
+    fitted = to_float(resize(tf.convert_to_tensor(images), shape, preprocessing))
+    return to_input(fitted, wanted, preprocessing).numpy()

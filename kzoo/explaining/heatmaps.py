@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kzoo import graph
-from kzoo.data import check_inputs, columns
+from kzoo.data import columns, prepare_inputs
 from kzoo.layers import DotProductAttention
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
@@ -61,7 +61,7 @@ def attention_maps(model, x, layers=None) -> dict:
     and for arrays that do not fit the model.
     """
     scores = with_scores(model, layers)
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, scores(check_inputs(model, x), training=False))
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, scores(prepare_inputs(model, x), training=False))
 
 
 def draw_texts(path, model, tokenizer, text, second=None, layer=None) -> str:

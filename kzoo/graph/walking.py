@@ -46,6 +46,10 @@ def record(model, length=None, batch_size=None) -> tuple:
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
+        if length is not None and isinstance(layer, keras.layers.EinsumDense):
+            # It leaves open whatever its `output_shape` does, even where the input's sizes are known.
+            kernel = keras.KerasTensor(layer.kernel.shape, layer.kernel.dtype)
+            outputs = keras.ops.reshape(outputs, keras.ops.einsum(layer.equation, *args, kernel).shape)
         steps.append(Step(layer, args, kwargs, outputs))
         return outputs
 

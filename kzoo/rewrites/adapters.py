@@ -24,6 +24,8 @@ PLAIN |= {"bias": "none", "rank_pattern": {}, "alpha_pattern": {}}
 PLAIN |= dict.fromkeys(
     ("layer_replication", "target_parameters", "trainable_token_indices", "use_bdlora", "alora_invocation_tokens")
 )
+# `init_lora_weights` of adapters that belong to the base as it was published; PiSSA, OLoRA, CorDA and LoftQ change it
+BASE_AS_IT_IS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 def save_lora(model, path) -> None:
@@ -131,6 +133,11 @@ def _read_config(path):
     other = [f"{key}={config[key]!r}" for key, plain in PLAIN.items() if config.get(key, plain) not in (plain, None)]
     if other:
         raise ValueError(f"{path} asks for {', '.join(other)}, which kzoo's low-rank updates do not do")
+    if (start := config.get("init_lora_weights")) not in BASE_AS_IT_IS:
+        raise ValueError(
+            f"{path} says init_lora_weights={start!r}: its updates belong to a base that was changed when they began; "
+            "save them in peft with path_initial_model_for_weight_conversion, which makes them updates of the original"
+        )
     try:
         rewrite.check_numbers(rank, alpha, config.get("lora_dropout") or 0.0)
     except (ValueError, TypeError) as error:

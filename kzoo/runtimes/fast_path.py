@@ -133,7 +133,7 @@ class _Input:
         if array.size == 0:
             raise ValueError(f"{label} has shape {array.shape}; pass at least one example")
         if (array.dtype.kind == "f") != (self.dtype.kind == "f"):
-            fix = "scale uint8 images to floats as kzoo.predict does" if array.dtype == np.uint8 else "convert it"
+            fix = "kzoo.data.prepare_inputs(model, images)" if array.dtype == np.uint8 else "convert it"
             raise ValueError(f"{label} has dtype {array.dtype}; wanted {self.dtype}: {fix}")
         if self.limit is not None and not (array.min() >= 0 and array.max() < self.limit):
             checks.check_token_ids(label, array, self.limit)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kzoo.data import check_inputs, load
+from kzoo.data import check_inputs, load, prepare_inputs
+from kzoo.data.checks import IMAGE_DTYPES
 from kzoo.data.synthetic import synthetic_inputs
 from kzoo.graph import longest_sequence
 
@@ -35,7 +36,9 @@ def read(model, source, num_examples=NUM_EXAMPLES, length=None) -> dict:
         if set(x) != set(rows):
             raise ValueError(f"calibration: {model.name} takes {', '.join(rows)}, got {', '.join(map(str, x))}")
         x = {name: np.asarray(value)[: num_examples - count] for name, value in x.items()}
-        checked = flat(model, check_inputs(model, x if len(x) > 1 else next(iter(x.values()))))
+        # Pixels come from people; floats are what a pipeline has normalised already.
+        check = prepare_inputs if any(value.dtype in IMAGE_DTYPES for value in x.values()) else check_inputs
+        checked = flat(model, check(model, x if len(x) > 1 else next(iter(x.values()))))
         for values, array in zip(rows.values(), checked, strict=True):
             values.append(array)
         count += len(checked[0])

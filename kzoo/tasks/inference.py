@@ -2,10 +2,6 @@
 
 import time
 
-import numpy as np
-
-from kzoo.catalog import card_of
-
 
 def evaluate(model, data=None, split="test", batch_size=64) -> dict:
     """Loss and metrics of a catalogue model on one split of a data set.
@@ -57,16 +53,12 @@ def predict(model, x, batch_size=64):
     image, `scores` (n,) and `labels` (n,), the best first. A model of features gives its outputs as they are.
 
     Args:
-        x: an array, or a dict of arrays by input name. uint8 images are scaled and normalised as in training.
+        x: an array, or a dict of arrays by input name. Images, uint8, uint16 or floats in [0, 1], are resized, cropped,
+            scaled and normalised as in training.
 
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
-    from kzoo.data import check_inputs
+    from kzoo.data import prepare_inputs
     from kzoo.tasks import of_or_guess
 
-    are_pixels = getattr(x, "dtype", None) == np.uint8 and np.ndim(x) == 4
-    x = check_inputs(model, x)
-    if are_pixels:
-        mean, std = card_of(model).preprocessing.constants(x.shape[-1])
-        x = (x - np.float32(mean)) / np.float32(std)
-    return of_or_guess(model).predict(model, x, batch_size)
+    return of_or_guess(model).predict(model, prepare_inputs(model, x), batch_size)

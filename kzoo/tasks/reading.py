@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kzoo.data import columns
-from kzoo.data.inputs import check_inputs
+from kzoo.data.inputs import prepare_inputs
 
 
 def files(task, model, paths, top) -> list:
@@ -17,8 +17,8 @@ def files(task, model, paths, top) -> list:
         raise ValueError(f"{model.kzoo.name} takes {taken}, which files cannot give; use --data")
     rows = []
     for path in paths:
-        x = inputs[0].read(path, model.kzoo.preprocessing)
-        found = task.predict(model, check_inputs(model, x))
+        x = inputs[0].read(path)
+        found = task.predict(model, prepare_inputs(model, x))
         rows += [{"file": str(path), **row} for row in classes(found, model.kzoo.class_names, top)]
     return rows
 

@@ -6,6 +6,13 @@ import numpy as np
 
 from kzoo.data import checks
 
+PIECE = 256  # images that are resized at once
+
+
+def are_images(x) -> bool:
+    """Whether an array is a batch of images: (batch, height, width, channels), or of bytes without channels."""
+    return np.ndim(x) == 4 or (np.ndim(x) == 3 and getattr(x, "dtype", None) == np.uint8)
+
 
 class Numbers:
     """Floating-point numbers of a fixed shape, such as the pixels of an image in one row.
@@ -35,6 +42,33 @@ class Numbers:
             return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
         return x.astype(np.float32)
 
+    def holds_pixels(self, x) -> bool:
+        """Whether an array holds images, which are fitted to this input."""
+        return are_images(x)
+
+    def check_pixels(self, label, x, preprocessing) -> np.ndarray:
+        """Images (batch, height, width, channels) of any size, or ValueError that begins with `label`."""
+        x = checks.check_finite(label, checks.check_array(label, x))
+        x = x[..., None] if x.ndim == 3 else x
+        checks.check_scale(label, x, preprocessing)
+        return self.check(x) if len(self.shape) == 3 and x.shape[-1] not in (1, 3) else x
+
+    def prepare(self, x, preprocessing) -> np.ndarray:
+        """`x` as the model takes it; images are resized, cropped, scaled and normalised, as data pipelines do it.
+
+        Raises ValueError as `check` does.
+        """
+        # Three axes are as well one image without its batch.
+        is_batch = np.ndim(x) == 4 or len(self.shape) == 1 or np.shape(x)[1:] == self.shape[:2]
+        if not self.holds_pixels(x) or not is_batch or not np.size(x) or self.shape[2:] not in ((), (1,), (3,)):
+            return self.check(x)
+        from kzoo.data import resizing
+
+        x = self.check_pixels(self.label, x, preprocessing)
+        shape = resizing.image_shape(x.shape[1:], self.shape)
+        pieces = (x[start : start + PIECE] for start in range(0, len(x), PIECE))
+        return np.concatenate([resizing.fit_images(piece, shape, self.shape, preprocessing) for piece in pieces])
+
     def draw(self, random, batch_size, length) -> np.ndarray:
         """A random batch; axes of unknown size get `length`."""
         return random.random(self._drawn_shape(batch_size, length), dtype=np.float32)
@@ -42,15 +76,18 @@ class Numbers:
     def _drawn_shape(self, batch_size, length):
         return (batch_size, *(length if size is None else size for size in self.shape))
 
-    def read(self, path, preprocessing) -> np.ndarray:
-        """A file as a batch: an `.npy` array of one or more examples, or an image; ValueError that names the file."""
+    def read(self, path) -> np.ndarray:
+        """A file as a batch: an `.npy` array of one or more examples, or the pixels of an image.
+
+        Raises ValueError that names the file.
+        """
         path = pathlib.Path(path)
         if not path.is_file():
             raise ValueError(f"no file at {path}")
         if path.suffix != ".npy":
-            from kzoo.data import resizing
+            from kzoo.data import decoding
 
-            return resizing.fit_image(resizing.read_image(path), self.shape, preprocessing)
+            return decoding.read(path)[None]
         try:
             array = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:

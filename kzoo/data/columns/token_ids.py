@@ -31,7 +31,10 @@ class Tokens(Numbers):
     def draw(self, random, batch_size, length):
         return random.integers(self.first, self.limit or 2, self._drawn_shape(batch_size, length), dtype=np.int32)
 
-    def read(self, path, preprocessing):
+    def holds_pixels(self, x) -> bool:
+        return False
+
+    def read(self, path):
         raise ValueError(f"{self.label} takes token ids, which {path} cannot give; pass texts, or use --data")
 
 
@@ -53,7 +56,7 @@ class Mask(Numbers):
     def draw(self, random, batch_size, length):
         return np.ones(self._drawn_shape(batch_size, length), np.int32)
 
-    read = Tokens.read
+    holds_pixels, read = Tokens.holds_pixels, Tokens.read
 
 
 def vocabulary_size(model) -> int | None:

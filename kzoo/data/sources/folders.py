@@ -4,7 +4,6 @@ Every file is read and decoded once before training, so that a bad one is report
 """
 
 import concurrent.futures
-import functools
 import hashlib
 import itertools
 import os
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import resizing
+from kzoo.data.decoding import decode, in_channels
 from kzoo.data.sources import prepared
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
@@ -75,18 +75,6 @@ def _folders(folder):
     return [path for path in _entries(folder) if path.is_dir()]
 
 
-def decode(contents, num_channels):
-    """The bytes of a PNG, JPEG, GIF (its first frame) or BMP as uint8 (height, width, num_channels), without alpha."""
-    pixels = tf.io.decode_image(contents, expand_animations=False)
-    depth = tf.shape(pixels)[2]
-    pixels = pixels[:, :, : depth - 1 + depth % 2]
-    if num_channels == 3:
-        pixels = tf.cond(depth < 3, lambda: tf.repeat(pixels[:, :, :1], 3, axis=2), lambda: pixels)
-    else:
-        pixels = tf.cond(depth < 3, lambda: pixels, lambda: tf.image.rgb_to_grayscale(pixels[:, :, :3]))
-    return tf.ensure_shape(pixels, (None, None, num_channels))
-
-
 def load(root, parts, fraction, fits, skip_bad):
     """Reads all files of a survey, carving splits that lack a folder: `({split: (images, labels)}, digest, notes)`.
 
@@ -106,7 +94,7 @@ def load(root, parts, fraction, fits, skip_bad):
     loaded = {}
     for split, part in parts.items():
         keep, kept, labels, paths = fits.get(split), None, [], []
-        for path, label, image in _examine(part, keep or functools.partial(decode, num_channels=3), bad):
+        for path, label, image in _examine(part, keep or decode, bad):
             if keep:
                 kept = np.empty((len(part), *image.shape), np.float32) if kept is None else kept
                 kept[len(labels)] = image
@@ -143,15 +131,12 @@ def _examine(files, work, bad):
         if path.suffix.lower() not in SUFFIXES:
             return None, "a folder" if path.is_dir() else f"not one of {' '.join(SUFFIXES)}"
         try:
-            contents = path.read_bytes()
-            if contents.startswith(b"\xff\xd8") and b"\xff\xd9" not in contents:  # libjpeg would print a warning
-                return None, "a JPEG without an end"
             with tf.device("CPU"):
-                return (work(contents), None) if contents else (None, "empty")
+                return work(path.read_bytes()), None
         except OSError as error:
             return None, error.strerror
-        except tf.errors.OpError:
-            return None, "damaged, or no image"
+        except ValueError as error:
+            return None, str(error)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         # In pieces, because results that nobody has taken yet stay in memory.
@@ -181,13 +166,20 @@ def from_paths(fit, finish, shape):
     def read(rows, random):
         paths, labels = rows
         signature = tf.TensorSpec(shape, tf.float32)
-        decoded = tf.map_fn(lambda path: fit(tf.io.read_file(path)), paths, fn_output_signature=signature)
-        return finish((decoded, labels), random)
+        decoded = tf.map_fn(
+            lambda path: tf.numpy_function(
+                lambda read: fit(np.asarray(read).item()), [tf.io.read_file(path)], tf.float32
+            ),
+            paths,
+            fn_output_signature=signature,
+        )
+        return finish((tf.ensure_shape(decoded, (None, *shape)), labels), random)
 
     return read
 
 
-def fit(contents, shape, preprocessing):
+def fit(contents, shape, preprocessing) -> np.ndarray:
     """The image in the bytes of a file, fitted to `shape` (height, width, channels), float32 in [0, 1]."""
-    fitted = resizing.to_float(resizing.resize(decode(contents, shape[2]), shape, preprocessing))
-    return tf.ensure_shape(fitted, shape)
+    with tf.device("CPU"):
+        pixels = in_channels(decode(contents), shape[2])
+        return resizing.to_float(resizing.resize(pixels, shape, preprocessing)).numpy()

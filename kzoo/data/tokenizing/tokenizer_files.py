@@ -28,7 +28,7 @@ def read(path):
     if all((path / name).is_file() for name in MARIAN):
         # Two SentencePiece models, for sources and targets, with one vocabulary; padding also starts a target.
         vocabulary = _vocabulary(path / "vocab.json")
-        source, target = (sentencepieces.read(path / name, vocabulary) for name in MARIAN[:2])
+        source, target = (_with_added(sentencepieces.read(path / name, vocabulary), path) for name in MARIAN[:2])
         return source, {"start": "<pad>", **_special(path)}, target
     path = _find(path)
     if path.suffix == ".txt":
@@ -39,7 +39,7 @@ def read(path):
         engine = _byte_pairs(path) if path.name == "vocab.json" else _library(path)
     target = path.with_name(TARGET_FILE)
     target = _library(target) if path.name == "tokenizer.json" and target.is_file() else None
-    return engine, _special(path.parent), target
+    return _with_added(engine, path.parent), _special(path.parent), target
 
 
 def _find(path):
@@ -123,13 +123,16 @@ def _wordpieces(path):
 
 
 def _byte_pairs(path):
-    """GPT-2's: tokens with their ids, and the merges in order."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    """GPT-2's, of bytes, or GPT's, of lower-case words that end in `</w>`: tokens with ids, and the merges in order."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     merges_path = path.with_name("merges.txt")
     if not merges_path.is_file():
         raise ValueError(f"{path} needs merges.txt beside it")
     vocabulary = _vocabulary(path)
+    of_words = any(token.endswith("</w>") for token in vocabulary)
+    if of_words and "<unk>" not in vocabulary:
+        raise ValueError(f"{path} ends words with </w> and has no <unk>, as CLIP's; pass its tokenizer.json")
     lines = [line for line in read_text(merges_path).split("\n") if line and not line.startswith("#version")]
     merges = [tuple(line.rstrip("\r").split(" ")) for line in lines]
     for number, merge in enumerate(merges, 1):
@@ -137,9 +140,17 @@ def _byte_pairs(path):
             wrong = lines[number - 1]
             raise ValueError(f"{merges_path}: merge {number} is {wrong!r}; wanted two tokens and a space between")
     try:
-        engine = Tokenizer(models.BPE(vocabulary, merges))
+        if of_words:
+            engine = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>"))
+        else:
+            engine = Tokenizer(models.BPE(vocabulary, merges))
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{merges_path} does not fit {path}: {error}") from error
+    if of_words:
+        engine.normalizer, engine.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        engine.decoder = decoders.BPEDecoder(suffix="</w>")
+        engine.add_special_tokens(["<unk>"])
+        return engine
     with_space = _config(path.parent).get("add_prefix_space", False)
     engine.pre_tokenizer, engine.decoder = pre_tokenizers.ByteLevel(with_space), decoders.ByteLevel()
     engine.add_special_tokens(["<|endoftext|>"] if "<|endoftext|>" in vocabulary else [])
@@ -161,8 +172,50 @@ def _config(folder):
 
 def _special(folder):
     """`{role: token}` of the configuration files in a folder; the map of special tokens has the last word."""
-    there = folder / ROLES_FILE
-    named = _config(folder) | (_json(there) if there.is_file() else {})
-    named = {role: named.get(key) for role, key in CONFIG_KEYS.items()}
-    named = {role: name.get("content") if isinstance(name, dict) else name for role, name in named.items()}
+    named = _config(folder) | _object(folder / ROLES_FILE)
+    named = {role: _content(named.get(key)) for role, key in CONFIG_KEYS.items()}
     return {role: name for role, name in named.items() if isinstance(name, str)}
+
+
+def _content(token):
+    """A token as such, or as an object that also says how it is found in a text."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _object(path):
+    """The object in a JSON file; an empty one where there is no file."""
+    found = _json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} should hold one object, and holds a {type(found).__name__}")
+    return found
+
+
+def _with_added(engine, folder):
+    """The tokenizer with the tokens that files beside its vocabulary add to it; ValueError where ids disagree."""
+    from tokenizers import AddedToken
+
+    path, listed = folder / "tokenizer_config.json", folder / "added_tokens.json"
+    config, wanted = _config(folder), {}  # token -> (id or None, how it is found, the file that says so)
+    for index, entry in (config.get("added_tokens_decoder") or {}).items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("content"), str) or not str(index).isdecimal():
+            raise ValueError(f"{path}: added_tokens_decoder has {index!r}: {entry!r}; wanted an id and a token")
+        how = {key: entry[key] for key in ("lstrip", "rstrip", "single_word", "normalized", "special") if key in entry}
+        wanted[entry["content"]] = (int(index), how, path)
+    for token, index in _object(listed).items():
+        if type(index) is not int:
+            raise ValueError(f"{listed}: {token!r} has the id {index!r}; wanted an int")
+        if token in wanted and wanted[token][0] != index:
+            raise ValueError(f"{listed} gives {token!r} the id {index}, and {path} {wanted[token][0]}")
+        wanted.setdefault(token, (index, {}, listed))
+    more = (config | _object(folder / ROLES_FILE)).get("additional_special_tokens") or []
+    for token in [*_special(folder).values(), *map(_content, more)]:
+        index, how, source = wanted.get(token, (None, {}, path))
+        wanted[token] = (index, {**how, "special": True, "normalized": how.get("normalized", False)}, source)
+    for token, (index, how, source) in sorted(wanted.items(), key=lambda item: (item[1][0] is None, item[1][0] or 0)):
+        add = engine.add_special_tokens if how.get("special") else engine.add_tokens
+        add([AddedToken(token, **how)])
+        if index is not None and engine.token_to_id(token) != index:
+            raise ValueError(
+                f"{source} gives {token!r} the id {index}, and in the vocabulary it has {engine.token_to_id(token)}"
+            )
+    return engine

@@ -78,12 +78,11 @@ class ObjectDetection(base.Task):
         return findings.line(row)
 
     def draw(self, path, model, rows, files=(), data=None, split="test") -> None:
-        from kzoo.data import resizing
+        from kzoo.data import decoding, resizing
         from kzoo.tasks.object_detection import findings
 
-        images = [resizing.in_colour(resizing.read_image(one)) for one in files] or findings.pictures(
-            data, split, len(rows)
-        )
+        read = [decoding.in_channels(decoding.read(one), 3) for one in files]
+        images = [resizing.to_float(one).numpy() for one in read] or findings.pictures(data, split, len(rows))
         findings.draw(path, images, rows)
 
     def score(self, model, data, split, numbers) -> dict:

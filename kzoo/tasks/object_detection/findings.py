@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 
-from kzoo.catalog import card_of
-from kzoo.data import resizing
+from kzoo.data import decoding, prepare_inputs
 from kzoo.support import atomic
 from kzoo.tasks import inference
 from kzoo.tasks.object_detection.coco import find_objects
@@ -23,8 +22,8 @@ def for_files(model, paths, class_names=None, threshold=THRESHOLD) -> list:
     """
     rows = []
     for path in paths:
-        picture = resizing.read_image(path)
-        x = resizing.fit_image(picture, tuple(model.inputs[0].shape[1:]), card_of(model).preprocessing)
+        picture = decoding.read(path)
+        x = prepare_inputs(model, picture[None])
         ((found,), size) = find_objects(model, x, threshold), picture.shape[1::-1]
         rows.append({"file": str(path), "size": list(size), "objects": _objects(found, size, class_names)})
     return rows
