@@ -388,7 +388,25 @@ def test_training_and_prediction_on_the_command_line(folder, tmp_path, monkeypat
     lines = tmp_path / "lines.txt"
     lines.write_text("the cat\n\nthe dog\n")
     rows = json.loads(run("predict", tmp_path / "run", lines, "nobody saw", "--json").out)
-    assert [row["text"] for row in rows] == ["the cat", "the dog", "nobody saw"]
+    assert [row["text"] for row in rows] == ["the cat", "", "the dog", "nobody saw"]
+
+
+def test_the_vocabulary_of_a_new_model_follows_the_tokenizer(folder, tmp_path, monkeypatch, capfd):
+    """One learnt from the texts and one from a file; 50,257 rows for a few letters would never be looked up."""
+    from kzoo.cli.commands import cli
+
+    sizes = [f"--set={key}={value}" for key, value in SMALL.items() if key != "vocabulary_size"]
+    choices = "--quiet --max-length 16 --epochs 1 --batch-size 4 --warmup-steps 1 --no-deterministic --no-tensorboard"
+    run, known = tmp_path / "run", []
+    for tokenizer in ("characters", tmp_path / "run" / "tokenizer.json"):
+        given = ["--data", folder, "--tokenizer", tokenizer, "--run-folder", run]
+        cli.main(["train", "gpt2", *sizes, *map(str, given), *choices.split()], standalone_mode=False)
+        overrides = json.loads((run / "run.json").read_text())["model"]["overrides"]
+        known.append(Tokenizer.load(run).vocabulary_size)
+        assert overrides["vocabulary_size"] == known[-1] < 100
+        assert f"vocabulary_size={known[-1]}, as many tokens as the tokenizer has" in capfd.readouterr().err
+        run = tmp_path / "again"
+    assert known[0] == known[1]
 
 
 # Real data
@@ -410,3 +428,19 @@ def test_prepared_reviews():
     assert data.class_names == ["negative", "positive"] and "max_length=32" in data.notes[0]
     with pytest.raises(ValueError, match="is for text classification"):
         kzoo.data.load("reverse_digits", CLASSIFIER)
+
+
+def test_text_files_count_whatever_the_case_of_their_suffix_and_hidden_ones_do_not(tmp_path):
+    from kzoo.data.sources import corpora
+
+    (tmp_path / ".trash").mkdir()
+    for name in ("a.txt", "B.TXT", "._a.txt", ".trash/c.txt", "notes.md"):
+        (tmp_path / name).write_text(name)
+    assert corpora.read_files(corpora.find(str(tmp_path))) == {"train": ["B.TXT", "a.txt"]}
+
+
+def test_every_line_of_a_file_has_a_prediction(tmp_path):
+    from kzoo.tasks import reading
+
+    (tmp_path / "lines.txt").write_text("a film\n\nanother\n")
+    assert reading.lines_of([str(tmp_path / "lines.txt"), "a text"]) == ["a film", "", "another", "a text"]

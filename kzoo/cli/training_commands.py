@@ -67,10 +67,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     if not resume and not overwrite:
         atomic.refuse_occupied(run_folder or f"runs/{name}")
     entry.import_keras()
-    import keras
-
-    from kzoo import building, tasks
-    from kzoo.data import load
+    from kzoo import tasks
     from kzoo.training import fit, open_run
     from kzoo.training.recipe import make_recipe
 
@@ -83,12 +80,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
     task.check_trains(name)
     recipe = make_recipe(task.recipe, choices)
-    keras.utils.set_random_seed(recipe.seed)
-    made_by = pruning_options.rewrites_beside(weights)
-    model = building.build(name, weights=weights, dtype=asked["dtype"], rewrites=made_by, **asked["overrides"])
-    model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
-    loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
-    data = load(asked["data"] or task.default_data, model, **loaded)
+    model, data = _prepared(asked, how, weights, low_rank, recipe, is_new=not (resume or weights))
     entry.show_notes(data)
     done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)
     click.echo(done.message)
@@ -98,6 +90,38 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         click.echo(f"test: {entry.line_of(tasks.evaluate(model, data))}")
     click.echo(f"weights, history, curves and backup are in {done.folder}")
     click.echo(f"next: kzoo export {done.folder} exports/{model.name}")
+
+
+def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
+    """The model that a command asks for, and its data; the vocabulary of a new one follows the tokenizer unless set."""
+    import keras
+
+    from kzoo import building, catalog, tasks
+    from kzoo.data import Tokenizer, load, vocabulary_size
+    from kzoo.data.tokenizing.tokenizers import KINDS
+
+    name, sizes, made_by = asked["name"], asked["overrides"], pruning_options.rewrites_beside(weights)
+
+    def prepare():
+        keras.utils.set_random_seed(recipe.seed)
+        model = building.build(name, weights=weights, dtype=asked["dtype"], rewrites=made_by, **sizes)
+        model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
+        loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
+        return model, load(asked["data"] or tasks.of(model).default_data, model, **loaded)
+
+    def fit_vocabulary(tokenizer):
+        how["tokenizer"], sizes["vocabulary_size"] = tokenizer, tokenizer.vocabulary_size
+        click.echo(f"vocabulary_size={tokenizer.vocabulary_size}, as many tokens as the tokenizer has", err=True)
+
+    is_open = "vocabulary_size" in catalog.arguments_of(catalog.find(name), sizes) and "vocabulary_size" not in sizes
+    if is_new and is_open and how.get("tokenizer", KINDS[0]) not in KINDS:
+        fit_vocabulary(Tokenizer.load(how["tokenizer"]))
+        is_open = False
+    model, data = prepare()
+    if is_new and is_open and data.tokenizer and data.tokenizer.vocabulary_size < vocabulary_size(model):
+        fit_vocabulary(data.tokenizer)
+        model, data = prepare()
+    return model, data
 
 
 def _newest():

@@ -141,8 +141,12 @@ def batch(model, texts, tokenizer, framed=True):
         ids = ragged([[*before, *row][-(longest or 0) :] for row in tokenizer.encode(texts)])
         first = ids.row_lengths()
     lengths = ids.row_lengths().numpy()
-    if not len(texts) or not lengths.all():
-        raise ValueError("no text: pass at least one, each of at least one token")
+    if not len(texts):
+        raise ValueError("no text: pass at least one")
+    if not lengths.all():
+        raise ValueError(
+            f"text {int(np.argmin(lengths)) + 1} of {len(texts)} is empty: pass texts of at least one token"
+        )
     x = Inputs(model).of_ragged(ids, tf.cast(first, tf.int32), tokenizer.pad_id or 0, longest)
     return tf.nest.map_structure(lambda array: array.numpy(), x), padded(ids, limit=longest)[1].numpy()
 

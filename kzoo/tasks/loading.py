@@ -63,6 +63,9 @@ def _noting_ids(data, model):
     """The data, saying which ids they may hold: those of their tokenizer, else those of the model."""
     known = data.tokenizer.vocabulary_size if data.tokenizer else None
     wanted = columns.inputs_of(model)
+    if known and known < (columns.vocabulary_size(model) or 0) / 2:
+        size = columns.vocabulary_size(model)
+        data.notes.append(f"the tokenizer has {known:,} tokens and {model.name} a table of {size:,} (vocabulary_size)")
     data.id_limits = {
         name: limit if isinstance(wanted[name], columns.Segments) else min(limit, known or limit)
         for name, limit in columns.id_limits(wanted).items()

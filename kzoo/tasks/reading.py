@@ -24,7 +24,7 @@ def files(task, model, paths, top) -> list:
 
 
 def lines_of(texts) -> list:
-    """The texts themselves, and the lines that are not empty of those that are files."""
+    """The texts themselves, and all lines of those that are files, so that results stand beside what they are of."""
     from kzoo.data.tokenizing.tokenizer_files import read_text, split_lines
 
     lines = []
@@ -32,7 +32,7 @@ def lines_of(texts) -> list:
         # A long text is no name that a file system would look up.
         is_file = len(one) < 1024 and "\n" not in one and pathlib.Path(one).is_file()
         found = split_lines(read_text(pathlib.Path(one))) if is_file else [one]
-        lines += [line for line in found if line.strip() or not is_file]
+        lines += found
     return lines
 
 

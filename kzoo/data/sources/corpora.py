@@ -16,9 +16,9 @@ def find(name):
     Raises ValueError for a name that can only be a path but holds no text.
     """
     path = pathlib.Path(name).expanduser()
-    if path.is_file() or (path.is_dir() and any(path.rglob("*.txt"))):
+    if path.is_file() or (path.is_dir() and _text_files(path)):
         return path
-    if name.startswith((".", "~", os.sep)) or name.endswith((os.sep, ".txt")):
+    if name.startswith((".", "~", os.sep)) or name.lower().endswith((os.sep, ".txt")):
         raise ValueError(f"no text at {path}; wanted a text file (UTF-8) or a folder of .txt files")
     return None
 
@@ -33,8 +33,14 @@ def read_files(path) -> dict:
     parts = {SPLIT_FOLDERS[folder.name]: folder for folder in sorted(path.iterdir()) if folder.name in SPLIT_FOLDERS}
     if "train" not in parts:
         parts = {"train": path}
-    texts = {split: list(map(read_text, sorted(folder.rglob("*.txt")))) for split, folder in parts.items()}
+    texts = {split: list(map(read_text, _text_files(folder))) for split, folder in parts.items()}
     return {split: part for split, part in texts.items() if part or split == "train"}
+
+
+def _text_files(folder):
+    """Text files at any depth; what a name with a dot hides, such as a file manager's copies, does not count."""
+    files = (file for file in folder.rglob("*") if file.suffix.lower() == ".txt" and file.is_file())
+    return sorted(file for file in files if not any(part[0] == "." for part in file.relative_to(folder).parts))
 
 
 def read_texts(builder, sizes) -> dict:
