@@ -1,18 +1,47 @@
 """Writing files and folders so that the final name never holds anything half-written."""
 
 import contextlib
+import errno
+import glob
+import hashlib
 import os
 import pathlib
+import re
 import shutil
+import socket
+import tempfile
+import uuid
+
+UNSAFE = re.compile(r"[*?\[\]\\]")  # what TensorFlow's file functions read as a pattern
 
 
-def _beside(path):
-    """A hidden temporary name in the same folder, after removing those that dead processes left behind."""
+def _prefix(path):
+    """How the hidden names begin of all that is on its way to `path`; TensorFlow takes them literally."""
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
+    return f".{UNSAFE.sub('_', path.name)[:64]}.{digest}."
+
+
+def _beside(path, kind="new"):
+    """A hidden name in the same folder that no other thread, process or machine uses."""
+    return path.with_name(f"{_prefix(path)}{kind}.{os.getpid()}.{_machine()}-{uuid.uuid4().hex[:8]}.partial")
+
+
+def _machine():
+    """The machine's name without dots: processes of two containers may have the same number."""
+    return re.sub(r"\W", "_", socket.gethostname())
+
+
+def _clear(path):
+    """Removes what dead processes of this machine left on the way to `path`; what they had parked comes back."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.partial"):
-        if not _is_running(int(stale.name.split(".")[-2])):
+    for stale in path.parent.glob(f"{glob.escape(_prefix(path))}*.partial"):
+        kind, process_id, owner = stale.name.removeprefix(_prefix(path)).split(".")[:3]
+        if owner.rpartition("-")[0] != _machine() or _is_running(int(process_id)):
+            continue
+        if kind == "old" and not path.exists():  # killed between the two renames
+            os.replace(stale, path)
+        else:
             _remove(stale)
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def _is_running(process_id):
@@ -24,8 +53,8 @@ def _is_running(process_id):
 
 
 def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # another writer may remove it at the same time
     else:
         path.unlink(missing_ok=True)
 
@@ -38,6 +67,13 @@ def _sync(path):
         os.close(descriptor)
 
 
+def _naming(error, path, num_bytes=None):
+    """An OSError of the system again, with a message that names the path and says that nothing was lost."""
+    needs = f", which needs {num_bytes:,} bytes" if num_bytes else ""
+    message = f"{os.strerror(error.errno)} while writing {path}{needs}; what was there before is intact"
+    return OSError(error.errno, message)
+
+
 @contextlib.contextmanager
 def file(path, num_bytes=None):
     """Yields a temporary path beside `path`, which is synced to disk and renamed on success, and removed on failure.
@@ -45,6 +81,7 @@ def file(path, num_bytes=None):
     Raises OSError that names `path`, and the bytes needed (`num_bytes`, if known), when the disk is full.
     """
     path = pathlib.Path(path)
+    _clear(path)
     temporary = _beside(path)
     try:
         yield temporary
@@ -55,36 +92,65 @@ def file(path, num_bytes=None):
         _remove(temporary)
         if not isinstance(error, OSError) or error.errno is None:
             raise
-        needs = f", which needs {num_bytes:,} bytes" if num_bytes else ""
-        message = f"{os.strerror(error.errno)} while writing {path}{needs}; what was there before is intact"
-        raise OSError(error.errno, message) from error
+        raise _naming(error, path, num_bytes) from error
 
 
 @contextlib.contextmanager
 def folder(path, overwrite=False):
     """Yields a temporary folder beside `path` that is renamed on success; ValueError if `path` is not empty.
 
-    With `overwrite` the old folder is moved aside first and deleted last.
+    With `overwrite` the old folder is parked first and deleted last; the next writer puts a parked folder back whose
+    process died in between. Of two that write to one path at the same time, the last to finish stays. The yielded
+    path is one that TensorFlow's file functions, which read patterns in names, take literally. Raises OSError that
+    names `path` when the disk is full.
     """
     path = pathlib.Path(path)
+    _clear(path)
     refuse_occupied(path, overwrite)
     temporary = _beside(path)
-    _remove(temporary)
     temporary.mkdir()
     try:
-        yield temporary
+        with _literally(temporary) as safe:
+            yield safe
         for written in temporary.rglob("*"):
             if written.is_file():
                 _sync(written)
-        old = path.with_name(f".{path.name}.old.{os.getpid()}.partial")
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
+        _exchange(temporary, path)
         _sync(path.parent)
-        _remove(old)
-    except BaseException:
+    except BaseException as error:
         _remove(temporary)
-        raise
+        if not isinstance(error, OSError) or error.errno is None:
+            raise
+        raise _naming(error, path) from error
+
+
+def _exchange(temporary, path):
+    """Gives a folder its final name; what bears that name is parked meanwhile, and deleted then."""
+    parked = []
+    while temporary.exists():
+        try:
+            if path.exists():
+                parked.append(_beside(path, "old"))
+                os.replace(path, parked[-1])
+            os.replace(temporary, path)
+        except OSError as error:
+            # Another writer parked the old folder first, or put its own in place: that one is parked in its turn.
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    for old in parked:
+        _remove(old)
+
+
+@contextlib.contextmanager
+def _literally(folder):
+    """A name of a folder that TensorFlow does not take for a pattern: a link, where its own holds such characters."""
+    if not UNSAFE.search(str(folder.absolute())):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = pathlib.Path(place) / "folder"
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
 
 
 def refuse_occupied(path, overwrite=False) -> None:
@@ -101,7 +167,7 @@ def require_writable(path) -> None:
     path = pathlib.Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe.{os.getpid()}.partial"
+        probe = path / f".probe.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial"
         probe.touch()
         probe.unlink()
     except OSError as error:
