@@ -1,5 +1,7 @@
 """What kind of thing each input and target is: said by the model files, asked by checks and pipelines."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -113,3 +115,28 @@ def test_targets_are_the_tasks():
     assert tags.tolist() == [[1, 0]] and weight.tolist() == [[1, 0]]
     with pytest.raises(ValueError, match="wanted one label per token"):
         columns.TokenLabel(4).check("tags", np.array([[1, 2]]), {"padding_mask": np.ones((1, 3))})
+
+
+def header(shape) -> bytes:
+    """The beginning of a .npy file that declares a shape and holds nothing of it."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + (len(text) + 1).to_bytes(2, "little") + text + b"\n"
+
+
+def test_files_of_arrays_that_cannot_be_read_are_named(tmp_path):
+    """An archive under another name, four terabytes declared in a hundred bytes, an array of 64 axes, a pipe."""
+    (column,) = columns.inputs_of(kzoo.build("cnn")).values()
+    with open(tmp_path / "archive.npy", "wb") as file:
+        np.savez(file, a=np.zeros(3))
+    (tmp_path / "bomb.npy").write_bytes(header((10**6, 10**6)))
+    (tmp_path / "deep.npy").write_bytes(header((1,) * 64) + bytes(4))
+    os.mkfifo(tmp_path / "pipe.npy")
+    for name, words in (
+        ("archive", "archive of several arrays"),
+        ("bomb", "mmap length is greater"),
+        ("pipe", "no file"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}\.npy.*{words}|{words}.*{name}\.npy"):
+            column.read(tmp_path / f"{name}.npy")
+    with pytest.raises(ValueError, match="wanted"):
+        column.prepare(column.read(tmp_path / "deep.npy"), kzoo.Preprocessing())

@@ -1,6 +1,7 @@
 """Images: folders of class folders, augmentation of photos, mixed targets, contact sheets."""
 
 import json
+import os
 import pathlib
 import shutil
 
@@ -162,6 +163,15 @@ def test_bad_files_are_named_and_counted_before_the_first_step(photos, monkeypat
     assert data.notes[0].startswith("7 of 47 files") and data.notes[0].endswith("left out")
     x = np.concatenate([collect(part.dataset)[0] for part in (data.train, data.validation, data.test)])
     assert len(x) == 40 and np.isfinite(x).all()
+
+
+def test_pipes_are_not_waited_for_and_files_of_file_managers_do_not_count(photos):
+    (photos / "cat" / "Thumbs.db").write_bytes(b"a")
+    (photos / "cat" / ".DS_Store").write_bytes(b"a")
+    kzoo.data.load(str(photos), MODEL)
+    os.mkfifo(photos / "cat" / "pipe.png")
+    with pytest.raises(ValueError, match=r"1 of 41 files .*cat/pipe\.png \(no file\)"):
+        kzoo.data.load(str(photos), MODEL)
 
 
 def test_folders_that_are_no_data_set_say_why(photos, tmp_path, monkeypatch):

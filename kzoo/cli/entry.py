@@ -22,6 +22,8 @@ def main():
         message, status = str(error.__cause__ or "") or "interrupted", 130
     except click.ClickException as error:
         message, status = error.format_message(), 2
+    except UnicodeEncodeError as error:
+        message, status = f"{error.object!r} is a name that is not UTF-8; rename it", 2
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("KZOO_TRACEBACK"):
             raise

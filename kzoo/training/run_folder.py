@@ -35,8 +35,8 @@ class RunFolder:
             return {}
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))
-            for section in ("model", "recipe", "data"):
-                facts[section].get("name")
+            for section in (facts["model"], facts["recipe"], facts["data"], facts["model"]["overrides"]):
+                section.get("name")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
         return facts

@@ -89,10 +89,13 @@ class Numbers:
 
             return decoding.read(path)[None]
         try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            # Mapped, since a damaged header may declare more than any memory holds.
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{path} is not an array that can be read safely: {error}") from error
-        return array if array.ndim == len(self.shape) + 1 else array[None]
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{path} is an archive of several arrays (.npz); wanted one array (np.save)")
+        return array if array.ndim > len(self.shape) else array[None]
 
 
 class Sequence(Numbers):

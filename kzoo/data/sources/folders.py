@@ -17,6 +17,7 @@ from kzoo.data.decoding import decode, in_channels
 from kzoo.data.sources import prepared
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+MANAGERS = ("thumbs.db", "desktop.ini")  # files of file managers that no dot hides
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
@@ -44,8 +45,8 @@ def find(name):
 def survey(root):
     """What a folder holds: `(class names, {split: [(path, label)]})`, or `{"all": ...}` where no split has a folder.
 
-    Everything in a class folder counts, except hidden files. Raises ValueError for a class without a file, and for one
-    that train does not have.
+    Everything in a class folder counts, except hidden files and those of file managers. Raises ValueError for a class
+    without a file, and for one that train does not have.
     """
     parts = {}
     for folder in _folders(root) if _folders(root / "train") else ():
@@ -68,7 +69,9 @@ def survey(root):
 
 
 def _entries(folder):
-    return sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name.lower() not in MANAGERS)
 
 
 def _folders(folder):
@@ -130,6 +133,8 @@ def _examine(files, work, bad):
     def one(path):
         if path.suffix.lower() not in SUFFIXES:
             return None, "a folder" if path.is_dir() else f"not one of {' '.join(SUFFIXES)}"
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            return None, "no file"
         try:
             with tf.device("CPU"):
                 return work(path.read_bytes()), None
