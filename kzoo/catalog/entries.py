@@ -37,6 +37,10 @@ LITERALS = {
     "ALIASES": "((pattern, replacement), ...) from the names of other releases to those of the layers",
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
+    "CONFIG": "{`model_type` of a published configuration, or `timm`: {`models`: {network there: keywords here, with "
+    "`model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, *places in it)}, "
+    "`values`: {key: values that this graph computes, None where the key is absent}, `ignored`: keys of no meaning, "
+    "`modules`: {class of a sentence-transformers module: {mode: keywords}}}}",
 }
 REQUIRED = {"TASK", "VARIANTS"}
 MODELS = pathlib.Path(__file__).parents[1] / "models"

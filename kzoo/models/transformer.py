@@ -54,6 +54,37 @@ DERIVED = {
     "model.encoder.embed_positions.weight": "computed",
     "model.decoder.embed_positions.weight": "computed",
 }
+CONFIG = {
+    "marian": {
+        "models": {"MarianMTModel": {"positions": "half_split", "logits_bias": True}},
+        "keywords": {
+            "encoder_layers": "num_layers",
+            "decoder_layers": "num_layers",
+            "d_model": "hidden_dim",
+            "encoder_attention_heads": "num_heads",
+            "decoder_attention_heads": "num_heads",
+            "encoder_ffn_dim": "intermediate_dim",
+            "decoder_ffn_dim": "intermediate_dim",
+            "dropout": "dropout",
+            "vocab_size": "vocabulary_size",
+            "decoder_vocab_size": "vocabulary_size",
+            "activation_function": "activation",
+        },
+        "values": {
+            "scale_embedding": (True,),
+            "share_encoder_decoder_embeddings": (True, None),
+            "static_position_embeddings": (True, None),
+            "normalize_before": (False, None),
+            "normalize_embedding": (False, None),
+            "add_final_layer_norm": (False, None),
+            "add_bias_logits": (False, None),
+            "is_encoder_decoder": (True, None),
+            "is_decoder": (False, None),
+            "tie_word_embeddings": (True, None),
+        },
+        "ignored": ("num_hidden_layers", "max_position_embeddings", "extra_pos_embeddings"),
+    },
+}
 # Keras's names, and Marian's other name for the last
 _ACTIVATIONS = ("relu", "gelu", "silu", "swish")
 

@@ -8,6 +8,27 @@ WEIGHTS_FILE = "weights.safetensors"
 PREFERRED = (WEIGHTS_FILE, "model.safetensors", "diffusion_pytorch_model.safetensors")
 INDEX = "*.safetensors.index.json"
 SCHEME = "hf://"
+# of a repository: weights, what they are, how images and texts are prepared, and what sentence-transformers adds
+DESCRIPTIONS = (
+    "*.safetensors",
+    INDEX,
+    "*config.json",
+    "*config_sentence_transformers.json",
+    "modules.json",
+    "model.json",
+)
+DESCRIPTIONS += ("*tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.spm")
+DESCRIPTIONS += ("*.model",)
+
+
+def find_folder(place) -> pathlib.Path:
+    """The folder that a path or an address of the hub stands for; ValueError if there is none."""
+    if isinstance(place, str) and place.startswith(SCHEME):
+        return _download(place)
+    path = pathlib.Path(place).expanduser()
+    if not path.is_dir():
+        raise ValueError(f"no folder at {place}")
+    return path
 
 
 def find_files(weights) -> list[pathlib.Path]:
@@ -59,16 +80,15 @@ def _shards(index):
 def _download(address):
     """The folder of a repository's snapshot in the hub's cache."""
     match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", address)
-    if not match:
+    if not match or ".." in address:
         raise ValueError(f"{address!r} should be hf://owner/name or hf://owner/name@revision")
     try:
         import huggingface_hub
     except ImportError as error:
         raise ValueError(f"{address} needs huggingface_hub; install it with: pip install 'kzoo[hub]'") from error
     name, revision = match.groups()
-    patterns = ["*.safetensors", INDEX, "config.json"]
     try:
-        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS]))
     except huggingface_hub.errors.LocalEntryNotFoundError as error:
         raise ValueError(f"{address} is not in the local cache and the hub cannot be reached") from error
     except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:
