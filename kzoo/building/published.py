@@ -68,8 +68,8 @@ def find(place) -> Published:
     told = configurations.read(folder)
     if told is None:
         raise ValueError(
-            f"{folder} holds no {configurations.CONFIG_FILE} with a model_type or architecture; name the model, and pass "
-            "the folder as weights"
+            f"{folder} holds no {configurations.CONFIG_FILE} with a model_type or architecture; name the model, and "
+            "pass the folder as weights"
         )
     return Published(place, folder, told)
 

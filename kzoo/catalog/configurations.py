@@ -66,7 +66,9 @@ class Description:
         return [
             f"{words}, but {key} is {given[key]!r} here"
             for key, (value, words) in self.said.items()
-            if key in given and _plain(given[key]) != value and not self._is_free(key, given, load_head)
+            if None not in (value, given.get(key))
+            and _plain(given[key]) != value
+            and not self._is_free(key, given, load_head)
         ]
 
     def _is_free(self, key, given, load_head):
@@ -105,13 +107,18 @@ def read(folder, architecture=None) -> Description | None:
     folder = pathlib.Path(folder)
     modules = read_modules(folder)
     path = weights_folder(folder) / CONFIG_FILE
-    if (folder / OUR_FILE).is_file() or not path.is_file():
+    if not is_published(folder):
         return None
     if architecture is not None and "CONFIG" not in literals(architecture):
         return None
     config = read_json(path)
     found = _find_table(path, config, architecture)
     return found and _Reading(path, config, *found).description(modules, folder)
+
+
+def is_published(folder) -> bool:
+    """Whether a folder has a configuration of another library and none of kzoo's."""
+    return not (pathlib.Path(folder) / OUR_FILE).is_file() and (weights_folder(folder) / CONFIG_FILE).is_file()
 
 
 def weights_folder(folder) -> pathlib.Path:
@@ -145,6 +152,8 @@ def _find_table(path, config, architecture):
     here = architecture or "kzoo"
     if not rows:
         kinds = [kind for table in tables.values() for kind in table if kind != TIMM]
+        if not kinds:  # the names of the weights decide
+            return None
         raise ValueError(f"{path}: model_type: {kind!r} is none of {here}'s, which are {', '.join(kinds)}")
     key = "architecture" if kind == TIMM else "architectures"
     known = [name for table in rows.values() for name in networks(table)]
@@ -214,7 +223,10 @@ class _Reading:
             words = f"{key}: {self.values.get(key)!r}"
             if places:
                 parts = list(given.get(keyword, (defaults[keyword],))[0])
-                for place, part in zip(places, value if isinstance(value, tuple) else [value] * len(places)):
+                value = value if isinstance(value, tuple) else (value,) * len(places)
+                if len(value) != len(places):
+                    self.told.faults.append(f"{words} is not offered; wanted {len(places)} numbers")
+                for place, part in zip(places, value, strict=False):
                     parts[place] = part
                 value = tuple(parts)
             elif keyword in given and given[keyword][0] != value:

@@ -141,8 +141,20 @@ def _arguments(architecture, variants, *chain):
 def find(name) -> Entry:
     """The entry of a variant or architecture; ValueError with the nearest names if there is none."""
     if not isinstance(name, str) or name not in entries():
-        raise ValueError(did_you_mean("model", name, list_models()))
+        raise ValueError(_unknown(name))
     return entries()[name]
+
+
+def _unknown(name):
+    """What to say about a name that no variant has: the one that published configurations mean by it, or near ones."""
+    for architecture in {entry.architecture for entry in entries().values()}:
+        for table in literals(architecture).get("CONFIG", {}).values():
+            row = table["models"].get(name) if isinstance(table["models"], dict) else None
+            if row and "model" in row:
+                more = "".join(f", {key}={value!r}" for key, value in row.items() if key != "model")
+                return f"unknown model {name!r}; did you mean {row['model']!r}{more}?"
+    told = did_you_mean("model", name, list_models())
+    return told if told.endswith("?") else f"{told}; kzoo.list_models() and kzoo list name all"
 
 
 def figures() -> dict:

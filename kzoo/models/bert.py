@@ -187,7 +187,8 @@ def build(
     hidden_dim), by `pooling` "mean" that of the real tokens, zeros for a row of padding, or "first_token"; `normalize`
     gives it the length 1. Padding stands on the right, since the first token is pooled.
 
-    Raises ValueError for an unknown head or pooling, a hidden_dim that num_heads does not divide, or a text over max_length.
+    Raises ValueError for an unknown head or pooling, a hidden_dim that num_heads does not divide, or a text over
+    max_length.
     """
     if head not in TASK:
         raise ValueError(f"{name}: {did_you_mean('head', head, list(TASK))}")

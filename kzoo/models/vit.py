@@ -160,8 +160,8 @@ def build(
 ) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
-    `num_classes=0` returns the class token's features; `epsilon` is that of layer normalisation. Raises ValueError for an image that `patch_size` does not divide
-    or a hidden_dim that `num_heads` does not divide.
+    `num_classes=0` returns the class token's features; `epsilon` is that of layer normalisation. Raises ValueError for
+    an image that `patch_size` does not divide or a hidden_dim that `num_heads` does not divide.
     """
     image = image_input(input_shape, patch_size, name)
     height, width, _ = input_shape

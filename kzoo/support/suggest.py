@@ -22,5 +22,12 @@ def near(got, choices) -> str:
 
 def nearest(got, choices) -> list:
     """At most three choices that someone who wrote `got` may have meant, none if none is really near."""
-    choices = [str(choice) for choice in choices]
-    return difflib.get_close_matches(str(got), choices, n=3, cutoff=0.6)
+    plain = {_plain(choice): str(choice) for choice in reversed([*choices])}
+    wanted = _plain(got)
+    close = difflib.get_close_matches(wanted, plain, n=3, cutoff=0.65)
+    containing = [choice for choice in reversed(plain) if wanted in choice] if len(wanted) > 2 else []
+    return [plain[choice] for choice in close or containing[:3]]
+
+
+def _plain(name):
+    return str(name).lower().replace("-", "_")

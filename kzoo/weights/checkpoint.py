@@ -59,11 +59,11 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     model, or how a file is damaged; the model is unchanged then.
     """
     literals = catalog.literals_of(model)
-    weights = weights if isinstance(weights, list) else open_weights(weights)
-    _compare_configuration(model, weights[0].path.parent, load_head)
     if not load_head and "HEAD" not in literals:
         raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     slots = find_slots(model)
+    weights = weights if isinstance(weights, list) else open_weights(weights)
+    _compare_configuration(model, weights[0].path.parent, load_head)
     checkpoint = _Checkpoint(model, weights, literals, slots)
     head = () if load_head else checkpoint.head_to_leave()
     loaded = [slot for slot in slots if slot.layer.name not in head]
@@ -221,20 +221,15 @@ class _Checkpoint:
     def _head_hint(self, slots):
         """The usual reason for mis-shaped names is a head with another number of classes."""
         wanted = catalog.arguments(self.model).get("num_classes") if self.literals else None
-        for slot in reversed(slots):
-            there = self.specification.get(slot.names[0], ((),))[0]
-            here = slot.shapes[0]
-            is_head = slot.layer.name in self.literals.get("HEAD", ()) and hasattr(slot.layer, "kernel")
-            if (
-                wanted
-                and is_head
-                and there
-                and there[0] != here[0]
-                and not (here[0] % wanted or there[0] % (here[0] // wanted))
-            ):
-                classes = there[0] * wanted // here[0]  # a detector has outputs for every class at every anchor
+        heads = [slot for slot in slots if slot.layer.name in self.literals.get("HEAD", ())] or slots[-1:]
+        for slot in heads if wanted else ():
+            there, here = self.specification.get(slot.names[0], ((),))[0], slot.shapes[0]
+            if not there or there[0] == here[0] or here[0] % wanted or not hasattr(slot.layer, "kernel"):
+                continue
+            classes, rest = divmod(there[0], here[0] // wanted)  # a detector has outputs at several anchors
+            if not rest:
                 hint = f". For a file with {classes} classes build the model with num_classes={classes}"
-                return f"{hint}, or keep {wanted} and pass load_head=False"
+                return f"{hint}, or keep {wanted} and pass load_head=False" if "HEAD" in self.literals else hint
         return ""
 
     def verify(self) -> None:

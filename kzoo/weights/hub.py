@@ -1,6 +1,7 @@
 """Where weights come from: a file, a folder, several files with an index, or a repository of the Hugging Face hub."""
 
 import json
+import os
 import pathlib
 import re
 
@@ -8,6 +9,10 @@ WEIGHTS_FILE = "weights.safetensors"
 PREFERRED = (WEIGHTS_FILE, "model.safetensors", "diffusion_pytorch_model.safetensors")
 INDEX = "*.safetensors.index.json"
 SCHEME = "hf://"
+OF_OTHERS = re.compile(r"imagenet|default|imagenet1k\w*|pretrained|true", re.IGNORECASE)  # by which others mean theirs
+NO_WEIGHTS = (
+    "kzoo brings none: pass a safetensors file, a folder or hf://owner/name, such as hf://timm/resnet50.a1_in1k"
+)
 # of a repository: weights, what they are, how images and texts are prepared, and what sentence-transformers adds
 DESCRIPTIONS = (
     "*.safetensors",
@@ -27,7 +32,8 @@ def find_folder(place) -> pathlib.Path:
         return _download(place)
     path = pathlib.Path(place).expanduser()
     if not path.is_dir():
-        raise ValueError(f"no folder at {place}")
+        hint = f"; on the hub it would be {SCHEME}{place}" if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(place)) else ""
+        raise ValueError(f"no folder at {place}{hint}")
     return path
 
 
@@ -40,9 +46,13 @@ def find_files(weights) -> list[pathlib.Path]:
 
     Raises ValueError in one line that says what is wanted.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise TypeError(f"weights must be a path or an address, got {weights!r}; {NO_WEIGHTS}")
     if isinstance(weights, str) and weights.startswith(SCHEME):
         return _in_folder(_download(weights))
     path = pathlib.Path(weights)
+    if not path.exists() and OF_OTHERS.fullmatch(str(weights)):
+        raise ValueError(f"weights={weights!r} names no file; {NO_WEIGHTS}")
     if path.is_dir():
         return _in_folder(path)
     return _shards(path) if path.name.endswith(".index.json") else [path]
