@@ -7,9 +7,9 @@ import pathlib
 import keras
 
 from kzoo import catalog
-from kzoo.catalog import configurations
 from kzoo.building.assembly import INDEX_FILE, Assembly, about_part
 from kzoo.building.making import assembled, build
+from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
 from kzoo.support import atomic

@@ -37,7 +37,7 @@ def merge_lora(source, path, overwrite):
 def prune_filters(source, path, overrides, weights, dtype, fraction, macs, layers, overwrite, as_json):
     """Remove the least important filters and units of a model.
 
-    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; the smaller model is saved in the folder OUT, and
+    SOURCE is a run folder, a saved folder or a catalogue name; the smaller model is saved in the folder OUT, and
     kzoo train NAME --weights OUT continues its training.
     """
     from kzoo.support import atomic

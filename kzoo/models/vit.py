@@ -93,7 +93,7 @@ CONFIG = {
             "model_args.num_heads": "num_heads",
         },
         "values": {"global_pool": ("token", None), "model_args.global_pool": ("token", None)},
-        "ignored": ("model_args.*_rate",),
+        "ignored": ("model_args.*_rate", "model_args.mlp_ratio"),  # the shapes of the weights say the latter
     },
 }
 # timm's names, those of torchvision before 0.14 (`linear_1`), and those of transformers, which has three projections
