@@ -44,7 +44,7 @@ def __getattr__(name):
         return importlib.import_module(f"kzoo.{name}")
     if name not in ROOMS:
         meant = f"did you mean {SYNONYMS[name]}? " if name in SYNONYMS else ""
-        raise AttributeError(f"module 'kzoo' has no attribute {name!r}; {meant}It has {', '.join(__all__)}")
+        raise AttributeError(f"module 'kzoo' has no attribute {name!r}; {meant}it has {', '.join(__all__)}")
     return getattr(importlib.import_module(f"kzoo.{ROOMS[name]}"), name)
 
 

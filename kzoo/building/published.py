@@ -17,7 +17,7 @@ def is_place(name) -> bool:
         return isinstance(name, os.PathLike)
     if name.startswith(hub.SCHEME) or "/" in name or os.sep in name:
         return True
-    return name not in catalog.entries() and pathlib.Path(name).is_dir()
+    return bool(name) and name not in catalog.entries() and pathlib.Path(name).is_dir()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ defines, uses `math` without importing it, and puts 8 heads on a width of 8.
 Layer names follow Hugging Face's MarianMTModel. `marian` is the size and form of the translation models by
 Helsinki-NLP (Tiedemann, Thottingal 2020, https://aclanthology.org/2020.eamt-1.61): SiLU between the feed-forward maps,
 sinusoids ordered [sines, cosines] and a fixed bias on the logits, which keeps padding from being predicted. Each
-language pair has a vocabulary of its own size: build with the `vocab_size` of its config.json.
+language pair has a vocabulary of its own size, which its config.json says.
 """
 
 import math

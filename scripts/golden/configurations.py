@@ -51,7 +51,9 @@ def saved(name, network):
 def transformers_outputs():
     """The networks of transformers."""
     labels = {"id2label": dict(enumerate(("bad", "fair", "good"))), "label2id": {"bad": 0, "fair": 1, "good": 2}}
-    network = saved("bert", hf.BertForSequenceClassification(hf.BertConfig(**SIZES, max_position_embeddings=16, **labels)))
+    network = saved(
+        "bert", hf.BertForSequenceClassification(hf.BertConfig(**SIZES, max_position_embeddings=16, **labels))
+    )
     yield "bert", network(**TEXT).logits
     sizes = {"vocab_size": 25, "n_embd": 8, "n_layer": 1, "n_head": 4, "n_positions": 16}
     yield "gpt2", saved("gpt2", hf.GPT2LMHeadModel(hf.GPT2Config(**sizes, n_inner=20)))(input_ids=IDS).logits
