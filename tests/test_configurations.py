@@ -167,7 +167,7 @@ def test_the_card_has_the_names_of_the_classes_and_the_tokenizer():
         (VIT | {"architectures": ["ViTModel"]}, {}, "vit_b_16", {"epsilon": 1e-12, "num_classes": 0}),
         (RESNET, {}, "resnet50", {}),
         (RESNET | {"architecture": "vgg16"}, {}, "vgg16", {}),
-        (RESNET | {"architecture": "vit_small_patch32_224", "global_pool": "token"}, {}, "vit_s_16", {"patch_size": 32}),
+        (RESNET | {"architecture": "vit_small_patch32_224", "global_pool": None}, {}, "vit_s_16", {"patch_size": 32}),
         (MINILM, MINILM_FILES, "bert_base",
          {"head": "embedding", "normalize": True, "num_layers": 6, "hidden_dim": 384, "intermediate_dim": 1536}),
     ],
@@ -204,6 +204,7 @@ def test_info_of_a_folder_needs_no_weights(tmp_path):
         (BERT | {"hidden_act": "gelu_new"}, "hidden_act: 'gelu_new' is not offered"),
         (BERT | {"is_decoder": True}, "is_decoder: True"),
         (BERT | {"architectures": ["BertForSequenceClassification"], "problem_type": "regression"}, "'regression'"),
+        (BERT | {"architectures": ["BertForSequenceClassification"], "num_labels": 1}, "problem_type: 'regression'"),
         (BERT | {"architectures": ["BertForSequenceClassification"], "id2label": {"1": "a", "2": "b"}}, "id2label"),
         (MARIAN | {"decoder_layers": 3}, "decoder_layers: 3 beside encoder_layers: 6: both are num_layers here"),
         (MARIAN | {"decoder_vocab_size": 9}, "decoder_vocab_size: 9 beside vocab_size: 58101"),
@@ -227,7 +228,7 @@ def test_what_changes_the_function_is_refused_by_name_and_value(config, words, t
     ("file", "content", "words"),
     [
         ("1_Pooling/config.json", {"pooling_mode": "max"}, "Pooling of mode max is not offered; wanted mean or cls"),
-        ("1_Pooling/config.json", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "cls.mean is not"),
+        ("1_Pooling/config.json", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "cls.mean is"),
         ("1_Pooling/config.json", {"pooling_mode": "mean", "include_prompt": False}, "without prompts"),
         ("sentence_bert_config.json", {"do_lower_case": True}, "do_lower_case: True is not offered"),
         ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "default_prompt_name: 'query'"),
@@ -269,6 +270,22 @@ def test_a_network_in_a_part_of_the_folder(tmp_path):
 def test_keywords_that_contradict_the_file(name, overrides, words):
     with pytest.raises(ValueError, match=words):
         kzoo.build(FOLDERS / name, **overrides)
+
+
+def test_the_body_counts_where_the_model_is_named(changed):
+    """Its configuration may be that of a head which kzoo has not, or whose outputs it does not read."""
+    sizes = {"num_layers": 1, "hidden_dim": 8, "num_heads": 4, "intermediate_dim": 12, "max_length": 16}
+    named = {**sizes, "vocabulary_size": 25, "num_classes": 3, "head": "classification"}
+    folder = changed("bert", problem_type="multi_label_classification")
+    assert kzoo.build("bert", folder, **named).kzoo.class_names == ["bad", "fair", "good"]
+    with pytest.raises(ValueError, match="'multi_label_classification' is not offered"):
+        kzoo.build(folder)
+    assert kzoo.build(folder, head="embedding").kzoo.class_names is None
+    shutil.rmtree(folder)
+    folder = changed("bert", architectures=["BertForMultipleChoice"])
+    kzoo.build("bert", folder, **named)
+    with pytest.raises(ValueError, match="'BertForMultipleChoice' is none of kzoo's"):
+        kzoo.build(folder)
 
 
 def test_keywords_that_may_differ():

@@ -29,7 +29,7 @@ def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
         raise ValueError(f"length must be an int of at least 1, got {length!r}")
     if not isinstance(model, keras.Model | Assembly):
         if published.is_place(model):
-            model, overrides = published.find(model).choose(overrides)
+            model, overrides = published.find(model, with_weights=False).choose(overrides)
         return without_weights(lambda: info(build(model, **overrides), length, layers))
     if overrides:
         raise TypeError(f"a model that is built takes no overrides, got {', '.join(overrides)}; pass its name")

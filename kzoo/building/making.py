@@ -42,7 +42,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         place = published.find(name)
         variant, keywords = place.choose(overrides, load_head)
         model = build(variant, place.weights, dtype, load_head, **keywords)
-        place.complete(model)
+        place.say(model)
         return model
     entry = catalog.find(name)
     if catalog.literals(entry.architecture).get("PARTS"):

@@ -41,6 +41,7 @@ class Published:
         """
         told = self.told
         wrong = told.faults + told.contradictions(given, load_head)
+        wrong += told.readings if load_head and "head" not in given else []
         wrong += [f"it lacks {key}" for key in told.lacking]
         wrong += [f"nothing is known of {key}: {value!r}" for key, value in told.unknown.items()]
         if wrong:
@@ -49,18 +50,14 @@ class Published:
         entry, overrides = told.choose(given)
         return entry.name, overrides
 
-    def complete(self, model) -> None:
-        """Puts the names of the classes on the model's card, and says what was chosen."""
-        told, arguments = self.told, catalog.arguments(model)
-        same_head = arguments.get("head") == told.said.get("head", (None,))[0]
-        if told.class_names and same_head and arguments.get("num_classes") == len(told.class_names):
-            catalog.update_card(model, class_names=told.class_names)
-        logging.getLogger("kzoo").warning("%s: %s is %s", self.place, told.model, model.kzoo)
+    def say(self, model) -> None:
+        """Says what was chosen."""
+        logging.getLogger("kzoo").warning("%s: %s is %s", self.place, self.told.model, model.kzoo)
 
 
-def find(place) -> Published:
+def find(place, with_weights=True) -> Published:
     """The network that a folder or an address of the hub holds; ValueError if nothing says which it is."""
-    folder = hub.find_folder(place)
+    folder = hub.find_folder(place, with_weights)
     if (folder / configurations.OUR_FILE).is_file():
         raise ValueError(
             f"{place} holds a model that kzoo saved, with its own description; use kzoo.load({str(place)!r})"

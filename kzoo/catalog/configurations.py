@@ -20,7 +20,7 @@ TIMM = "timm"  # whose files have an `architecture` in place of a `model_type`
 IGNORED = (
     *("_*", "architectures", "architecture", "model_type", "id2label", "label2id", "num_labels", "label_names"),
     *("label_descriptions", "transformers_version", "torch_dtype", "dtype", "task_specific_params", "tokenizer_class"),
-    *("prefix", "finetuning_task", "language", "name", "pretrained_cfg.*", "num_features"),
+    *("prefix", "problem_type", "finetuning_task", "language", "name", "pretrained_cfg.*", "num_features"),
     *("*dropout*", "*layerdrop", "*_pdrop", "initializer_*", "init_std", "gradient_checkpointing", "torchscript"),
     *("use_cache", "output_past", "output_attentions", "output_hidden_states", "output_scores", "return_dict*"),
     *("use_return_dict", "chunk_size_feed_forward", "tf_legacy_loss", "use_bfloat16", "remove_invalid_values"),
@@ -32,6 +32,7 @@ IGNORED = (
 FREE = ("dropout", "input_shape", "name")
 # keywords that mean something to one head only
 OF_A_HEAD = ("num_classes", "pooling", "normalize")
+HEADS = ("head", "num_classes")
 OF_LABELS = "id2label"  # in place of a number of classes
 
 
@@ -45,6 +46,7 @@ class Description:
         model: what the configuration calls the network, such as "BertForMaskedLM".
         said: {keyword: (value, what the file says, in its own words)}.
         faults: what the architecture does not offer, one phrase each.
+        readings: what the outputs mean and kzoo does not read from them, one phrase each.
         lacking: keys without which a network is not described completely.
         unknown: keys of which nothing is known, with their values.
         class_names: names of the classes, or None.
@@ -56,6 +58,7 @@ class Description:
     model: str
     said: dict
     faults: list = dataclasses.field(default_factory=list)
+    readings: list = dataclasses.field(default_factory=list)
     lacking: list = dataclasses.field(default_factory=list)
     unknown: dict = dataclasses.field(default_factory=dict)
     class_names: list | None = None
@@ -64,7 +67,7 @@ class Description:
     def contradictions(self, given, load_head=True) -> list:
         """What the file says otherwise than the keywords `given`, one phrase each."""
         return [
-            f"{words}, but {key} is {given[key]!r} here"
+            f"{words}, but {key} is {given[key]!r} here" + ("; load_head=False leaves the head random" * (key in HEADS))
             for key, (value, words) in self.said.items()
             if None not in (value, given.get(key))
             and _plain(given[key]) != value
@@ -77,6 +80,12 @@ class Description:
         if key == "head":  # another head needs other tensors, except where two classifiers share their names
             return not load_head or not {head, theirs} <= {*self.class_heads}
         return key in FREE or (key in OF_A_HEAD and (head != theirs or (key == "num_classes" and not load_head)))
+
+    def names_for(self, given) -> list | None:
+        """Names of the classes of a model with the keywords `given`; None where its classes are others."""
+        same_head = "head" not in self.said or given.get("head") == self.said["head"][0]
+        fits = self.class_names and same_head and given.get("num_classes") == len(self.class_names)
+        return self.class_names if fits else None
 
     def choose(self, given) -> tuple:
         """(entry, overrides): the variant that needs the fewest; what the caller gave goes before what the file says.
@@ -147,8 +156,10 @@ def _find_table(path, config, architecture):
     rows = {each: table[kind] for each, table in tables.items() if kind in table}
     for each, table in rows.items():
         models = networks(table)
-        if names[0] is None or names[0] in models:
-            return each, table, names[0] or next(iter(models))
+        if names[0] in models or (architecture and kind != TIMM):  # whatever the head is, the body is of this kind
+            return each, table, names[0]
+        if names[0] is None:
+            return each, table, next(iter(models))
     here = architecture or "kzoo"
     if not rows:
         kinds = [kind for table in tables.values() for kind in table if kind != TIMM]
@@ -202,15 +213,22 @@ class _Reading:
     def read_network(self):
         """What its name stands for: a variant's keywords, a head, as many classes as there are labels."""
         key = "architectures" if self.config.get("architectures") else "architecture"
-        row = dict(self.networks[self.told.model])
+        rows = [*self.networks.values()]
+        shared = {key: value for key, value in rows[0].items() if all(row.get(key) == value for row in rows)}
+        row = dict(self.networks.get(self.told.model, shared))
         variant = row.pop("model", None)
         row = {**(find(variant).arguments if variant else {}), **row}
         self.told.said |= {keyword: (value, f"{key}: {self.told.model!r}") for keyword, value in row.items()}
         if row.get("num_classes") == OF_LABELS:
             count = self.labels if isinstance(self.labels, int) else len(self.labels)
             self.told.said["num_classes"] = count, f"id2label: {count} classes"
-        rows = [row for row in self.networks.values() if row.get("num_classes") == OF_LABELS]
-        self.told.class_heads = tuple({row["head"] for row in rows if "head" in row})
+            kind = self.config.get("problem_type") or ("single_label_classification" if count > 1 else "regression")
+            if kind != "single_label_classification":
+                self.told.readings.append(
+                    f"problem_type: {kind!r} is not offered; wanted 'single_label_classification'"
+                )
+        classifiers = [row for row in rows if row.get("num_classes") == OF_LABELS]
+        self.told.class_heads = tuple({row["head"] for row in classifiers if "head" in row})
 
     def read_keywords(self):
         """Keys that have a keyword here. One that lies inside a tuple, such as a channel's number, fills its places."""

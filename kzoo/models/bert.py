@@ -73,7 +73,6 @@ CONFIG = {
             "is_decoder": (False, None),
             "add_cross_attention": (False, None),
             "tie_word_embeddings": (True, None),
-            "problem_type": ("single_label_classification", None),
         },
         "ignored": ("directionality", "pooler_*"),  # Google's multilingual files have them; no release reads them
         "modules": {

@@ -53,7 +53,6 @@ CONFIG = {
         "values": {
             "hidden_act": ("gelu", "gelu_python", None),
             "qkv_bias": (True, None),
-            "problem_type": ("single_label_classification", None),
         },
         "ignored": ("encoder_stride", "pooler_*"),  # of the head that masks patches, and of one that is not built
     },

@@ -43,9 +43,9 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
     Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
-    of the images they were trained on goes onto the model's card. A first convolution over another number of
-    channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
-    size.
+    of the images they were trained on, and of the classes, goes onto the model's card. A first convolution over another
+    number of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output
+    keeps its size.
 
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
@@ -63,7 +63,7 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
         raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     slots = find_slots(model)
     weights = weights if isinstance(weights, list) else open_weights(weights)
-    _compare_configuration(model, weights[0].path.parent, load_head)
+    told = _compare_configuration(model, weights[0].path.parent, load_head)
     checkpoint = _Checkpoint(model, weights, literals, slots)
     head = () if load_head else checkpoint.head_to_leave()
     loaded = [slot for slot in slots if slot.layer.name not in head]
@@ -88,25 +88,28 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
             slot.variable.assign(value)
     if preprocessing:
         catalog.update_card(model, preprocessing=preprocessing)
+    if told and load_head and (names := told.names_for(catalog.arguments(model))):
+        catalog.update_card(model, class_names=names)
     if left:
         logging.getLogger("kzoo").warning("%s: not loaded, as they were: %s", model.name, ", ".join(left))
     return left
 
 
 def _compare_configuration(model, folder, load_head):
-    """ValueError if the `config.json` beside the weights describes another function than the model's.
+    """What the `config.json` beside the weights says, or None; ValueError if that is another function than the model's.
 
     Weights fit many functions: another number of heads that divides the width, another activation or epsilon.
     """
     card = catalog.card_of(model)
     told = configurations.read(folder, card.architecture) if card.architecture else None
     if told is None:
-        return
+        return None
     if wrong := told.faults + told.contradictions(catalog.arguments(model), load_head):
         raise ValueError(f"{told.path} does not fit {model.name}, which is unchanged: {'; '.join(wrong)}")
     if told.unknown:
         words = ", ".join(f"{key}: {value!r}" for key, value in told.unknown.items())
         logging.getLogger("kzoo").warning("%s: nothing is known of %s", told.path, words)
+    return told
 
 
 def _adapt_channels(kernel, num_channels):

@@ -13,23 +13,16 @@ OF_OTHERS = re.compile(r"imagenet|default|imagenet1k\w*|pretrained|true", re.IGN
 NO_WEIGHTS = (
     "kzoo brings none: pass a safetensors file, a folder or hf://owner/name, such as hf://timm/resnet50.a1_in1k"
 )
-# of a repository: weights, what they are, how images and texts are prepared, and what sentence-transformers adds
-DESCRIPTIONS = (
-    "*.safetensors",
-    INDEX,
-    "*config.json",
-    "*config_sentence_transformers.json",
-    "modules.json",
-    "model.json",
-)
-DESCRIPTIONS += ("*tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.spm")
-DESCRIPTIONS += ("*.model",)
+# of a repository: weights; what they are, how images and texts are prepared, what sentence-transformers adds
+WEIGHTS = ("*.safetensors", INDEX)
+DESCRIPTIONS = ("*config.json", "*config_sentence_transformers.json", "modules.json", "model.json", "*tokenizer.json")
+DESCRIPTIONS += ("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.spm", "*.model")
 
 
-def find_folder(place) -> pathlib.Path:
+def find_folder(place, with_weights=True) -> pathlib.Path:
     """The folder that a path or an address of the hub stands for; ValueError if there is none."""
     if isinstance(place, str) and place.startswith(SCHEME):
-        return _download(place)
+        return _download(place, (WEIGHTS if with_weights else ()) + DESCRIPTIONS)
     path = pathlib.Path(place).expanduser()
     if not path.is_dir():
         hint = f"; on the hub it would be {SCHEME}{place}" if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(place)) else ""
@@ -49,7 +42,7 @@ def find_files(weights) -> list[pathlib.Path]:
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(f"weights must be a path or an address, got {weights!r}; {NO_WEIGHTS}")
     if isinstance(weights, str) and weights.startswith(SCHEME):
-        return _in_folder(_download(weights))
+        return _in_folder(_download(weights, WEIGHTS + DESCRIPTIONS))
     path = pathlib.Path(weights)
     if not path.exists() and OF_OTHERS.fullmatch(str(weights)):
         raise ValueError(f"weights={weights!r} names no file; {NO_WEIGHTS}")
@@ -87,7 +80,7 @@ def _shards(index):
     return [index.parent / name for name in names]
 
 
-def _download(address):
+def _download(address, patterns):
     """The folder of a repository's snapshot in the hub's cache."""
     match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", address)
     if not match or ".." in address:
@@ -98,7 +91,7 @@ def _download(address):
         raise ValueError(f"{address} needs huggingface_hub; install it with: pip install 'kzoo[hub]'") from error
     name, revision = match.groups()
     try:
-        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*DESCRIPTIONS]))
+        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*patterns]))
     except huggingface_hub.errors.LocalEntryNotFoundError as error:
         raise ValueError(f"{address} is not in the local cache and the hub cannot be reached") from error
     except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:
