@@ -162,6 +162,8 @@ def test_the_card_has_the_names_of_the_classes_and_the_tokenizer():
         (GPT2, {}, "gpt2", {}),
         (GPT1, {}, "gpt1", {}),
         (MARIAN, {}, "marian", {"vocabulary_size": 58101, "activation": "swish"}),
+        (MARIAN | {"share_encoder_decoder_embeddings": False, "decoder_vocab_size": 9}, {}, "marian",
+         {"source_vocabulary_size": 58101, "vocabulary_size": 9, "activation": "swish"}),
         (VIT, {}, "vit_b_16", {"epsilon": 1e-12}),
         (VIT | {"image_size": [384, 256]}, {}, "vit_b_16", {"epsilon": 1e-12, "input_shape": (384, 256, 3)}),
         (VIT | {"architectures": ["ViTModel"]}, {}, "vit_b_16", {"epsilon": 1e-12, "num_classes": 0}),
@@ -216,6 +218,8 @@ def test_info_of_a_folder_needs_no_weights(tmp_path):
         (RESNET | {"architecture": "efficientnet_b0"}, "architecture: 'efficientnet_b0' is none of kzoo's$"),
         (RESNET | {"model_args": {"output_stride": 8}}, "nothing is known of model_args.output_stride: 8"),
         (RESNET | {"global_pool": "max"}, "global_pool: 'max' is not offered; wanted 'avg'"),
+        (GPT2 | {"model_type": ["gpt2"]}, "model_type: .'gpt2'.; wanted a string"),
+        (GPT2 | {"architectures": [["GPT2LMHeadModel"]]}, "wanted one"),
         ([1], "config.json is damaged: wanted a dict, got list"),
     ],
 )  # fmt: skip
@@ -359,7 +363,7 @@ def test_every_table_is_of_keywords_that_the_architecture_has():
         entry = catalog.find(architecture)
         known = catalog.arguments_of(entry, {})
         for table in catalog.literals(architecture).get("CONFIG", {}).values():
-            assert {*table} <= {"models", "keywords", "values", "ignored", "modules"}
+            assert {*table} <= {"models", "keywords", "otherwise", "values", "ignored", "modules"}
             rows = [*configurations.networks(table).values()]
             rows += [row for modes in table.get("modules", {}).values() for row in modes.values()]
             named = {keyword for row in rows for keyword in row if keyword != "model"}

@@ -144,7 +144,9 @@ def _find_table(path, config, architecture):
     kind, names = config.get("model_type"), config.get("architectures") or [None]
     if kind is None and isinstance(config.get("architecture"), str):
         kind, names = TIMM, [config["architecture"]]
-    if not isinstance(names, list) or len(names) > 1:
+    if not isinstance(kind, str | None):
+        raise ValueError(f"{path}: model_type: {kind!r}; wanted a string")
+    if not isinstance(names, list) or len(names) > 1 or not isinstance(names[0], str | None):
         raise ValueError(f"{path}: architectures: {names!r}; wanted one")
     wanted = [architecture] if architecture else sorted({entry.architecture for entry in entries().values()})
     tables = {each: literals(each).get("CONFIG", {}) for each in wanted}
@@ -183,7 +185,10 @@ class _Reading:
     def __init__(self, path, config, architecture, table, name):
         self.path, self.config, self.table = path, config, table
         self.values, self.labels = _spread(config, table), _labels(path, config)
-        self.networks = networks(table)
+        self.networks, self.keywords = networks(table), dict(table["keywords"])
+        for key, cases in table.get("otherwise", {}).items():
+            for value, keywords in cases.items():
+                self.keywords |= keywords if self.values.get(key) == value else {}
         self.entry = next(entry for entry in entries().values() if entry.architecture == architecture)
         self.told = Description(path, architecture, name, {})
 
@@ -200,7 +205,7 @@ class _Reading:
             if self.values.get(key, values[0]) not in values
         ]
         told.lacking += [key for key, values in accepted.items() if key not in self.values and None not in values]
-        known = (*self.table["keywords"], *accepted, *self.table.get("ignored", ()), *IGNORED)
+        known = (*self.keywords, *accepted, *self.table.get("otherwise", ()), *self.table.get("ignored", ()), *IGNORED)
         told.unknown |= {
             key: value
             for key, value in self.values.items()
@@ -233,7 +238,7 @@ class _Reading:
     def read_keywords(self):
         """Keys that have a keyword here. One that lies inside a tuple, such as a channel's number, fills its places."""
         defaults, given = arguments_of(self.entry, {}), {}
-        for key, meaning in self.table["keywords"].items():
+        for key, meaning in self.keywords.items():
             keyword, *places = (meaning,) if isinstance(meaning, str) else meaning
             value = _plain(self.values.get(key))
             if value is None and (places or defaults[keyword] is not None or keyword in given):
@@ -251,9 +256,8 @@ class _Reading:
                 self.told.faults.append(f"{words} beside {given[keyword][1]}: both are {keyword} here")
             given[keyword] = value, words
         self.told.said |= given
-        keywords = {meaning if isinstance(meaning, str) else meaning[0] for meaning in self.table["keywords"].values()}
-        lacking = keywords - {*self.told.said, *FREE}
-        self.told.lacking += [key for key, meaning in self.table["keywords"].items() if meaning in lacking]
+        lacking = {each for each in self.keywords.values() if isinstance(each, str)} - {*self.told.said, *FREE}
+        self.told.lacking += [key for key, meaning in self.keywords.items() if meaning in lacking]
 
 
 def _listed(accepted):

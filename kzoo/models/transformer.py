@@ -70,9 +70,13 @@ CONFIG = {
             "decoder_vocab_size": "vocabulary_size",
             "activation_function": "activation",
         },
+        "otherwise": {
+            "share_encoder_decoder_embeddings": {
+                False: {"vocab_size": "source_vocabulary_size", "decoder_vocab_size": "vocabulary_size"},
+            },
+        },
         "values": {
             "scale_embedding": (True,),
-            "share_encoder_decoder_embeddings": (True, None),
             "static_position_embeddings": (True, None),
             "normalize_before": (False, None),
             "normalize_embedding": (False, None),
