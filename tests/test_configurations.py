@@ -298,7 +298,8 @@ def test_keywords_that_may_differ():
     assert kzoo.build(FOLDERS / "bert", dropout=0.0, num_heads=4).kzoo.overrides["dropout"] == 0
     tagger = kzoo.build(FOLDERS / "bert", head="token_classification", num_classes=7, load_head=False)
     assert tagger.output_shape == (None, None, 7) and tagger.kzoo.class_names is None
-    assert kzoo.build(FOLDERS / "sentence", head="none").output["tokens"].shape[-1] == 8
+    plain = kzoo.build(FOLDERS / "sentence", head="none")
+    assert plain.output["tokens"].shape[-1] == 8 and not {"pooling", "normalize"} & {*plain.kzoo.overrides}
     with pytest.raises(ValueError, match="pass neither weights nor rewrites"):
         kzoo.build(FOLDERS / "bert", weights=FOLDERS / "bert")
 

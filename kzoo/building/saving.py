@@ -81,7 +81,7 @@ def _load_model(folder, dtype):
     rewrites = description.get("rewrites", ())
     model = build(description["name"], weights=folder, dtype=dtype, rewrites=rewrites, **overrides)
     catalog.update_card(model, class_names=description.get("class_names"))
-    if (pathlib.Path(folder) / TOKENIZER_FILE).is_file():
+    if model.kzoo.tokenizer is None and (pathlib.Path(folder) / TOKENIZER_FILE).is_file():
         catalog.update_card(model, tokenizer=Tokenizer.load(folder))
     return model
 
