@@ -26,6 +26,14 @@ NAMES = {
     "rewrites.filters": "prune_filters prune_report",
     "explaining": "attention_maps",
 }
+# what other libraries call them
+SYNONYMS = {
+    **dict.fromkeys(("create_model", "get_model", "from_pretrained", "AutoModel", "pipeline"), "build"),
+    **dict.fromkeys(("list_pretrained", "list_architectures", "available_models"), "list_models"),
+    **{"load_model": "load", "save_model": "save", "save_pretrained": "save", "load_state_dict": "load_weights"},
+    **{"train": "fit", "summary": "info", "create_feature_extractor": "features", "prune": "prune_filters"},
+    **{"load_data": "data.load", "get_peft_model": "lora", "quantize": "export"},
+}
 ROOMS = {name: room for room, names in NAMES.items() for name in names.split()}
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]
@@ -35,7 +43,8 @@ def __getattr__(name):
     if name in ("data", "layers"):
         return importlib.import_module(f"kzoo.{name}")
     if name not in ROOMS:
-        raise AttributeError(f"module 'kzoo' has no attribute {name!r}; it has {', '.join(__all__)}")
+        meant = f"did you mean {SYNONYMS[name]}? " if name in SYNONYMS else ""
+        raise AttributeError(f"module 'kzoo' has no attribute {name!r}; {meant}it has {', '.join(__all__)}")
     return getattr(importlib.import_module(f"kzoo.{ROOMS[name]}"), name)
 
 

@@ -38,12 +38,52 @@ def test_listing():
         kzoo.list_models(task="translate")
 
 
-@pytest.mark.parametrize("name", ["mnist_cn", "", "../cnn", None, 3])
-def test_unknown_names_say_three_near_ones(name):
-    with pytest.raises(ValueError, match="did you mean .* or .* or ") as caught:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mnist_cn", "did you mean mnist_cnn"),
+        ("ResNet-50", "did you mean resnet50 or "),
+        ("bert-base-uncased", "did you mean bert_base"),
+        ("vit_base_patch16_384", r"did you mean 'vit_b_16', input_shape=\(384, 384, 3\)"),
+        *((name, "^unknown model .*list name all$") for name in ("efficientnet_b0", "mobilenet_v2", "", None, 3)),
+    ],
+)
+def test_unknown_names_say_near_ones_where_there_are_any(name, words):
+    with pytest.raises(ValueError, match=words):
         kzoo.build(name)
-    if name == "mnist_cn":
-        assert "did you mean mnist_cnn" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "keyword", "words"),
+    [
+        ("densenet121", "block_config", "did you mean depths"),
+        ("vit_b_16", "hidden_size", "did you mean hidden_dim"),
+        ("rnn", "hidden_size", "did you mean units"),
+        ("vit_b_16", "num_channels", r"did you mean input_shape = \(height, width, channels\)"),
+        ("resnet50", "in_chans", r"did you mean input_shape = "),
+        ("resnet50", "layers", "did you mean depths"),
+        ("bert", "layers", "did you mean num_layers"),
+        ("gpt2", "n_positions", "did you mean max_length"),
+        ("bert", "num_labels", "did you mean num_classes"),
+        ("resnet50", "include_top", "num_classes=0 leaves the classifier out"),
+        ("resnet50", "pretrained", "pass weights="),
+    ],
+)
+def test_words_of_other_libraries_lead_to_ours(model, keyword, words):
+    with pytest.raises(TypeError, match=f"unknown keyword '{keyword}'; {words}"):
+        kzoo.build(model, **{keyword: 1})
+
+
+def test_functions_of_other_libraries_lead_to_ours():
+    for name, ours in {"create_model": "build", "list_pretrained": "list_models", "load_model": "load"}.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; did you mean {ours}"):
+            getattr(kzoo, name)
+    assert {ours.partition(".")[0] for ours in kzoo.SYNONYMS.values()} <= {*kzoo.__all__}
+
+
+def test_every_synonym_leads_to_a_keyword_that_some_model_has():
+    entries = catalog.entries().values()
+    assert {*keywords.SYNONYMS} <= {key for entry in entries for key in catalog.arguments_of(entry, {})}
 
 
 def test_unknown_keywords_say_the_near_and_all_allowed_ones():

@@ -158,6 +158,14 @@ def test_impossible_configurations(overrides, kind, message):
         kzoo.build("retinanet", **{**TINY, **overrides})
 
 
+def test_a_detector_of_other_classes_says_how_many_they_are(tmp_path):
+    """Their outputs are nine times as many, one for each anchor; what the message advises loads the file."""
+    kzoo.save_weights(kzoo.build("retinanet", **{**TINY, "num_classes": 5}), tmp_path / "five.safetensors")
+    with pytest.raises(ValueError, match=r"a file with 5 classes .*num_classes=5, or keep 3 and pass load_head=False"):
+        kzoo.build("retinanet", tmp_path / "five.safetensors", **TINY)
+    kzoo.build("retinanet", tmp_path / "five.safetensors", **{**TINY, "num_classes": 5})
+
+
 def test_the_keywords_of_a_detector_name_its_backbone():
     with keras.StatelessScope(initialize_variables=False):
         model = kzoo.build("retinanet", **TINY)

@@ -1,7 +1,10 @@
+import contextlib
+import hashlib
 import http.server
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,9 +12,12 @@ import threading
 import numpy as np
 import pytest
 import safetensors.numpy
+from golden_files import GOLDEN
 
 import kzoo
 from kzoo.weights import hub
+
+FOLDERS = GOLDEN / "configs"
 
 
 @pytest.fixture
@@ -84,17 +90,18 @@ def test_folders(model, tmp_path):
     assert equal(kzoo.build("rnn", tmp_path, units=3, num_features=2), model)
 
 
-@pytest.mark.parametrize("address", ["hf://", "hf://name", "hf://a/b/c", "hf://a/b@", "hf://../../x", "hf://a/b c"])
+@pytest.mark.parametrize("address", ["hf://", "hf://name", "hf://a/b/c", "hf://a/b@", "hf://../../x", "hf://a/b c",
+                                     "hf://a/b@../../..", "hf://a/b@x/../..", "hf://a/..", "hf://a/b..c"])  # fmt: skip
 def test_bad_addresses(address):
-    with pytest.raises(ValueError, match=r"should be hf://owner/name|cannot be had"):
+    with pytest.raises(ValueError, match=r"should be hf://owner/name"):
         hub.find_files(address)
 
 
-def load_in_child(address, **environment):
+def load_in_child(address, *, build="'rnn', sys.argv[1], units=3, num_features=2", **environment):
     """Loads an address in a fresh process (the hub's library reads its settings once) and prints a weight's sum."""
     code = (
         "import sys, kzoo\n"
-        "try: model = kzoo.build('rnn', sys.argv[1], units=3, num_features=2)\n"
+        f"try: model = kzoo.build({build})\n"
         "except ValueError as error: print('ValueError:', error)\n"
         "else: print(sum(float(abs(weight).sum()) for weight in model.get_weights()))"
     )
@@ -134,6 +141,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
     folder = None
     commit = "89abcdef0123456789abcdef0123456789abcdef"
 
+    def files(self):
+        paths = [path for path in pathlib.Path(self.folder).rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder)): path for path in paths}
+
     def do_HEAD(self):
         self.answer(body=False)
 
@@ -143,16 +154,18 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, body):
         path = self.path.partition("?")[0]
         if path.startswith("/api/models/someone/net/tree/"):
-            files = pathlib.Path(self.folder).iterdir()
-            rows = [{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": "0" * 40} for f in files]
+            rows = [
+                {"type": "file", "path": n, "size": f.stat().st_size, "oid": "0" * 40} for n, f in self.files().items()
+            ]
             return self.send(200, json.dumps(rows).encode(), body)
         if path.startswith("/api/models/someone/net"):
-            siblings = [{"rfilename": file.name} for file in pathlib.Path(self.folder).iterdir()]
+            siblings = [{"rfilename": name} for name in self.files()]
             content = json.dumps({"id": "someone/net", "sha": self.commit, "siblings": siblings, "private": False})
             return self.send(200, content.encode(), body)
-        file = pathlib.Path(self.folder) / path.rpartition("/")[2]
-        if "/someone/net/resolve/" in path and file.is_file():
-            return self.send(200, file.read_bytes(), body, {"ETag": '"tag"', "X-Repo-Commit": self.commit})
+        file = self.files().get(path.partition("/someone/net/resolve/")[2].partition("/")[2])
+        if file:
+            tag = f'"{hashlib.sha256(file.read_bytes()).hexdigest()}"'
+            return self.send(200, file.read_bytes(), body, {"ETag": tag, "X-Repo-Commit": self.commit})
         return self.send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
 
     def send(self, status, content, body, headers=None):
@@ -167,29 +180,55 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_download_from_a_loopback_server(model, tmp_path):
-    pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
-    served = tmp_path / "served"
-    kzoo.save_weights(model, served / "model.safetensors")
-    (served / "pytorch_model.bin").write_bytes(b"never fetched")
-    handler = type("Handler", (Hub,), {"folder": served})
+@contextlib.contextmanager
+def served(folder, home):
+    """The environment of a child for which a server on loopback is the hub that has the folder as someone/net."""
+    handler = type("Handler", (Hub,), {"folder": folder})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    environment = {
-        "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1",
-    }  # fmt: skip
     try:
-        assert float(load_in_child("hf://someone/net", **environment)) == pytest.approx(total(model))
-        told = load_in_child("hf://someone/absent", **environment)
-        assert told.startswith("ValueError: hf://someone/absent"), told
+        yield {
+            "HF_HOME": str(home), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1",
+        }  # fmt: skip
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_download_from_a_loopback_server(model, tmp_path):
+    pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
+    folder = tmp_path / "served"
+    kzoo.save_weights(model, folder / "model.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+    with served(folder, tmp_path / "home") as environment:
+        assert float(load_in_child("hf://someone/net", **environment)) == pytest.approx(total(model))
+        told = load_in_child("hf://someone/absent", **environment)
+        assert told.startswith("ValueError: hf://someone/absent"), told
     assert not list((tmp_path / "home").rglob("pytorch_model.bin"))
     assert float(load_in_child("hf://someone/net", **environment)) == pytest.approx(total(model)), "now from the cache"
+
+
+def test_an_address_alone_is_a_model(tmp_path):
+    """Whatever says what the model is comes along: its parts, its tokenizer and how images are prepared."""
+    pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
+    folder = tmp_path / "served"
+    shutil.copytree(FOLDERS / "sentence", folder)
+    (folder / "preprocessor_config.json").write_text("{}")
+    (folder / "vocab.txt").write_text("a")
+    with served(folder, tmp_path / "home") as environment:
+        given = load_in_child("hf://someone/net", build="sys.argv[1]", **environment)
+    assert float(given) == pytest.approx(total(kzoo.build(FOLDERS / "sentence")))
+    fetched = {path.name for path in (tmp_path / "home").rglob("*") if path.is_symlink() or path.is_file()}
+    assert {"preprocessor_config.json", "vocab.txt", "tokenizer.json", "modules.json"} <= fetched
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V2", "DEFAULT", True, 3, ["a"]])
+def test_weights_that_other_libraries_bring(weights):
+    with pytest.raises((ValueError, TypeError), match=r"kzoo brings none: pass .*hf://timm/resnet50"):
+        kzoo.build("rnn", weights)
 
 
 def test_without_the_library(model):

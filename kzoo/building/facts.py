@@ -3,6 +3,7 @@
 import keras
 
 from kzoo import catalog
+from kzoo.building import published
 from kzoo.building.assembly import Assembly
 from kzoo.building.making import build
 from kzoo.measure import DEFAULT_LENGTH, measure, without_weights
@@ -14,7 +15,8 @@ def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
     """What a model is and what it costs, from its real graph, with no weight allocated.
 
     Args:
-        model: a variant or architecture of the catalogue, or a flat functional model or an `Assembly` of your own.
+        model: a variant or architecture of the catalogue, a published folder or address as `kzoo.build` takes it, or a
+            flat functional model or an `Assembly` of your own.
         length: the sequence length to count at, where the model leaves it open.
         layers: also give one row of costs for every layer and operation, as `layers`.
         **overrides: as for `kzoo.build`.
@@ -26,6 +28,8 @@ def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise ValueError(f"length must be an int of at least 1, got {length!r}")
     if not isinstance(model, keras.Model | Assembly):
+        if published.is_place(model):
+            model, overrides = published.find(model, with_weights=False).choose(overrides)
         return without_weights(lambda: info(build(model, **overrides), length, layers))
     if overrides:
         raise TypeError(f"a model that is built takes no overrides, got {', '.join(overrides)}; pass its name")

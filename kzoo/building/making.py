@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 
 from kzoo import catalog
+from kzoo.building import published
 from kzoo.building.assembly import Assembly, about_part
 from kzoo.catalog import keywords
 from kzoo.rewrites import repeat
@@ -19,7 +20,9 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
     """Builds a model of the catalogue as an uncompiled `keras.Model` in the form of a flat functional graph.
 
     Args:
-        name: a variant (`"transformer_base"`) or an architecture (`"transformer"`: its first variant).
+        name: a variant (`"transformer_base"`) or an architecture (`"transformer"`: its first variant); or a folder or
+            `hf://owner/name[@revision]` with weights and the `config.json` of transformers, timm or
+            sentence-transformers, from which all else follows, and which is logged.
         weights: safetensors in the reference's names and layout: a file, an index of several, a folder that holds one
             (such as `kzoo.save` writes), or `hf://owner/name[@revision]`.
         dtype: a Keras dtype policy for all layers, such as `"mixed_bfloat16"`; the global policy by default.
@@ -30,8 +33,17 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
     An entry of several parts builds an `Assembly`; its keywords are its parts, each a dict of that part's keywords, and
     its weights are a folder with a folder for each part.
 
-    Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type.
+    Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type;
+    ValueError for a configuration that says what kzoo does not offer, does not know, or the overrides contradict.
     """
+    if published.is_place(name):
+        if weights is not None or rewrites:
+            raise ValueError(f"{name} has its own weights; pass neither weights nor rewrites, or the model's name")
+        place = published.find(name)
+        variant, keywords = place.choose(overrides, load_head)
+        model = build(variant, place.weights, dtype, load_head, **keywords)
+        place.say(model)
+        return model
     entry = catalog.find(name)
     if catalog.literals(entry.architecture).get("PARTS"):
         if rewrites:
@@ -48,6 +60,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         if rewrites or not load_head:  # not all that is built is replaced, or it is built from what was built
             model = _made(entry, overrides, rewrites)
             checkpoint.load_weights(model, opened, load_head)
+            published.add_tokenizer(model, opened[0].path.parent)
             return model
         with BlankVariables() as blank:
             model = _made(entry, overrides)
@@ -55,6 +68,7 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         blank.restore(model)
         for file in opened:
             file.verify()
+        published.add_tokenizer(model, opened[0].path.parent)
         return model
     finally:
         keras.config.set_dtype_policy(policy)

@@ -9,12 +9,13 @@ import keras
 from kzoo import catalog
 from kzoo.building.assembly import INDEX_FILE, Assembly, about_part
 from kzoo.building.making import assembled, build
+from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
 from kzoo.support import atomic
 from kzoo.version import __version__
 from kzoo.weights.checkpoint import save_weights
-from kzoo.weights.hub import WEIGHTS_FILE
+from kzoo.weights.hub import SCHEME, WEIGHTS_FILE, find_folder
 
 MODEL_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -65,9 +66,11 @@ def write_description(model, folder) -> None:
 def load(folder, dtype=None) -> keras.Model | Assembly:
     """Rebuilds a model from a folder that `kzoo.save` or a training run wrote, from kzoo's own catalogue.
 
-    A folder with an index of parts gives an `Assembly`. Raises ValueError if the folder is not such a folder, is
-    damaged, or needs a newer kzoo.
+    A folder with an index of parts gives an `Assembly`; `hf://owner/name[@revision]` is taken for a folder. Raises
+    ValueError if the folder is not such a folder, is damaged, or needs a newer kzoo.
     """
+    if isinstance(folder, str) and folder.startswith(SCHEME):
+        folder = find_folder(folder)
     index = pathlib.Path(folder) / INDEX_FILE
     return _load_parts(index, dtype) if index.is_file() else _load_model(folder, dtype)
 
@@ -78,7 +81,7 @@ def _load_model(folder, dtype):
     rewrites = description.get("rewrites", ())
     model = build(description["name"], weights=folder, dtype=dtype, rewrites=rewrites, **overrides)
     catalog.update_card(model, class_names=description.get("class_names"))
-    if (pathlib.Path(folder) / TOKENIZER_FILE).is_file():
+    if model.kzoo.tokenizer is None and (pathlib.Path(folder) / TOKENIZER_FILE).is_file():
         catalog.update_card(model, tokenizer=Tokenizer.load(folder))
     return model
 
@@ -104,7 +107,10 @@ def read_description(folder) -> dict:
     """The content of a folder's `model.json`; ValueError if there is none or this kzoo is too old for it."""
     path = pathlib.Path(folder) / MODEL_FILE
     if not path.is_file():
-        raise ValueError(f"{folder} holds no {MODEL_FILE}, so it is neither a saved model nor a training run")
+        hint = (
+            f"; kzoo.build({str(folder)!r}) reads its config.json" if configurations.is_published(path.parent) else ""
+        )
+        raise ValueError(f"{folder} holds no {MODEL_FILE}, so it is neither a saved model nor a training run{hint}")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         written_by = tuple(int(part) for part in description["kzoo"].split(".")[:2])

@@ -34,9 +34,15 @@ LITERALS = {
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
     "TRAINING_ONLY": "patterns of tensors that serve training alone",
     "DERIVED": "{tensor of the reference: where it comes from, `computed` or `zeros`}",
-    "ALIASES": "((pattern, replacement), ...) from the names of other releases to those of the layers",
+    "ALIASES": "((pattern, replacement), ...) from the names of other releases to those of the layers; "
+    "`tensor[0]`, `tensor[1]`, ... are parts of one",
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
+    "CONFIG": "{`model_type` of a published configuration, or `timm`: {`models`: {network there: keywords here, with "
+    "`model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, *places in it)}, "
+    "`otherwise`: {switch: {value: keywords that differ then}}, `values`: {key: values that this graph "
+    "computes, None where the key is absent}, `ignored`: keys of no meaning, "
+    "`modules`: {class of a sentence-transformers module: {mode: keywords}}}}",
 }
 REQUIRED = {"TASK", "VARIANTS"}
 MODELS = pathlib.Path(__file__).parents[1] / "models"
@@ -137,8 +143,20 @@ def _arguments(architecture, variants, *chain):
 def find(name) -> Entry:
     """The entry of a variant or architecture; ValueError with the nearest names if there is none."""
     if not isinstance(name, str) or name not in entries():
-        raise ValueError(did_you_mean("model", name, list_models()))
+        raise ValueError(_unknown(name))
     return entries()[name]
+
+
+def _unknown(name):
+    """What to say about a name that no variant has: the one that published configurations mean by it, or near ones."""
+    for architecture in {entry.architecture for entry in entries().values()}:
+        for table in literals(architecture).get("CONFIG", {}).values():
+            row = table["models"].get(name) if isinstance(table["models"], dict) else None
+            if row and "model" in row:
+                more = "".join(f", {key}={value!r}" for key, value in row.items() if key != "model")
+                return f"unknown model {name!r}; did you mean {row['model']!r}{more}?"
+    told = did_you_mean("model", name, list_models())
+    return told if told.endswith("?") else f"{told}; kzoo.list_models() and kzoo list name all"
 
 
 def figures() -> dict:

@@ -11,6 +11,52 @@ from kzoo.support.suggest import did_you_mean
 COUNTS = re.compile(r"num_\w+|(\w+_)?(dims?|filters|units|depths?|sizes?|length|shape|growth_rate)")
 
 
+# keyword here -> what the references and other libraries call it; of several the first that the model has is meant
+SYNONYMS = {
+    "num_classes": "classes num_labels n_classes nb_classes num_outputs",
+    "hidden_dim": "hidden_size d_model embed_dim embedding_dim n_embd dim width emb_size",
+    "units": "hidden_size num_units",
+    "num_features": "input_size",
+    "num_heads": "num_attention_heads n_head n_heads heads nhead encoder_attention_heads",
+    "num_layers": "depth num_hidden_layers n_layer n_layers layers num_blocks encoder_layers",
+    "intermediate_dim": "intermediate_size dim_feedforward mlp_dim ffn_dim n_inner encoder_ffn_dim",
+    "vocabulary_size": "vocab_size n_vocab num_tokens num_embeddings",
+    "max_length": "max_position_embeddings n_positions block_size seq_len seq_length sequence_length context_length",
+    "depths": "block_config layers num_blocks repetitions depth",
+    "filters": "num_init_features base_width channels init_channels",
+    "dropout": "drop_rate dropout_rate p hidden_dropout_prob resid_pdrop",
+    "epsilon": "eps layer_norm_eps norm_eps layer_norm_epsilon",
+    "auxiliary": "aux_logits",
+    "activation": "hidden_act act_layer activation_function",
+    "input_shape": "image_size img_size input_size in_chans in_channels num_channels",
+    "with_batch_norm": "batch_norm bn",
+    "backbone": "backbone_name encoder",
+}
+# what other libraries ask for by a keyword, and kzoo in another way
+ADVICE = {
+    "pretrained": "pass weights=, a safetensors file, a folder or hf://owner/name",
+    "checkpoint_path": "pass weights=, a safetensors file, a folder or hf://owner/name",
+    "include_top": "num_classes=0 leaves the classifier out",
+    "features_only": "kzoo.features(model, taps) gives maps of a model",
+    "classifier_activation": "outputs are logits, of which kzoo.predict makes probabilities",
+    "input_tensor": "kzoo.graph.embed puts a model into another graph",
+}
+
+
+def _unknown(entry, key, defaults):
+    """What to say about a keyword that `build` does not have."""
+    if key in ADVICE:
+        return f"unknown keyword {key!r}; {ADVICE[key]}"
+    tables = literals(entry.architecture).get("CONFIG", {}).values()
+    meanings = [table["keywords"][key] for table in tables if key in table["keywords"]]
+    named = [meaning if isinstance(meaning, str) else meaning[0] for meaning in meanings]
+    named += [keyword for keyword, words in SYNONYMS.items() if key in words.split() and keyword in defaults]
+    if named:
+        shape = " = (height, width, channels)" if named[0] == "input_shape" else ""
+        return f"unknown keyword {key!r}; did you mean {named[0]}{shape}?"
+    return did_you_mean("keyword", key, defaults)
+
+
 def checked(entry, function, overrides) -> dict:
     """The overrides, if every keyword is known and every value is of the kind its default is.
 
@@ -19,7 +65,7 @@ def checked(entry, function, overrides) -> dict:
     defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
     for key, value in overrides.items():
         if key not in defaults:
-            raise TypeError(f"{entry.name}: {did_you_mean('keyword', key, defaults)} (all: {', '.join(defaults)})")
+            raise TypeError(f"{entry.name}: {_unknown(entry, key, defaults)} (all: {', '.join(defaults)})")
         default = entry.arguments.get(key, defaults[key])
         if key == "num_classes" and literals(entry.architecture).get("HEADLESS"):
             default = 0

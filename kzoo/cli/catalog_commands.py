@@ -41,10 +41,16 @@ def list_command(pattern, task, max_params, as_json):
 @click.option("--layers", is_flag=True, help="Also print a row for every layer and operation.")
 @json_option
 def info(name, overrides, length, layers, as_json):
-    """Show what a model is and what it costs."""
+    """Show what a model is and what it costs.
+
+    NAME is one of the catalogue, or a published folder or hf:// address.
+    """
+    import pathlib
+
     from kzoo import catalog
 
-    catalog.find(name)
+    if not name.startswith("hf://") and not pathlib.Path(name).is_dir():
+        catalog.find(name)
     import_keras()
     from kzoo import building
 

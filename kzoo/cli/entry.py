@@ -84,20 +84,24 @@ def settings_of(pairs) -> dict:
 
 
 def open_model(source, overrides=(), weights=None, dtype=None):
-    """A model from a run folder, a saved folder or a catalogue name."""
+    """A model from a run folder, a saved folder, a published folder or address, or a catalogue name."""
     from kzoo import catalog
+    from kzoo.catalog import configurations
 
-    is_folder = pathlib.Path(source).is_dir()
-    if is_folder and overrides:
-        raise click.UsageError("--set builds a model from the catalogue; a folder itself says how its model is built")
-    if not is_folder:
+    folder = pathlib.Path(source)
+    is_ours = folder.is_dir() and not configurations.is_published(folder)
+    if is_ours and (overrides or weights):
+        raise click.UsageError(
+            "--set and --weights are for a model of the catalogue; a folder itself says how its model is built"
+        )
+    if not folder.is_dir() and not source.startswith("hf://"):
         if os.sep in source:
             raise click.UsageError(f"no folder at {source}")
         catalog.find(source)
     import_keras()
     from kzoo import building
 
-    if is_folder:
+    if is_ours:
         return building.load(source, dtype)
     return building.build(source, weights=weights, dtype=dtype, **settings_of(overrides))
 

@@ -15,7 +15,7 @@ from kzoo.cli import entry
 def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
     """Evaluate a model on a split of a data set.
 
-    SOURCE is a run folder, a saved folder or a catalogue name.
+    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name.
     """
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
@@ -38,8 +38,8 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, as_json, **options):
     """Predict for files or for examples of a data set.
 
-    SOURCE is a run folder, a saved folder or a catalogue name; FILES are images or .npy arrays of examples. A model of
-    text takes texts, or files with one text per line, instead.
+    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
+    images or .npy arrays of examples. A model of text takes texts, or files with one text per line, instead.
     """
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
@@ -82,8 +82,9 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 def export(source, path, overrides, weights, dtype, format_name, calibration, data_name, overwrite, as_json, **how):
     """Export a model and prove that the export is equal to it.
 
-    SOURCE is a run folder, a saved folder or a catalogue name; PATH is the folder to create. A SavedModel also takes
-    images of any size and generates text; the other formats cannot hold the loop for that.
+    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; PATH is the
+    folder to create. A SavedModel also takes images of any size and generates text; the other formats cannot hold the
+    loop for that.
     """
     from kzoo.support import atomic
 

@@ -23,6 +23,19 @@ VARIANTS = {
 }
 HEAD = ("classifier.6", "fc8")
 HEADLESS = True
+CONFIG = {
+    "timm": {
+        "models": ("alexnet",),
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+        },
+        "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
+        "ignored": ("model_args.*_rate",),
+    },
+}
 
 _KERNEL_SIZES = (11, 5, 3, 3, 3)
 _TORCHVISION_NAMES = (

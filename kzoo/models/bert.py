@@ -47,6 +47,43 @@ DERIVED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
     "bert.embeddings.position_ids": "computed",
 }
+CONFIG = {
+    "bert": {
+        "models": {
+            "BertModel": {"head": "none"},
+            "BertForPreTraining": {"head": "pretraining"},
+            "BertForMaskedLM": {"head": "masked_words"},
+            "BertForSequenceClassification": {"head": "classification", "num_classes": "id2label"},
+            "BertForTokenClassification": {"head": "token_classification", "num_classes": "id2label"},
+        },
+        "keywords": {
+            "num_hidden_layers": "num_layers",
+            "hidden_size": "hidden_dim",
+            "num_attention_heads": "num_heads",
+            "intermediate_size": "intermediate_dim",
+            "hidden_dropout_prob": "dropout",
+            "vocab_size": "vocabulary_size",
+            "max_position_embeddings": "max_length",
+        },
+        "values": {
+            "hidden_act": ("gelu", "gelu_python", None),
+            "layer_norm_eps": (1e-12, None),
+            "position_embedding_type": ("absolute", None),
+            "type_vocab_size": (2, None),
+            "is_decoder": (False, None),
+            "add_cross_attention": (False, None),
+            "tie_word_embeddings": (True, None),
+        },
+        "ignored": ("directionality", "pooler_*"),  # Google's multilingual files have them; no release reads them
+        "modules": {
+            "Pooling": {
+                "mean": {"head": "embedding", "pooling": "mean", "normalize": False},
+                "cls": {"head": "embedding", "pooling": "first_token", "normalize": False},
+            },
+            "Normalize": {"": {"normalize": True}},
+        },
+    },
+}
 ALIASES = (
     (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
     (r"\.gamma$", ".weight"),
@@ -101,8 +138,19 @@ def float32(x, name) -> keras.KerasTensor:
     return layers.Activation("linear", dtype="float32", name=name)(x)
 
 
+def sentence_embedding(x, padding_mask, pooling, normalize) -> keras.KerasTensor:
+    """One vector for each text, as Reimers, Gurevych 2019 (https://arxiv.org/abs/1908.10084), section 3, make it."""
+    if pooling == "mean":
+        x = MaskedAveragePooling1D(name="mean_pooling")(x, padding_mask)
+    else:
+        x = FirstToken(name="first_token_pooling")(x)
+    if normalize:
+        x = layers.UnitNormalization(dtype="float32", name="normalize")(x)
+    return float32(x, "sentence_embedding")
+
+
 def outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout) -> keras.KerasTensor | dict:
-    """The outputs of each head, from the last layer's tokens x and the pooled first token."""
+    """The outputs of the other heads, from the last layer's tokens x and the pooled first token."""
     if head == "pretraining":
         next_sentence = dense(2, "cls.seq_relationship", dtype="float32")(pooled)
         return {"masked_words": masked_words(x, embedding), "next_sentence": next_sentence}
@@ -112,8 +160,6 @@ def outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout) -> k
         return classes(pooled, num_classes, dropout)
     if head == "token_classification":
         return classes(x, num_classes, dropout)
-    if head == "embedding":
-        return float32(MaskedAveragePooling1D(name="mean_pooling")(x, padding_mask), "sentence_embedding")
     return {"tokens": float32(x, "tokens"), "pooled": float32(pooled, "pooled")}
 
 
@@ -127,6 +173,8 @@ def build(
     max_length=512,
     head="none",
     num_classes=2,
+    pooling="mean",
+    normalize=False,
     name="bert_base",
 ) -> keras.Model:
     """Token ids, their mask (1 = real) and segments (0 or 1), int32 (batch, length) each, to what the head gives.
@@ -134,13 +182,17 @@ def build(
     Heads, all in float32: "none" a dict of `tokens` (batch, length, hidden_dim) and `pooled` (batch, hidden_dim);
     "pretraining" a dict of logits, `masked_words` (batch, length, vocabulary_size) and `next_sentence` (batch, 2), of
     which class 0 says that the second text follows the first; "masked_words" the former alone; "classification"
-    (batch, num_classes); "token_classification" (batch, length, num_classes); "embedding" the mean of the real tokens
-    (batch, hidden_dim), zeros for a row of padding. Padding stands on the right, since the first token is pooled.
+    (batch, num_classes); "token_classification" (batch, length, num_classes); "embedding" one vector (batch,
+    hidden_dim), by `pooling` "mean" that of the real tokens, zeros for a row of padding, or "first_token"; `normalize`
+    gives it the length 1. Padding stands on the right, since the first token is pooled.
 
-    Raises ValueError for an unknown head, a hidden_dim that num_heads does not divide, or a text over max_length.
+    Raises ValueError for an unknown head or pooling, a hidden_dim that num_heads does not divide, or a text over
+    max_length.
     """
     if head not in TASK:
         raise ValueError(f"{name}: {did_you_mean('head', head, list(TASK))}")
+    if pooling not in ("mean", "first_token"):
+        raise ValueError(f"{name}: pooling must be 'mean' or 'first_token', got {pooling!r}")
     check_heads(num_heads, hidden_dim)
     inputs = {
         key: keras.Input((None,), dtype="int32", name=key) for key in ("token_ids", "padding_mask", "segment_ids")
@@ -165,4 +217,6 @@ def build(
     if head in ("none", "pretraining", "classification"):
         first = FirstToken(name="bert.pooler.first_token")(x)
         pooled = dense(hidden_dim, "bert.pooler.dense", activation="tanh")(first)
+    if head == "embedding":
+        return keras.Model(inputs, sentence_embedding(x, padding_mask, pooling, normalize), name=name)
     return keras.Model(inputs, outputs(head, x, pooled, padding_mask, embedding, num_classes, dropout), name=name)

@@ -20,6 +20,19 @@ VARIANTS = {
 }
 HEAD = ("classifier",)
 HEADLESS = True
+CONFIG = {
+    "timm": {
+        "models": ("densenet121", "densenet161", "densenet169", "densenet201"),
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+        },
+        "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
+        "ignored": ("model_args.*_rate",),
+    },
+}
 ALIASES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)  # torchvision's published files say norm.1
 
 

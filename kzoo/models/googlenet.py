@@ -25,6 +25,19 @@ VARIANTS = {
     "googlenet_2014": {"as_in_paper": True, "dropout": 0.4},
 }
 HEADLESS = True
+CONFIG = {
+    "timm": {
+        "models": ("googlenet",),
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+        },
+        "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
+        "ignored": ("model_args.*_rate",),
+    },
+}
 HEAD = ("fc", "aux1.fc2", "aux2.fc2")
 TRAINING_ONLY = (r"aux[12]\.",)
 

@@ -47,6 +47,47 @@ DERIVED = {"lm_head.weight": ("transformer.wte.weight", "transformer.tokens_embe
 TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)
 ALIASES = ((r"^(wte|wpe|tokens_embed|positions_embed|h|ln_f)\.", r"transformer.\1."),)
 
+CONFIG = {
+    "gpt2": {
+        "models": {"GPT2LMHeadModel": {"post_norm": False}, "GPT2Model": {"post_norm": False}},
+        "keywords": {
+            "n_layer": "num_layers",
+            "n_embd": "hidden_dim",
+            "n_head": "num_heads",
+            "n_positions": "max_length",
+            "vocab_size": "vocabulary_size",
+            "resid_pdrop": "dropout",
+            "n_inner": "intermediate_dim",
+        },
+        "values": {
+            "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast", None),
+            "layer_norm_epsilon": (1e-5, None),
+            "scale_attn_weights": (True, None),
+            "scale_attn_by_inverse_layer_idx": (False, None),
+            "add_cross_attention": (False, None),
+            "tie_word_embeddings": (True, None),
+        },
+        "ignored": ("n_ctx", "reorder_and_upcast_attn", "summary_*"),
+    },
+    "openai-gpt": {
+        "models": {"OpenAIGPTLMHeadModel": {"post_norm": True}, "OpenAIGPTModel": {"post_norm": True}},
+        "keywords": {
+            "n_layer": "num_layers",
+            "n_embd": "hidden_dim",
+            "n_head": "num_heads",
+            "n_positions": "max_length",
+            "vocab_size": "vocabulary_size",
+            "resid_pdrop": "dropout",
+        },
+        "values": {
+            "afn": ("gelu", None),  # which means the form with tanh in this family
+            "layer_norm_epsilon": (1e-5, None),
+            "tie_word_embeddings": (True, None),
+        },
+        "ignored": ("n_ctx", "n_special", "predict_special_tokens", "summary_*"),
+    },
+}
+
 
 def normal(stddev=0.02) -> dict:
     """The initial weights of GPT-1, section 4.1."""
@@ -69,9 +110,9 @@ def self_attention(x, padding_mask, num_heads, dropout, residual_stddev, name) -
     return layers.Dropout(dropout, name=f"{name}.dropout")(x)
 
 
-def feed_forward(x, dropout, residual_stddev, name) -> keras.KerasTensor:
-    """Two position-wise linear maps, four times as wide between, with a GELU."""
-    y = layers.Dense(4 * x.shape[-1], activation=gelu_tanh, kernel_initializer=normal(), name=f"{name}.c_fc")(x)
+def feed_forward(x, intermediate_dim, dropout, residual_stddev, name) -> keras.KerasTensor:
+    """Two position-wise linear maps with a GELU between."""
+    y = layers.Dense(intermediate_dim, activation=gelu_tanh, kernel_initializer=normal(), name=f"{name}.c_fc")(x)
     y = layers.Dense(x.shape[-1], kernel_initializer=normal(residual_stddev), name=f"{name}.c_proj")(y)
     return layers.Dropout(dropout, name=f"{name}.dropout")(y)
 
@@ -96,6 +137,7 @@ def build(
     num_layers=12,
     hidden_dim=768,
     num_heads=12,
+    intermediate_dim=None,
     dropout=0.1,
     vocabulary_size=50257,
     max_length=1024,
@@ -105,7 +147,8 @@ def build(
     """Token ids and their mask (1 = real), int32 (batch, length), to logits (batch, length, vocabulary_size), float32.
 
     The logits at position i depend on the tokens 0 ... i and predict token i + 1. Padding may stand on either side:
-    positions are counted over real tokens, and no token attends to padding.
+    positions are counted over real tokens, and no token attends to padding. `intermediate_dim`, the width between the
+    two maps of a block, is four times `hidden_dim` by default.
 
     Raises ValueError for a hidden_dim that num_heads does not divide or a text longer than max_length.
     """
@@ -125,9 +168,10 @@ def build(
     # GPT-2, section 2.3: the layers that add to the residual path start smaller, the deeper the network
     start = {"dropout": dropout, "residual_stddev": 0.02 if post_norm else 0.02 * (2 * num_layers) ** -0.5}
     attention = partial(self_attention, padding_mask=inputs["padding_mask"], num_heads=num_heads, **start)
+    feed = partial(feed_forward, intermediate_dim=intermediate_dim or 4 * hidden_dim, **start)
     block = post_norm_block if post_norm else pre_norm_block
     for index in range(num_layers):
-        x = block(x, attention, partial(feed_forward, **start), f"transformer.h.{index}")
+        x = block(x, attention, feed, f"transformer.h.{index}")
     x = x if post_norm else norm(x, "transformer.ln_f")
     # The embedding declares its own dtype for the logits whatever it computes; this states float32.
     logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))

@@ -17,6 +17,19 @@ INPUTS = {"image": "image"}
 AGREES_WITH = "torchvision"
 VARIANTS = {"inception_v3": {"input_shape": (299, 299, 3)}}
 HEADLESS = True
+CONFIG = {
+    "timm": {
+        "models": ("inception_v3",),
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+        },
+        "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
+        "ignored": ("model_args.*_rate",),
+    },
+}
 HEAD = ("fc", "AuxLogits.fc")
 TRAINING_ONLY = (r"AuxLogits\.",)
 

@@ -33,6 +33,19 @@ VARIANTS = {
 }
 HEAD = ("fc", "linear")
 HEADLESS = True
+CONFIG = {
+    "timm": {
+        "models": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+        },
+        "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
+        "ignored": ("model_args.*_rate",),
+    },
+}
 
 
 def conv_norm(x, filters, kernel_size, strides, conv_name, norm_name, **kwargs) -> keras.KerasTensor:

@@ -8,7 +8,7 @@ defines, uses `math` without importing it, and puts 8 heads on a width of 8.
 Layer names follow Hugging Face's MarianMTModel. `marian` is the size and form of the translation models by
 Helsinki-NLP (Tiedemann, Thottingal 2020, https://aclanthology.org/2020.eamt-1.61): SiLU between the feed-forward maps,
 sinusoids ordered [sines, cosines] and a fixed bias on the logits, which keeps padding from being predicted. Each
-language pair has a vocabulary of its own size: build with the `vocab_size` of its config.json.
+language pair has a vocabulary of its own size, which its config.json says.
 """
 
 import math
@@ -53,6 +53,41 @@ DERIVED = {
     "final_logits_bias": "zeros",
     "model.encoder.embed_positions.weight": "computed",
     "model.decoder.embed_positions.weight": "computed",
+}
+CONFIG = {
+    "marian": {
+        "models": {"MarianMTModel": {"positions": "half_split", "logits_bias": True}},
+        "keywords": {
+            "encoder_layers": "num_layers",
+            "decoder_layers": "num_layers",
+            "d_model": "hidden_dim",
+            "encoder_attention_heads": "num_heads",
+            "decoder_attention_heads": "num_heads",
+            "encoder_ffn_dim": "intermediate_dim",
+            "decoder_ffn_dim": "intermediate_dim",
+            "dropout": "dropout",
+            "vocab_size": "vocabulary_size",
+            "decoder_vocab_size": "vocabulary_size",
+            "activation_function": "activation",
+        },
+        "otherwise": {
+            "share_encoder_decoder_embeddings": {
+                False: {"vocab_size": "source_vocabulary_size", "decoder_vocab_size": "vocabulary_size"},
+            },
+        },
+        "values": {
+            "scale_embedding": (True,),
+            "static_position_embeddings": (True, None),
+            "normalize_before": (False, None),
+            "normalize_embedding": (False, None),
+            "add_final_layer_norm": (False, None),
+            "add_bias_logits": (False, None),
+            "is_encoder_decoder": (True, None),
+            "is_decoder": (False, None),
+            "tie_word_embeddings": (True, None),
+        },
+        "ignored": ("num_hidden_layers", "max_position_embeddings", "extra_pos_embeddings"),
+    },
 }
 # Keras's names, and Marian's other name for the last
 _ACTIVATIONS = ("relu", "gelu", "silu", "swish")

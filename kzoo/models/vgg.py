@@ -26,6 +26,19 @@ VARIANTS = {
 }
 HEAD = ("classifier.6",)
 HEADLESS = True
+CONFIG = {
+    "timm": {
+        "models": ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+        },
+        "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
+        "ignored": ("model_args.*_rate",),
+    },
+}
 
 
 def convolutions(x, depths, filters, with_batch_norm) -> keras.KerasTensor:

@@ -5,6 +5,8 @@ learned positions. Tiny and small are the sizes of DeiT (Touvron et al. 2021, ht
 1). Layer names follow torchvision's checkpoints; those of timm and DeiT are renamed when they are loaded.
 """
 
+from functools import partial
+
 import keras
 from keras import layers
 
@@ -30,8 +32,85 @@ LAYOUTS = {
     "pos_embedding": {"embeddings": ("{}", "row")},
 }
 HEAD = ("heads.head",)
-# timm's names, and those of torchvision before 0.14 (`linear_1`)
+OTHER_HEADS = (r"(vit\.)?pooler\.",)  # a map of the class token that `ViTModel` has and classifiers have not
+CONFIG = {
+    "vit": {
+        "models": {
+            "ViTForImageClassification": {"num_classes": "id2label"},
+            "ViTModel": {"num_classes": 0},
+        },
+        "keywords": {
+            "num_hidden_layers": "num_layers",
+            "hidden_size": "hidden_dim",
+            "num_attention_heads": "num_heads",
+            "intermediate_size": "intermediate_dim",
+            "hidden_dropout_prob": "dropout",
+            "patch_size": "patch_size",
+            "layer_norm_eps": "epsilon",
+            "image_size": ("input_shape", 0, 1),
+            "num_channels": ("input_shape", 2),
+        },
+        "values": {
+            "hidden_act": ("gelu", "gelu_python", None),
+            "qkv_bias": (True, None),
+        },
+        "ignored": ("encoder_stride", "pooler_*"),  # of the head that masks patches, and of one that is not built
+    },
+    "timm": {
+        "models": {
+            "vit_base_patch16_224": {"model": "vit_b_16"},
+            "vit_base_patch16_384": {"model": "vit_b_16", "input_shape": (384, 384, 3)},
+            "vit_base_patch32_224": {"model": "vit_b_32"},
+            "vit_base_patch32_384": {"model": "vit_b_32", "input_shape": (384, 384, 3)},
+            "vit_large_patch16_224": {"model": "vit_l_16"},
+            "vit_large_patch16_384": {"model": "vit_l_16", "input_shape": (384, 384, 3)},
+            "vit_large_patch32_224": {"model": "vit_l_32"},
+            "vit_large_patch32_384": {"model": "vit_l_32", "input_shape": (384, 384, 3)},
+            "vit_small_patch16_224": {"model": "vit_s_16"},
+            "vit_small_patch16_384": {"model": "vit_s_16", "input_shape": (384, 384, 3)},
+            "vit_small_patch32_224": {"model": "vit_s_16", "patch_size": 32},
+            "vit_small_patch32_384": {"model": "vit_s_16", "patch_size": 32, "input_shape": (384, 384, 3)},
+            "vit_tiny_patch16_224": {"model": "vit_ti_16"},
+            "vit_tiny_patch16_384": {"model": "vit_ti_16", "input_shape": (384, 384, 3)},
+            "deit_base_patch16_224": {"model": "vit_b_16"},
+            "deit_base_patch16_384": {"model": "vit_b_16", "input_shape": (384, 384, 3)},
+            "deit_small_patch16_224": {"model": "vit_s_16"},
+            "deit_tiny_patch16_224": {"model": "vit_ti_16"},
+            "vit_b_16": {"model": "vit_b_16"},
+            "vit_b_32": {"model": "vit_b_32"},
+            "vit_l_16": {"model": "vit_l_16"},
+            "vit_l_32": {"model": "vit_l_32"},
+        },
+        "keywords": {
+            "num_classes": "num_classes",
+            "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
+            "model_args.num_classes": "num_classes",
+            "model_args.in_chans": ("input_shape", 2),
+            "model_args.img_size": ("input_shape", 0, 1),
+            "model_args.depth": "num_layers",
+            "model_args.embed_dim": "hidden_dim",
+            "model_args.num_heads": "num_heads",
+        },
+        "values": {"global_pool": ("token", None), "model_args.global_pool": ("token", None)},
+        "ignored": ("model_args.*_rate", "model_args.mlp_ratio"),  # the shapes of the weights say the latter
+    },
+}
+# timm's names, those of torchvision before 0.14 (`linear_1`), and those of transformers, which has three projections
 ALIASES = (
+    (r"^(vit\.)?embeddings\.cls_token$", "class_token"),
+    (r"^(vit\.)?embeddings\.position_embeddings$", "encoder.pos_embedding"),
+    (r"^(vit\.)?embeddings\.patch_embeddings\.projection\.", "conv_proj."),
+    (r"^(vit\.)?encoder\.layer\.(\d+)\.", r"encoder.layers.encoder_layer_\2."),
+    (r"^(vit\.)?layernorm\.", "encoder.ln."),
+    (r"^classifier\.", "heads.head."),
+    (r"(encoder_layer_\d+)\.layernorm_before\.", r"\1.ln_1."),
+    (r"(encoder_layer_\d+)\.layernorm_after\.", r"\1.ln_2."),
+    (r"(encoder_layer_\d+)\.attention\.attention\.query\.(\w+)$", r"\1.self_attention.in_proj_\2[0]"),
+    (r"(encoder_layer_\d+)\.attention\.attention\.key\.(\w+)$", r"\1.self_attention.in_proj_\2[1]"),
+    (r"(encoder_layer_\d+)\.attention\.attention\.value\.(\w+)$", r"\1.self_attention.in_proj_\2[2]"),
+    (r"(encoder_layer_\d+)\.attention\.output\.dense\.", r"\1.self_attention.out_proj."),
+    (r"(encoder_layer_\d+)\.intermediate\.dense\.", r"\1.mlp.0."),
+    (r"(encoder_layer_\d+)\.output\.dense\.", r"\1.mlp.3."),
     (r"^cls_token$", "class_token"),
     (r"^pos_embed$", "encoder.pos_embedding"),
     (r"^patch_embed\.proj\.", "conv_proj."),
@@ -46,11 +125,6 @@ ALIASES = (
 )
 
 
-def norm(x, name) -> keras.KerasTensor:
-    """Layer normalisation with the references' epsilon."""
-    return layers.LayerNormalization(epsilon=1e-6, name=name)(x)
-
-
 def self_attention(x, num_heads, name) -> keras.KerasTensor:
     """Multi-head self-attention whose query, key and value come from one projection, as torch stores them."""
     hidden_dim = x.shape[-1]
@@ -60,12 +134,12 @@ def self_attention(x, num_heads, name) -> keras.KerasTensor:
     return layers.Dense(hidden_dim, name=f"{name}.out_proj")(x)
 
 
-def encoder_layer(x, num_heads, intermediate_dim, dropout, name) -> keras.KerasTensor:
+def encoder_layer(x, norm, num_heads, intermediate_dim, dropout, name) -> keras.KerasTensor:
     """Attention, then a two-layer network, each over normalised input and added to it: equations 2 and 3."""
-    y = self_attention(norm(x, f"{name}.ln_1"), num_heads, f"{name}.self_attention")
+    y = self_attention(norm(name=f"{name}.ln_1")(x), num_heads, f"{name}.self_attention")
     y = layers.Dropout(dropout, name=f"{name}.dropout")(y)
     x = layers.Add(name=f"{name}.add")([x, y])
-    y = layers.Dense(intermediate_dim, activation=gelu, name=f"{name}.mlp.0")(norm(x, f"{name}.ln_2"))
+    y = layers.Dense(intermediate_dim, activation=gelu, name=f"{name}.mlp.0")(norm(name=f"{name}.ln_2")(x))
     y = layers.Dropout(dropout, name=f"{name}.mlp.2")(y)
     y = layers.Dropout(dropout, name=f"{name}.mlp.4")(layers.Dense(x.shape[-1], name=f"{name}.mlp.3")(y))
     return layers.Add(name=name)([x, y])
@@ -78,14 +152,15 @@ def build(
     num_heads=12,
     intermediate_dim=3072,
     dropout=0.0,
+    epsilon=1e-6,
     input_shape=(224, 224, 3),
     num_classes=1000,
     name="vit_b_16",
 ) -> keras.Model:
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
-    `num_classes=0` returns the class token's features. Raises ValueError for an image that `patch_size` does not divide
-    or a hidden_dim that `num_heads` does not divide.
+    `num_classes=0` returns the class token's features; `epsilon` is that of layer normalisation. Raises ValueError for
+    an image that `patch_size` does not divide or a hidden_dim that `num_heads` does not divide.
     """
     image = image_input(input_shape, patch_size, name)
     height, width, _ = input_shape
@@ -94,6 +169,7 @@ def build(
             f"{name}: the height and width of input_shape {tuple(input_shape)} must be known multiples of patch_size "
             f"{patch_size}; resize the images or choose another patch_size"
         )
+    norm = partial(layers.LayerNormalization, epsilon=epsilon)
     num_patches = (height // patch_size) * (width // patch_size)
     # lecun_normal is torchvision's truncated normal of variance 1 / fan_in
     x = layers.Conv2D(hidden_dim, patch_size, patch_size, kernel_initializer="lecun_normal", name="conv_proj")(image)
@@ -102,7 +178,7 @@ def build(
     x = LearnedPositions(num_patches + 1, keras.initializers.RandomNormal(stddev=0.02), name="encoder.pos_embedding")(x)
     x = layers.Dropout(dropout, name="encoder.dropout")(x)
     for index in range(num_layers):
-        x = encoder_layer(x, num_heads, intermediate_dim, dropout, f"encoder.layers.encoder_layer_{index}")
-    x = norm(x, "encoder.ln")
+        x = encoder_layer(x, norm, num_heads, intermediate_dim, dropout, f"encoder.layers.encoder_layer_{index}")
+    x = norm(name="encoder.ln")(x)
     x = layers.Flatten(name="class_features")(layers.Cropping1D((0, num_patches), name="class_position")(x))
     return keras.Model(image, logits_or_features(x, num_classes, "heads.head"), name=name)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kzoo import catalog
+from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import read_beside
 from kzoo.weights import files
 from kzoo.weights.hub import find_files
@@ -42,9 +43,9 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     """Loads safetensors in the reference's names and layout into a model, all or nothing.
 
     Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
-    of the images they were trained on goes onto the model's card. A first convolution over another number of
-    channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output keeps its
-    size.
+    of the images they were trained on, and of the classes, goes onto the model's card. A first convolution over another
+    number of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output
+    keeps its size.
 
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
@@ -54,12 +55,15 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
             are not verified then: whatever was made of them must be discarded if `verify` of one raises.
 
     Returns the names of tensors that stayed as they were (those of the head), also logged. Raises ValueError that lists
-    the first missing, unexpected and mis-shaped names, or says how a file is damaged; the model is unchanged then.
+    the first missing, unexpected and mis-shaped names, what the `config.json` beside the file says otherwise than the
+    model, or how a file is damaged; the model is unchanged then.
     """
     literals = catalog.literals_of(model)
     if not load_head and "HEAD" not in literals:
         raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     slots = find_slots(model)
+    weights = weights if isinstance(weights, list) else open_weights(weights)
+    told = _compare_configuration(model, weights[0].path.parent, load_head)
     checkpoint = _Checkpoint(model, weights, literals, slots)
     head = () if load_head else checkpoint.head_to_leave()
     loaded = [slot for slot in slots if slot.layer.name not in head]
@@ -84,9 +88,28 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
             slot.variable.assign(value)
     if preprocessing:
         catalog.update_card(model, preprocessing=preprocessing)
+    if told and load_head and (names := told.names_for(catalog.arguments(model))):
+        catalog.update_card(model, class_names=names)
     if left:
         logging.getLogger("kzoo").warning("%s: not loaded, as they were: %s", model.name, ", ".join(left))
     return left
+
+
+def _compare_configuration(model, folder, load_head):
+    """What the `config.json` beside the weights says, or None; ValueError if that is another function than the model's.
+
+    Weights fit many functions: another number of heads that divides the width, another activation or epsilon.
+    """
+    card = catalog.card_of(model)
+    told = configurations.read(folder, card.architecture) if card.architecture else None
+    if told is None:
+        return None
+    if wrong := told.faults + told.contradictions(catalog.arguments(model), load_head):
+        raise ValueError(f"{told.path} does not fit {model.name}, which is unchanged: {'; '.join(wrong)}")
+    if told.unknown:
+        words = ", ".join(f"{key}: {value!r}" for key, value in told.unknown.items())
+        logging.getLogger("kzoo").warning("%s: nothing is known of %s", told.path, words)
+    return told
 
 
 def _adapt_channels(kernel, num_channels):
@@ -107,7 +130,7 @@ class _Checkpoint:
         }
         self.stored = {}  # name here -> (file, name there)
         self.specification = {}  # name here -> (shape, dtype)
-        self.files = weights if isinstance(weights, list) else open_weights(weights)
+        self.files = weights
         self.weights = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
         for file in self.files:
             for name, facts in file.specification.items():
@@ -117,12 +140,33 @@ class _Checkpoint:
                     raise ValueError(f"{self.weights} holds {here} twice, {both}")
                 self.stored[here] = (file, name)
                 self.specification[here] = facts
+        self.joined = self._join()
 
     def _rename(self, name):
         """Names changed between releases of a reference; ALIASES of the model file lists (pattern, replacement)."""
         for pattern, replacement in self.literals.get("ALIASES", ()):
             name = re.sub(pattern, replacement, name)
         return name
+
+    def _join(self):
+        """{tensor: its parts}, in order, of those that ALIASES name as `tensor[0]`, `tensor[1]`, ... of one tensor.
+
+        They are joined along the first axis, as torch stores the projections of query, key and value in one. Parts of
+        different shapes stay apart, under names that the model does not know.
+        """
+        parts = {}
+        for name in sorted(self.specification):
+            if match := re.fullmatch(r"(.+)\[\d\]", name):
+                parts.setdefault(match[1], []).append(name)
+        parts = {
+            whole: names
+            for whole, names in parts.items()
+            if whole not in self.specification and len({self.specification[name] for name in names}) == 1
+        }
+        for whole, names in parts.items():
+            *_, (shape, dtype) = (self.specification.pop(name) for name in names)
+            self.specification[whole] = (len(names) * shape[0], *shape[1:]) if shape else shape, dtype
+        return parts
 
     def has_other_channels(self, slot) -> bool:
         """Whether the file's first convolution has three input channels and this model's another number."""
@@ -179,12 +223,17 @@ class _Checkpoint:
 
     def _head_hint(self, slots):
         """The usual reason for mis-shaped names is a head with another number of classes."""
-        head = slots[-1]
-        shapes = [self.specification[name][0] for name in head.names if name in self.specification]
-        if not shapes or not shapes[0] or shapes[0][0] == head.shapes[0][0]:
-            return ""
-        hint = f". For a file with {shapes[0][0]} outputs build the model with num_classes={shapes[0][0]}"
-        return f"{hint}, or keep {head.shapes[0][0]} and pass load_head=False" if "HEAD" in self.literals else hint
+        wanted = catalog.arguments(self.model).get("num_classes") if self.literals else None
+        heads = [slot for slot in slots if slot.layer.name in self.literals.get("HEAD", ())] or slots[-1:]
+        for slot in heads if wanted else ():
+            there, here = self.specification.get(slot.names[0], ((),))[0], slot.shapes[0]
+            if not there or there[0] == here[0] or here[0] % wanted or not hasattr(slot.layer, "kernel"):
+                continue
+            classes, rest = divmod(there[0], here[0] // wanted)  # a detector has outputs at several anchors
+            if not rest:
+                hint = f". For a file with {classes} classes build the model with num_classes={classes}"
+                return f"{hint}, or keep {wanted} and pass load_head=False" if "HEAD" in self.literals else hint
+        return ""
 
     def verify(self) -> None:
         """ValueError if a file is damaged."""
@@ -195,6 +244,7 @@ class _Checkpoint:
         """All arrays by the names here, after checking those that are derived from others."""
         contents = {file: file.read(verify) for file in self.files}
         arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
+        arrays |= {whole: np.concatenate([arrays.pop(name) for name in parts]) for whole, parts in self.joined.items()}
         for name, sources in self.derived().items():
             for source in (sources,) if isinstance(sources, str) else sources:
                 if source == "zeros" and np.any(arrays[name]):

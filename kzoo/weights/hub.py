@@ -1,6 +1,7 @@
 """Where weights come from: a file, a folder, several files with an index, or a repository of the Hugging Face hub."""
 
 import json
+import os
 import pathlib
 import re
 
@@ -8,6 +9,25 @@ WEIGHTS_FILE = "weights.safetensors"
 PREFERRED = (WEIGHTS_FILE, "model.safetensors", "diffusion_pytorch_model.safetensors")
 INDEX = "*.safetensors.index.json"
 SCHEME = "hf://"
+OF_OTHERS = re.compile(r"imagenet|default|imagenet1k\w*|pretrained|true", re.IGNORECASE)  # by which others mean theirs
+NO_WEIGHTS = (
+    "kzoo brings none: pass a safetensors file, a folder or hf://owner/name, such as hf://timm/resnet50.a1_in1k"
+)
+# of a repository: weights; what they are, how images and texts are prepared, what sentence-transformers adds
+WEIGHTS = ("*.safetensors", INDEX)
+DESCRIPTIONS = ("*config.json", "*config_sentence_transformers.json", "modules.json", "model.json", "*tokenizer.json")
+DESCRIPTIONS += ("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.spm", "*.model")
+
+
+def find_folder(place, with_weights=True) -> pathlib.Path:
+    """The folder that a path or an address of the hub stands for; ValueError if there is none."""
+    if isinstance(place, str) and place.startswith(SCHEME):
+        return _download(place, (WEIGHTS if with_weights else ()) + DESCRIPTIONS)
+    path = pathlib.Path(place).expanduser()
+    if not path.is_dir():
+        hint = f"; on the hub it would be {SCHEME}{place}" if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(place)) else ""
+        raise ValueError(f"no folder at {place}{hint}")
+    return path
 
 
 def find_files(weights) -> list[pathlib.Path]:
@@ -19,9 +39,13 @@ def find_files(weights) -> list[pathlib.Path]:
 
     Raises ValueError in one line that says what is wanted.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise TypeError(f"weights must be a path or an address, got {weights!r}; {NO_WEIGHTS}")
     if isinstance(weights, str) and weights.startswith(SCHEME):
-        return _in_folder(_download(weights))
+        return _in_folder(_download(weights, WEIGHTS + DESCRIPTIONS))
     path = pathlib.Path(weights)
+    if not path.exists() and OF_OTHERS.fullmatch(str(weights)):
+        raise ValueError(f"weights={weights!r} names no file; {NO_WEIGHTS}")
     if path.is_dir():
         return _in_folder(path)
     return _shards(path) if path.name.endswith(".index.json") else [path]
@@ -56,19 +80,18 @@ def _shards(index):
     return [index.parent / name for name in names]
 
 
-def _download(address):
+def _download(address, patterns):
     """The folder of a repository's snapshot in the hub's cache."""
     match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", address)
-    if not match:
+    if not match or ".." in address:
         raise ValueError(f"{address!r} should be hf://owner/name or hf://owner/name@revision")
     try:
         import huggingface_hub
     except ImportError as error:
         raise ValueError(f"{address} needs huggingface_hub; install it with: pip install 'kzoo[hub]'") from error
     name, revision = match.groups()
-    patterns = ["*.safetensors", INDEX, "config.json"]
     try:
-        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*patterns]))
     except huggingface_hub.errors.LocalEntryNotFoundError as error:
         raise ValueError(f"{address} is not in the local cache and the hub cannot be reached") from error
     except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:

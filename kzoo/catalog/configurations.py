@@ -1,0 +1,289 @@
+"""Published configurations: what the `config.json` beside weights says of the network, in the catalogue's words.
+
+CONFIG of a model file is the dictionary. A key that it does not know, and that is not among IGNORED, may change the
+function, so it is reported by name and value and never passed over.
+"""
+
+import dataclasses
+import fnmatch
+import pathlib
+import re
+
+from kzoo.catalog.entries import arguments_of, entries, find, literals
+from kzoo.catalog.sentence_modules import TRANSFORMER, read_json, read_meaning, read_modules
+from kzoo.support.suggest import near
+
+CONFIG_FILE = "config.json"
+OUR_FILE = "model.json"  # of kzoo itself
+TIMM = "timm"  # whose files have an `architecture` in place of a `model_type`
+# patterns of keys that change neither the function nor which weights there are: training, generation, bookkeeping
+IGNORED = (
+    *("_*", "architectures", "architecture", "model_type", "id2label", "label2id", "num_labels", "label_names"),
+    *("label_descriptions", "transformers_version", "torch_dtype", "dtype", "task_specific_params", "tokenizer_class"),
+    *("prefix", "problem_type", "finetuning_task", "language", "name", "pretrained_cfg.*", "num_features"),
+    *("*dropout*", "*layerdrop", "*_pdrop", "initializer_*", "init_std", "gradient_checkpointing", "torchscript"),
+    *("use_cache", "output_past", "output_attentions", "output_hidden_states", "output_scores", "return_dict*"),
+    *("use_return_dict", "chunk_size_feed_forward", "tf_legacy_loss", "use_bfloat16", "remove_invalid_values"),
+    *("*_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "do_sample", "early_stopping"),
+    *("max_length", "min_length", "num_beams", "num_beam_groups", "num_return_sequences", "temperature", "top_k"),
+    *("top_p", "typical_p", "*_penalty", "*no_repeat_ngram_size"),
+)
+# keywords that the caller may choose otherwise: what does not fit the weights then is refused when they are loaded
+FREE = ("dropout", "input_shape", "name")
+# keywords that mean something to one head only
+OF_A_HEAD = ("num_classes", "pooling", "normalize")
+HEADS = ("head", "num_classes")
+OF_LABELS = "id2label"  # in place of a number of classes
+
+
+@dataclasses.dataclass
+class Description:
+    """What a configuration says.
+
+    Args:
+        path: its file.
+        architecture: the model file that has such networks.
+        model: what the configuration calls the network, such as "BertForMaskedLM".
+        said: {keyword: (value, what the file says, in its own words)}.
+        faults: what the architecture does not offer, one phrase each.
+        readings: what the outputs mean and kzoo does not read from them, one phrase each.
+        lacking: keys without which a network is not described completely.
+        unknown: keys of which nothing is known, with their values.
+        class_names: names of the classes, or None.
+        class_heads: heads whose classifiers have the same tensors, though they classify different things.
+    """
+
+    path: pathlib.Path
+    architecture: str
+    model: str
+    said: dict
+    faults: list = dataclasses.field(default_factory=list)
+    readings: list = dataclasses.field(default_factory=list)
+    lacking: list = dataclasses.field(default_factory=list)
+    unknown: dict = dataclasses.field(default_factory=dict)
+    class_names: list | None = None
+    class_heads: tuple = ()
+
+    def contradictions(self, given, load_head=True) -> list:
+        """What the file says otherwise than the keywords `given`, one phrase each."""
+        return [
+            f"{words}, but {key} is {given[key]!r} here" + ("; load_head=False leaves the head random" * (key in HEADS))
+            for key, (value, words) in self.said.items()
+            if None not in (value, given.get(key))
+            and _plain(given[key]) != value
+            and not self._is_free(key, given, load_head)
+        ]
+
+    def _is_free(self, key, given, load_head):
+        theirs = self.said.get("head", (None,))[0]
+        head = given.get("head", theirs)
+        if key == "head":  # another head needs other tensors, except where two classifiers share their names
+            return not load_head or not {head, theirs} <= {*self.class_heads}
+        return key in FREE or (key in OF_A_HEAD and (head != theirs or (key == "num_classes" and not load_head)))
+
+    def names_for(self, given) -> list | None:
+        """Names of the classes of a model with the keywords `given`; None where its classes are others."""
+        same_head = "head" not in self.said or given.get("head") == self.said["head"][0]
+        fits = self.class_names and same_head and given.get("num_classes") == len(self.class_names)
+        return self.class_names if fits else None
+
+    def choose(self, given) -> tuple:
+        """(entry, overrides): the variant that needs the fewest; what the caller gave goes before what the file says.
+
+        A keyword of a head that the caller chose otherwise is left out.
+        """
+        said = {key: value for key, (value, _) in self.said.items()}
+        if given.get("head", said.get("head")) != said.get("head"):
+            said = {key: value for key, value in said.items() if key not in OF_A_HEAD}
+        wanted, changes = {**said, **given}, {}
+        for entry in entries().values():
+            if entry.architecture == self.architecture:
+                defaults = arguments_of(entry, {})
+                different = {k: v for k, v in wanted.items() if k not in defaults or defaults[k] != v}
+                changes.setdefault(entry.name, (entry, different))
+        return min(changes.values(), key=lambda pair: len(pair[1]))
+
+
+def read(folder, architecture=None) -> Description | None:
+    """What the configuration in a folder says of a network; None where there is none, or none that names its kind.
+
+    Args:
+        folder: that of the weights, or a sentence-transformers model, one of whose folders that is.
+        architecture: the model file that is meant; by default the file decides.
+
+    Raises ValueError for a damaged file, and for a network that is not in the catalogue, or is none of `architecture`.
+    """
+    folder = pathlib.Path(folder)
+    modules = read_modules(folder)
+    path = weights_folder(folder) / CONFIG_FILE
+    if not is_published(folder):
+        return None
+    if architecture is not None and "CONFIG" not in literals(architecture):
+        return None
+    config = read_json(path)
+    found = _find_table(path, config, architecture)
+    return found and _Reading(path, config, *found).description(modules, folder)
+
+
+def is_published(folder) -> bool:
+    """Whether a folder has a configuration of another library and none of kzoo's."""
+    return not (pathlib.Path(folder) / OUR_FILE).is_file() and (weights_folder(folder) / CONFIG_FILE).is_file()
+
+
+def weights_folder(folder) -> pathlib.Path:
+    """The folder that has the weights of a published folder: itself, or a part of a sentence-transformers model."""
+    return pathlib.Path(folder) / dict(read_modules(folder)).get(TRANSFORMER, "")
+
+
+def _plain(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _find_table(path, config, architecture):
+    """(architecture, table of its CONFIG, name of the network there); None if the file does not say which it is."""
+    kind, names = config.get("model_type"), config.get("architectures") or [None]
+    if kind is None and isinstance(config.get("architecture"), str):
+        kind, names = TIMM, [config["architecture"]]
+    if not isinstance(kind, str | None):
+        raise ValueError(f"{path}: model_type: {kind!r}; wanted a string")
+    if not isinstance(names, list) or len(names) > 1 or not isinstance(names[0], str | None):
+        raise ValueError(f"{path}: architectures: {names!r}; wanted one")
+    wanted = [architecture] if architecture else sorted({entry.architecture for entry in entries().values()})
+    tables = {each: literals(each).get("CONFIG", {}) for each in wanted}
+    if kind is None:  # as Google published BERT
+        kinds = [kind for kind, table in tables.get(architecture, {}).items() if {*table["keywords"]} <= {*config}]
+        if not kinds:
+            return None
+        kind = kinds[0]
+    rows = {each: table[kind] for each, table in tables.items() if kind in table}
+    for each, table in rows.items():
+        models = networks(table)
+        if names[0] in models or (architecture and kind != TIMM):  # whatever the head is, the body is of this kind
+            return each, table, names[0]
+        if names[0] is None:
+            return each, table, next(iter(models))
+    here = architecture or "kzoo"
+    if not rows:
+        kinds = [kind for table in tables.values() for kind in table if kind != TIMM]
+        if not kinds:  # the names of the weights decide
+            return None
+        raise ValueError(f"{path}: model_type: {kind!r} is none of {here}'s, which are {', '.join(kinds)}")
+    key = "architecture" if kind == TIMM else "architectures"
+    known = [name for table in rows.values() for name in networks(table)]
+    raise ValueError(f"{path}: {key}: {names[0]!r} is none of {here}'s{near(names[0], known)}")
+
+
+def networks(table) -> dict:
+    """{name of a network in a configuration: keywords here}; a tuple lists variants that have the same name here."""
+    models = table["models"]
+    return models if isinstance(models, dict) else {name: {"model": name} for name in models}
+
+
+class _Reading:
+    """One configuration, read by one table into `told`."""
+
+    def __init__(self, path, config, architecture, table, name):
+        self.path, self.config, self.table = path, config, table
+        self.values, self.labels = _spread(config, table), _labels(path, config)
+        self.networks, self.keywords = networks(table), dict(table["keywords"])
+        for key, cases in table.get("otherwise", {}).items():
+            for value, keywords in cases.items():
+                self.keywords |= keywords if self.values.get(key) == value else {}
+        self.entry = next(entry for entry in entries().values() if entry.architecture == architecture)
+        self.told = Description(path, architecture, name, {})
+
+    def description(self, modules, root) -> Description:
+        """What the file and the modules of sentence-transformers beside it say."""
+        told = self.told
+        self.read_network()
+        self.read_keywords()
+        read_meaning(modules, self.table.get("modules"), told, root)
+        accepted = self.table.get("values", {})
+        told.faults += [
+            f"{key}: {self.values[key]!r} is not offered; wanted {_listed(values)}"
+            for key, values in accepted.items()
+            if self.values.get(key, values[0]) not in values
+        ]
+        told.lacking += [key for key, values in accepted.items() if key not in self.values and None not in values]
+        known = (*self.keywords, *accepted, *self.table.get("otherwise", ()), *self.table.get("ignored", ()), *IGNORED)
+        told.unknown |= {
+            key: value
+            for key, value in self.values.items()
+            if value not in (None, {}, [], "") and not any(fnmatch.fnmatch(key, pattern) for pattern in known)
+        }
+        if isinstance(self.labels, list) and told.said.get("num_classes", (0,))[0] == len(self.labels):
+            told.class_names = self.labels
+        return told
+
+    def read_network(self):
+        """What its name stands for: a variant's keywords, a head, as many classes as there are labels."""
+        key = "architectures" if self.config.get("architectures") else "architecture"
+        rows = [*self.networks.values()]
+        shared = {key: value for key, value in rows[0].items() if all(row.get(key) == value for row in rows)}
+        row = dict(self.networks.get(self.told.model, shared))
+        variant = row.pop("model", None)
+        row = {**(find(variant).arguments if variant else {}), **row}
+        self.told.said |= {keyword: (value, f"{key}: {self.told.model!r}") for keyword, value in row.items()}
+        if row.get("num_classes") == OF_LABELS:
+            count = self.labels if isinstance(self.labels, int) else len(self.labels)
+            self.told.said["num_classes"] = count, f"id2label: {count} classes"
+            kind = self.config.get("problem_type") or ("single_label_classification" if count > 1 else "regression")
+            if kind != "single_label_classification":
+                self.told.readings.append(
+                    f"problem_type: {kind!r} is not offered; wanted 'single_label_classification'"
+                )
+        classifiers = [row for row in rows if row.get("num_classes") == OF_LABELS]
+        self.told.class_heads = tuple({row["head"] for row in classifiers if "head" in row})
+
+    def read_keywords(self):
+        """Keys that have a keyword here. One that lies inside a tuple, such as a channel's number, fills its places."""
+        defaults, given = arguments_of(self.entry, {}), {}
+        for key, meaning in self.keywords.items():
+            keyword, *places = (meaning,) if isinstance(meaning, str) else meaning
+            value = _plain(self.values.get(key))
+            if value is None and (places or defaults[keyword] is not None or keyword in given):
+                continue
+            words = f"{key}: {self.values.get(key)!r}"
+            if places:
+                parts = list(given.get(keyword, (defaults[keyword],))[0])
+                value = value if isinstance(value, tuple) else (value,) * len(places)
+                if len(value) != len(places):
+                    self.told.faults.append(f"{words} is not offered; wanted {len(places)} numbers")
+                for place, part in zip(places, value, strict=False):
+                    parts[place] = part
+                value = tuple(parts)
+            elif keyword in given and given[keyword][0] != value:
+                self.told.faults.append(f"{words} beside {given[keyword][1]}: both are {keyword} here")
+            given[keyword] = value, words
+        self.told.said |= given
+        lacking = {each for each in self.keywords.values() if isinstance(each, str)} - {*self.told.said, *FREE}
+        self.told.lacking += [key for key, meaning in self.keywords.items() if meaning in lacking]
+
+
+def _listed(accepted):
+    return " or ".join("none" if value is None else repr(value) for value in accepted)
+
+
+def _spread(config, table):
+    """The configuration, in which a dict that the table looks into is spread out: `pretrained_cfg.input_size`."""
+    inside = {key.partition(".")[0] for key in (*table["keywords"], *table.get("values", {})) if "." in key}
+    spread = {}
+    for key, value in config.items():
+        if key in inside and isinstance(value, dict):
+            spread |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            spread[key] = value
+    return spread
+
+
+def _labels(path, config):
+    """The names of the classes, or their number where the file has no names of its own."""
+    names, number = config.get("id2label"), config.get("num_labels", config.get("_num_labels"))
+    if isinstance(names, dict) and names:
+        if {*names} != {str(index) for index in range(len(names))}:
+            raise ValueError(f"{path}: id2label should name the classes 0 to {len(names) - 1}, got {[*names][:5]}")
+        ordered = [str(names[str(index)]) for index in range(len(names))]
+        return len(names) if all(re.fullmatch(r"LABEL_\d+", name) for name in ordered) else ordered
+    if isinstance(config.get("label_names"), list):
+        return [str(name) for name in config["label_names"]]
+    return number if isinstance(number, int) else 2  # transformers' own default
