@@ -82,7 +82,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     name = asked["name"]
     task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
     task.check_trains(name)
-    recipe = make_recipe(task.recipe, choices)
+    recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
     keras.utils.set_random_seed(recipe.seed)
     made_by = pruning_options.rewrites_beside(weights)
     model = building.build(name, weights=weights, dtype=asked["dtype"], rewrites=made_by, **asked["overrides"])

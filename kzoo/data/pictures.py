@@ -51,7 +51,7 @@ def from_tfds(name, builder, pair, model, target, options) -> dataset.Data:
             splits[split] = StreamedSplit(read, size, block_size, finish, **how)
         x, y = splits["train"].examples(np.arange(min(options.batch_size, splits["train"].num_examples)))
         checks.check_finite("images of the first batch", x.numpy())
-        checks.check_labels(y.numpy(), target.num_classes, "labels of the first batch")
+        _checked_targets("labels of the first batch", target, x, tf.nest.map_structure(lambda one: one.numpy(), y))
         return dataset.make_data(name, identity, splits, options, class_names)
     parts = {split: (*prepared.read_arrays(builder, *part, changed), None) for split, part in ranges.items()}
     return from_parts(name, identity, parts, model, target, options, class_names, fitted=changed is not None)

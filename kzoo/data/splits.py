@@ -81,6 +81,7 @@ class Split:
     def examples(self, ids, epoch=None):
         """The batch of the examples at these positions, augmented as in `epoch`, or unchanged without one."""
         with tf.device("CPU"):
+            ids = tf.constant(list(ids), tf.int32)  # which ragged rows take, unlike a list
             return self.finish(self._rows(ids), _gather(None if epoch is None else self._random(epoch), ids))
 
     def _rows(self, ids):

@@ -23,7 +23,8 @@ class Task:
         default_data: the data set that a model is trained on where none is named.
         recipe: fields of `kzoo.training.Recipe` that differ from its own defaults.
         generated_data: names of data sets that it makes up itself.
-        takes_texts: whether `predict` reads texts.
+        takes_texts: whether `predict` reads texts, if the model takes tokens.
+        results: what the numbers are called that `read` gives, in exports.
     """
 
     name = ""
@@ -31,6 +32,7 @@ class Task:
     recipe = ADAM
     generated_data = ()
     takes_texts = False
+    results = "probabilities"
 
     @property
     def words(self) -> str:
@@ -145,6 +147,30 @@ class Task:
         ]
         return np.concatenate(parts)
 
+    def num_results(self, model) -> int:
+        """How many numbers `read` gives for an example."""
+        return num_classes(model)
+
+    def decide(self, results):
+        """The answers that results stand for, to compare with targets; ValueError where right and wrong make no sense.
+
+        Args:
+            results: an array of what `read` gives.
+        """
+        return np.argmax(results, axis=-1)
+
+    def rows(self, results, class_names, top=3) -> list:
+        """One row for the results of each example."""
+        from kzoo.tasks import reading
+
+        return reading.classes(results, class_names, top)
+
+    def shown(self, target, class_names) -> dict:
+        """What a row says of an example's target."""
+        from kzoo.tasks import reading
+
+        return {"label": reading.name_of(int(np.ravel(target)[0]), class_names)}
+
     def rows_of_files(self, model, paths, top=3) -> list:
         """One row per example in files, for people and programs: images, or `.npy` arrays of examples."""
         from kzoo.tasks import reading
@@ -154,9 +180,14 @@ class Task:
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """One row per text."""
         from kzoo.tasks import every
+        from kzoo.tasks.texts import predicted
 
-        able = ", ".join(task.words for task in every() if task.takes_texts)
-        raise ValueError(f"{model.name} is for {self.words}; a text is an input for {able}")
+        if not (self.takes_texts and takes_tokens(model)):
+            able = ", ".join(task.words for task in every() if task.takes_texts)
+            raise ValueError(f"{model.name} is for {self.words}; a text is an input of models of tokens for {able}")
+        found, _, _ = predicted(self, model, texts, tokenizer)
+        rows = self.rows(found, model.kzoo.class_names, top)
+        return [{"text": text, **row} for text, row in zip(texts, rows, strict=True)]
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """One row for each of the first examples of a split, with the true answer beside the prediction."""
@@ -164,11 +195,10 @@ class Task:
 
         x, y, _ = reading.first_batch(data, split, limit)
         found = ops.convert_to_numpy(self.read(model, model.predict_on_batch(x)))
-        labels = np.asarray(keras.tree.flatten(y)[0])[:limit].reshape(len(found)).astype(int)
-        rows = reading.classes(found, data.class_names, top)
+        targets, rows = keras.tree.flatten(y)[0], self.rows(found, data.class_names, top)
         return [
-            {"example": index, "label": reading.name_of(label, data.class_names), **row}
-            for index, (label, row) in enumerate(zip(labels, rows, strict=True))
+            {"example": index, **self.shown(target, data.class_names), **row}
+            for index, (target, row) in enumerate(zip(targets, rows, strict=True))
         ]
 
     def line(self, row) -> str:
@@ -204,6 +234,11 @@ def takes_images(model) -> bool:
     """Whether images are a model's one input."""
     inputs = list(columns.inputs_of(model).values())
     return len(inputs) == 1 and inputs[0].kind == "image" and len(inputs[0].shape) == 3
+
+
+def takes_tokens(model) -> bool:
+    """Whether texts are a model's input, as token ids."""
+    return any(column.kind == "tokens" for column in columns.inputs_of(model).values())
 
 
 def in_batches(x, batch_size):

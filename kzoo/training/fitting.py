@@ -65,7 +65,7 @@ def fit(
     """
     task = tasks.of(model)
     task.check_trains(model.name)
-    recipe = make_recipe(_defaults(task, data, choices), choices)
+    recipe = make_recipe(_defaults(model, task, data, choices), choices)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -110,10 +110,12 @@ def _train(loop, callbacks, progress):
     return f"trained {state.epoch} epochs, kept the weights of epoch {loop.kept_epoch()}"
 
 
-def _defaults(task, data, choices):
+def _defaults(model, task, data, choices):
     """The task's recipe with what loaded data has already settled; ValueError where a choice says otherwise."""
+    card = model.kzoo
+    recipe = tasks.recipe_of(card.name, card.overrides) if card.architecture else task.recipe
     if data is None or isinstance(data, str | tuple):
-        return task.recipe
+        return recipe
     if data.train is None:
         raise ValueError(f"no training examples: data set {data.name} has no training split")
     settled = {"batch_size": data.train.batch_size, "augment": data.augment}
@@ -123,7 +125,7 @@ def _defaults(task, data, choices):
                 f"data {data.name} was loaded with {key}={value} and fit is asked for {key}={choices[key]}; "
                 f"load the data with {key}={choices[key]}"
             )
-    return {**task.recipe, **settled}
+    return {**recipe, **settled}
 
 
 def _load_data(trainee, data, recipe):
