@@ -16,6 +16,7 @@ NAMES = {
     "training": "fit",
     "training.pruning": "sparsity",
     "tasks": "evaluate predict",
+    "tasks.adopting": "adopt",
     "generation": "generate",
     "exporting": "export",
     "runtimes": "fast",

@@ -44,6 +44,11 @@ class Task:
     def check_trains(self, model_name) -> None:
         """ValueError if a model for this task cannot be trained or scored."""
 
+    def check_suits(self, model) -> None:
+        """ValueError unless a model's outputs have the shapes that this task learns from."""
+        hint = ": build one logit with task='binary_classification'" if model.outputs[0].shape[-1] == 1 else ""
+        require_outputs(self, model, rank=2, least=2, hint=hint)
+
     def target(self, model):
         """The column of a model's targets, or a dict of them where its outputs have names."""
         return _label(model.outputs[0], num_outputs(model))
@@ -234,6 +239,25 @@ def takes_images(model) -> bool:
     """Whether images are a model's one input."""
     inputs = list(columns.inputs_of(model).values())
     return len(inputs) == 1 and inputs[0].kind == "image" and len(inputs[0].shape) == 3
+
+
+def require_outputs(task, model, rank, least, most=None, hint="") -> None:
+    """ValueError unless every output has so many axes, batch included, and so many numbers in the last one."""
+    wanted = ", ".join([*("batch", "length")[: rank - 1], str(least) if most == least else f"{least} or more"])
+    for output in model.outputs:
+        count = output.shape[-1] or 0
+        if isinstance(model.output, dict) or len(output.shape) != rank or not least <= count <= (most or count):
+            raise ValueError(f"{model.name} gives {_told(model)}; {task.words} needs ({wanted}){hint}")
+
+
+def require_named_outputs(task, model, *names) -> None:
+    """ValueError unless a model gives a dict of these outputs."""
+    if not isinstance(model.output, dict) or set(model.output) != {*names}:
+        raise ValueError(f"{model.name} gives {_told(model)}; {task.words} needs a dict of {' and '.join(names)}")
+
+
+def _told(model):
+    return ", ".join(f"{name} {tuple(one.shape)}" for name, one in zip(model.output_names, model.outputs, strict=True))
 
 
 def takes_tokens(model) -> bool:

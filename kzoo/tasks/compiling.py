@@ -13,6 +13,7 @@ def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options) -> Non
 
     task = of(model)
     task.check_trains(model.name)
+    task.check_suits(model)
     loss, metrics = task.loss(model, label_smoothing), task.metrics(model)
     others = base.num_outputs(model) - 1
     if others:

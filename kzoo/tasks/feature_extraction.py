@@ -17,6 +17,9 @@ class FeatureExtraction(Task):
             "head='classification'"
         )
 
+    def check_suits(self, model) -> None:
+        """Any outputs are features."""
+
     def read(self, model, outputs):
         return outputs
 

@@ -20,19 +20,18 @@ class MultilabelClassification(AnyInput):
         return columns.LabelSet(model.outputs[0].shape[-1], num_outputs(model))
 
     def loss(self, model, label_smoothing=0.0):
-        self._refuse_softmax(model)
         return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
 
     def metrics(self, model) -> list | dict:
         return [keras.metrics.BinaryAccuracy("accuracy", threshold=0.5 if gives_probabilities(model) else 0.0)]
 
-    def _refuse_softmax(self, model):
+    def check_suits(self, model) -> None:
+        super().check_suits(model)
         if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
             raise ValueError(f"{model.name} ends in a softmax, which lets one label hold; {self.words} needs a sigmoid")
 
     def read(self, model, outputs):
         """The probability of every label (batch, num_classes); of several outputs the first."""
-        self._refuse_softmax(model)
         outputs = outputs[0] if isinstance(outputs, list | tuple) else outputs
         return outputs if gives_probabilities(model) else ops.sigmoid(outputs)
 

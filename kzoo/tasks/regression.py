@@ -15,14 +15,17 @@ class Regression(AnyInput):
     name = "regression"
     results = "values"
 
+    def check_suits(self, model) -> None:
+        super().check_suits(model)
+        if gives_probabilities(model):
+            raise ValueError(f"{model.name} gives probabilities; {self.words} needs an output without an activation")
+
     def target(self, model):
         return columns.Values(model.outputs[0].shape[-1], num_outputs(model))
 
     def loss(self, model, label_smoothing=0.0):
         if label_smoothing:
             raise ValueError(f"label_smoothing={label_smoothing} is for classes; {model.name} is for {self.words}")
-        if gives_probabilities(model):
-            raise ValueError(f"{model.name} gives probabilities; {self.words} needs an output without an activation")
         return keras.losses.MeanSquaredError(dtype="float32")
 
     def metrics(self, model) -> list | dict:

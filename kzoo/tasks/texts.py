@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from kzoo.data import columns
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, require_outputs
 
 # Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models
 PRETRAINING = {
@@ -19,6 +19,9 @@ class TokenTask(Task):
     default_data = "shakespeare"
     recipe = PRETRAINING
     takes_texts = True
+
+    def check_suits(self, model) -> None:
+        require_outputs(self, model, rank=3, least=2)
 
     def target(self, model):
         return columns.TokenLabel(model.outputs[0].shape[-1], first=1)

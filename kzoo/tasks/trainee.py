@@ -2,10 +2,8 @@
 
 import keras
 
-from kzoo.building.saving import write_description
+from kzoo.building.saving import read_weights, write_description, write_weights
 from kzoo.tasks.compiling import compile_model, plain_names
-from kzoo.weights import load_weights, save_weights
-from kzoo.weights.hub import WEIGHTS_FILE
 
 
 class Trainee:
@@ -69,11 +67,11 @@ class Trainee:
 
     def save_weights(self, folder) -> None:
         """Writes the weights that the run keeps into its folder."""
-        save_weights(self.model, folder / WEIGHTS_FILE)
+        write_weights(self.model, folder)
 
     def load_weights(self, folder) -> None:
         """Reads back what `save_weights` wrote."""
-        load_weights(self.model, folder)
+        read_weights(self.model, folder)
 
     def logs(self, logs) -> dict:
         """What Keras logs, by the names that people read."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import keras
@@ -36,7 +37,8 @@ def identity(trainee, recipe, data, fuse) -> dict:
     card, (network, _) = trainee.model.kzoo, trainee.networks[0]
     facts = {
         "model": {
-            "name": card.name,
+            # Keras numbers models without a name anew in each process.
+            "name": card.name if card.architecture else re.sub(r"_\d+$", "", card.name),
             "overrides": card.overrides,
             "dtype": keras.dtype_policies.get(network.dtype_policy).name,
             **({"rewrites": card.rewrites} if card.rewrites else {}),
