@@ -15,7 +15,7 @@ NAMES = {
     "catalog": "list_models Preprocessing",
     "training": "fit",
     "training.pruning": "sparsity",
-    "tasks": "evaluate predict",
+    "tasks": "evaluate predict embed",
     "tasks.adopting": "adopt",
     "generation": "generate",
     "exporting": "export",

@@ -140,7 +140,7 @@ def test_auxiliary_heads_learn_the_same_numbers():
     "name, overrides, message",
     [
         ("resnet20", {"task": "regresion"}, "unknown task 'regresion'; did you mean regression"),
-        ("resnet20", {"task": "regression", "num_classes": 0}, "num_classes=0 gives features"),
+        ("resnet20", {"task": "regression", "num_classes": 0}, "resnet20 is for feature_extraction, whose outputs"),
         ("bert", {"task": "regression"}, "cannot learn; pass head='classification'"),
         ("gpt2", {"task": "regression"}, "gpt2 is for language_modeling, whose outputs"),
         ("mnist_cnn", {"task": "regression"}, "ends in a softmax"),

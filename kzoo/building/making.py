@@ -88,8 +88,6 @@ def _builder(entry):
 
 def _check(entry, overrides):
     entry.task_of(overrides)
-    if overrides.get("num_classes") == 0 and "task" in overrides:
-        raise ValueError(f"{entry.name}: num_classes=0 gives features, which learn nothing; task= needs outputs")
     keywords.checked(entry, _builder(entry), _without_task(overrides))
 
 

@@ -28,7 +28,7 @@ LITERALS = {
     "VARIANTS": "{name: keywords of `build`}; `like` names another variant whose keywords come first",
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
     "keywords, `shares`: keywords that it takes from this model}}",
-    "HEADLESS": "True if `num_classes=0` gives features",
+    "HEADLESS": "what the model is for with `num_classes=0`, which gives features",
     "HEAD": "layers that `load_head=False` leaves as they are",
     "HEAD_IF_MISSING": "layers that belong to the head only if the file lacks them",
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
@@ -65,8 +65,10 @@ class Entry:
 
     def usual_task(self, overrides) -> str:
         """The task that the model file gives the head that these overrides choose."""
-        head = {**self.arguments, **overrides}.get("head", "")
-        return self.tasks.get(head) or next(iter(self.tasks.values()))
+        given = {**self.arguments, **overrides}
+        if given.get("num_classes") == 0 and (headless := literals(self.architecture).get("HEADLESS")):
+            return headless
+        return self.tasks.get(given.get("head", "")) or next(iter(self.tasks.values()))
 
     def task_of(self, overrides) -> str:
         """The task of the model that these overrides build; ValueError for a `task` that such a model has no head for.

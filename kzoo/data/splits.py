@@ -37,6 +37,10 @@ class Split:
                 + ("; lower batch_size, or keep the last batch (drop_remainder=False)" if self.num_examples else "")
             )
 
+    def __repr__(self) -> str:
+        size = f"{self.num_examples:,} examples in {self.num_batches:,} batches"
+        return f"<kzoo split: {size}; .dataset is a tf.data.Dataset of them, as Keras takes it>"
+
     @property
     def num_batches(self) -> int:
         """How many batches an epoch has."""

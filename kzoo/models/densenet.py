@@ -19,7 +19,7 @@ VARIANTS = {
     "densenet201": {"depths": (6, 12, 48, 32)},
 }
 HEAD = ("classifier",)
-HEADLESS = True
+HEADLESS = "feature_extraction"
 ALIASES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)  # torchvision's published files say norm.1
 
 

@@ -24,7 +24,7 @@ VARIANTS = {
     "googlenet": {"as_in_paper": False, "dropout": 0.2},
     "googlenet_2014": {"as_in_paper": True, "dropout": 0.4},
 }
-HEADLESS = True
+HEADLESS = "feature_extraction"
 HEAD = ("fc", "aux1.fc2", "aux2.fc2")
 TRAINING_ONLY = (r"aux[12]\.",)
 

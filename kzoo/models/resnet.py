@@ -32,7 +32,7 @@ VARIANTS = {
     "resnet56": {"like": "resnet20", "depths": (9, 9, 9)},
 }
 HEAD = ("fc", "linear")
-HEADLESS = True
+HEADLESS = "feature_extraction"
 
 
 def conv_norm(x, filters, kernel_size, strides, conv_name, norm_name, **kwargs) -> keras.KerasTensor:

@@ -25,7 +25,7 @@ VARIANTS = {
     "vgg19_bn": {"like": "vgg19", "with_batch_norm": True},
 }
 HEAD = ("classifier.6",)
-HEADLESS = True
+HEADLESS = "feature_extraction"
 
 
 def convolutions(x, depths, filters, with_batch_norm) -> keras.KerasTensor:

@@ -24,6 +24,7 @@ class Task:
         recipe: fields of `kzoo.training.Recipe` that differ from its own defaults.
         generated_data: names of data sets that it makes up itself.
         takes_texts: whether `predict` reads texts, if the model takes tokens.
+        gives_features: whether outputs are features for others to read.
         results: what the numbers are called that `read` gives, in exports.
     """
 
@@ -33,6 +34,7 @@ class Task:
     generated_data = ()
     takes_texts = False
     results = "probabilities"
+    gives_features = False
 
     @property
     def words(self) -> str:
@@ -151,6 +153,14 @@ class Task:
             for part in in_batches(x, batch_size)
         ]
         return np.concatenate(parts)
+
+    def predict_texts(self, model, texts, batch_size=64):
+        """What `kzoo.predict` gives for a list of texts, or a pair of lists."""
+        from kzoo.tasks.texts import predicted
+
+        if not takes_tokens(model):
+            raise ValueError(f"{model.name} takes {', '.join(columns.inputs_of(model))}, no texts")
+        return predicted(self, model, texts, model.kzoo.tokenizer, batch_size=batch_size)[0]
 
     def num_results(self, model) -> int:
         """How many numbers `read` gives for an example."""

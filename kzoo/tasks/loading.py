@@ -1,6 +1,9 @@
 """From a name, arrays or texts to training, validation and test batches in a model's input structure."""
 
 import dataclasses
+import os
+
+import numpy as np
 
 from kzoo.catalog import card_of
 from kzoo.data import columns
@@ -44,6 +47,7 @@ def load(
     """
     from kzoo.data import dataset, token_rows
 
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
     card, task = card_of(model), of_or_guess(model)
@@ -105,13 +109,22 @@ def _encoded(parts, model, class_names, name):
             continue
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(f"{split} must be a pair (x, y), got {type(pair).__name__}")
-        x, y = pair
+        x, y = pair[0], _array(pair[1])
         if not isinstance(target, dict):
             known = class_names or card_of(model).class_names
             y, named = target.encode(f"{name} {split} labels", y, known)
-            class_names = class_names or (named if y is not pair[1] else None)
+            class_names = class_names or (named if named is not known else None)
         encoded[split] = (x, y)
     return encoded, class_names
+
+
+def _array(y):
+    """A list of numbers, or of equal rows of them, as an array; anything else as it is."""
+    if not isinstance(y, list) or not y or isinstance(y[0], str):
+        return y
+    widths = {np.shape(row) for row in y}
+    are_numbers = len(widths) == 1 and widths != {(0,)} and np.asarray(y).dtype.kind in "biuf"
+    return np.asarray(y) if are_numbers else y
 
 
 def from_texts(

@@ -16,6 +16,9 @@ class TokenClassification(Task):
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=3, least=2)
 
+    def predict_texts(self, model, texts, batch_size=64) -> list:
+        return self.rows_of_texts(model, texts, model.kzoo.tokenizer)
+
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """Every token of each text with its class."""
         from kzoo.tasks import reading

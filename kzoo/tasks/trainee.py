@@ -16,6 +16,16 @@ class Trainee:
 
     def __init__(self, model, task):
         self.model, self.task, self.runner = model, task, model
+        self.own = {}
+
+    def use(self, loss, metrics) -> None:
+        """Takes a loss in place of the task's, and metrics beside its own; ValueError where the task has none to give.
+
+        A subclass with a `compile` of its own has losses of its own.
+        """
+        self.own = {name: value for name, value in {"loss": loss, "metrics": metrics}.items() if value is not None}
+        if self.own and type(self).compile is not Trainee.compile:
+            raise ValueError(f"{self.model.name} has losses and metrics of its own; leave out loss and metrics")
 
     @property
     def parts(self) -> list:
@@ -36,7 +46,7 @@ class Trainee:
         """
         optimizer = make_optimizer(self.model)
         chosen = choose(self.model, optimizer)
-        compile_model(self.model, optimizer, recipe.label_smoothing, **chosen.options)
+        compile_model(self.model, optimizer, recipe.label_smoothing, **self.own, **chosen.options)
         return chosen
 
     def build(self, batch) -> None:

@@ -45,12 +45,20 @@ def identity(trainee, recipe, data, fuse) -> dict:
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
+        **{name: _told(value) for name, value in trainee.own.items()},
         "jit_compile": bool(trainee.runner.jit_compile),
         "fuse": fuse,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
     return json.loads(json.dumps(facts))  # tuples become lists, as they will in the backup
+
+
+def _told(own):
+    """A loss, or metrics, of the user's in words that are the same in every process."""
+    if isinstance(own, list | tuple):
+        return [_told(one) for one in own]
+    return own if isinstance(own, str) else getattr(own, "name", None) or getattr(own, "__name__", type(own).__name__)
 
 
 def restored(trainee, folder, facts, force) -> State:
