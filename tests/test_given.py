@@ -144,10 +144,11 @@ def test_a_run_of_batches_in_a_fixed_order_resumes(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_images_in_batches_are_normalised_as_arrays_are():
+@pytest.mark.parametrize("how", [kzoo.Preprocessing(0.5, 0.25), kzoo.Preprocessing()])
+def test_images_in_batches_are_normalised_as_arrays_are(how):
     images = np.random.default_rng(0).integers(0, 256, (8, 6, 6, 1), "uint8")
     model = make(input_shape=(6, 6, 1))
-    kzoo.catalog.update_card(model, preprocessing=kzoo.Preprocessing(0.5, 0.25))
+    kzoo.catalog.update_card(model, preprocessing=how)
     batches = tf.data.Dataset.from_tensor_slices((images, Y[:8])).batch(8)
     ours = given.read(model, batches).train.dataset.get_single_element()[0]
     arrays = kzoo.data.from_arrays(images, Y[:8], model, validation_fraction=0)
@@ -160,6 +161,7 @@ def test_images_in_batches_are_normalised_as_arrays_are():
         (tf.data.Dataset.from_tensor_slices((X, Y)).batch(8).repeat(), "batches train never ends: .* dataset.take"),
         (tf.data.Dataset.from_tensor_slices((X, Y)).filter(lambda x, y: y > 0).batch(8), "assert_cardinality"),
         (((X, Y) for _ in range(3)), "a generator has no length"),
+        (type("Streamed", (), {"column_names": ["x"], "__iter__": None})(), "a Streamed has no length"),
         (Rows(Y + 1), "batches train labels: example 1 has label 2, .* num_classes=3"),
         (Rows(np.where(np.arange(40) == 37, 7, Y)), "batches train labels: example 5 has label 7"),
         (tf.data.Dataset.from_tensor_slices(X).batch(8), "wanted batches .x, y. or .x, y, weight."),

@@ -91,7 +91,7 @@ class GivenBatches:
     def _normalised(self, name, array):
         column = self.columns[name]
         is_image = column.kind == "image" and len(column.shape) == 3
-        return resizing.to_input(array, column.shape, self.how).numpy() if is_image else array
+        return np.asarray(resizing.to_input(array, column.shape, self.how)) if is_image else array
 
 
 def by_name(x, wanted) -> object:

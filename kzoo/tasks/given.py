@@ -84,7 +84,8 @@ def _are_batches(data):
 
 def _is_table(data):
     """A frame of pandas, or a data set of Hugging Face's `datasets`."""
-    return hasattr(data, "iloc") and hasattr(data, "columns") or hasattr(data, "column_names")
+    is_frame = hasattr(data, "iloc") and hasattr(data, "columns")
+    return is_frame or (hasattr(data, "column_names") and hasattr(data, "__len__"))
 
 
 def _examples(model, data, y):
