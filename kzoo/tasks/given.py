@@ -95,7 +95,7 @@ def _examples(model, data, y):
         if not isinstance(data, tuple | list) or len(data) != 2:
             size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
             got = f"got a {type(data).__name__}{size}"
-            raise ValueError(f"data as arrays must be a pair (x, y), or x and y apart; {got}")
+            raise ValueError(f"data must be a pair (x, y) of arrays, {got}; or pass x and y apart")
         data, y = data
     x = _columns(model, data) if _is_table(data) else data
     if hasattr(x, "iloc"):  # a column of a frame
