@@ -28,7 +28,8 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
         dtype: a Keras dtype policy for all layers, such as `"mixed_bfloat16"`; the global policy by default.
         load_head: False leaves the classifier random, for another number of classes than the weights have.
         rewrites: what was done to the graph that the weights belong to, as `model.kzoo.rewrites` says.
-        **overrides: any keyword of the model file's `build`, such as `num_classes=10`.
+        **overrides: any keyword of the model file's `build`, such as `num_classes=10`; of a classifier also `task`,
+            what its outputs learn in place of one class each: see docs/adding-a-task.md.
 
     An entry of several parts builds an `Assembly`; its keywords are its parts, each a dict of that part's keywords, and
     its weights are a folder with a folder for each part.
@@ -100,12 +101,20 @@ def _builder(entry):
 
 
 def _check(entry, overrides):
-    keywords.checked(entry, _builder(entry), overrides)
+    entry.task_of(overrides)
+    keywords.checked(entry, _builder(entry), _without_task(overrides))
+
+
+def _without_task(overrides):
+    return {key: value for key, value in overrides.items() if key != "task"}
 
 
 def _made(entry, overrides, rewrites=()):
     """The model of a variant, rewritten, with the card that says how it was built."""
-    model = _graph(entry, overrides)
+    model = _graph(entry, _without_task(overrides))
+    last = getattr(model.layers[-1], "activation", None)
+    if entry.task_of(overrides) != entry.usual_task(overrides) and last is keras.activations.softmax:
+        raise ValueError(f"{entry.name} ends in a softmax over classes, through which task= learns nothing else")
     model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides)
     return repeat(model, rewrites)
 
@@ -127,7 +136,7 @@ def _part(model, key, how, given):
     if not isinstance(options, dict):
         raise TypeError(f"{model}: {how['options']} must be a dict of keywords, got {options!r}")
     shared = {name: given[name] for name in how["shares"]}
-    for name in ("name", *shared):
+    for name in ("name", "task", *shared):
         if name in options:
             raise TypeError(f"{model}: {how['options']} takes no {name}, which is that of {model} itself")
     entry = catalog.find(given[key])

@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from kzoo import catalog
+from kzoo.building import archives
 from kzoo.building.assembly import INDEX_FILE, Assembly, about_part
 from kzoo.building.making import assembled, build
 from kzoo.catalog import configurations
@@ -14,20 +15,32 @@ from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
 from kzoo.support import atomic
 from kzoo.version import __version__
-from kzoo.weights.checkpoint import save_weights
+from kzoo.weights.checkpoint import load_weights, save_weights
 from kzoo.weights.hub import SCHEME, WEIGHTS_FILE, find_folder
 
 MODEL_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
+ARCHIVE = "model.keras"
 
 
 def save(model, folder) -> None:
     """Saves a catalogue model with its card as a folder: `weights.safetensors`, `model.json`, `tokenizer.json`.
 
-    An `Assembly` is saved as an index and a folder for each part; a failure leaves what stood there before. Raises
-    ValueError for a model that `kzoo.build` did not make, since the catalogue could not rebuild it.
+    An `Assembly` is saved as an index and a folder for each part; a failure leaves what stood there before. A path that
+    ends in `.keras` becomes one file that Keras reads as well, with the card inside; a model of one's own that
+    `kzoo.adopt` gave a card is such a file in the folder. Raises ValueError for a model without a task.
     """
     folder = pathlib.Path(folder)
+    if not isinstance(model, Assembly) and catalog.card_of(model).task is None:
+        raise ValueError(
+            f"{model.name} was not built by kzoo.build, so what it is for is not known: kzoo.adopt(model, task=...) "
+            "says it; kzoo.save_weights saves weights alone"
+        )
+    if folder.suffix == archives.SUFFIX:
+        if isinstance(model, Assembly):
+            raise ValueError(f"{folder} is one file, and {model.name} has several parts; name a folder")
+        archives.write(model, folder, _description(model))
+        return
     if isinstance(model, Assembly):
         index = folder / INDEX_FILE
         is_ours = index.is_file() and "_kzoo_version" in index.read_text(encoding="utf-8")
@@ -37,14 +50,25 @@ def save(model, folder) -> None:
                     save(each, temporary / part)
             model.write_index(temporary)
         return
-    if catalog.card_of(model).architecture is None:
-        raise ValueError(
-            f"{model.name} was not built by kzoo.build, so its architecture cannot be rebuilt from a folder; use "
-            "kzoo.save_weights for the weights alone"
-        )
     atomic.require_writable(folder)
-    save_weights(model, folder / WEIGHTS_FILE)
+    write_weights(model, folder)
     write_description(model, folder)
+
+
+def write_weights(model, folder) -> None:
+    """Writes a model's weights into a folder; one that the catalogue cannot rebuild is written whole."""
+    if model.kzoo.architecture is None:
+        archives.write(model, folder / ARCHIVE, _description(model))
+    else:
+        save_weights(model, folder / WEIGHTS_FILE)
+
+
+def read_weights(model, folder) -> None:
+    """Reads what `write_weights` wrote into the same model."""
+    if model.kzoo.architecture is None:
+        model.set_weights(archives.read(folder / ARCHIVE).get_weights())
+    else:
+        load_weights(model, folder)
 
 
 def write_description(model, folder) -> None:
@@ -52,31 +76,49 @@ def write_description(model, folder) -> None:
     card, folder = model.kzoo, pathlib.Path(folder)
     if card.tokenizer is not None:
         card.tokenizer.save(folder / TOKENIZER_FILE)
+    with atomic.file(folder / MODEL_FILE) as temporary:
+        temporary.write_text(json.dumps(_description(model), indent=2) + "\n", encoding="utf-8")
+
+
+def _description(model):
+    card = model.kzoo
     description = {"name": card.name, "overrides": card.overrides, "kzoo": __version__, "keras": keras.__version__}
+    if card.architecture is None:
+        description |= {"architecture": None, "task": card.task}
     if card.rewrites:
         description["rewrites"] = card.rewrites
     if card.class_names:
         description["class_names"] = card.class_names
     if card.preprocessing != Preprocessing():
         description["preprocessing"] = dataclasses.asdict(card.preprocessing)
-    with atomic.file(folder / MODEL_FILE) as temporary:
-        temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return description
 
 
 def load(folder, dtype=None) -> keras.Model | Assembly:
     """Rebuilds a model from a folder that `kzoo.save` or a training run wrote, from kzoo's own catalogue.
 
-    A folder with an index of parts gives an `Assembly`; `hf://owner/name[@revision]` is taken for a folder. Raises
-    ValueError if the folder is not such a folder, is damaged, or needs a newer kzoo.
+    A folder with an index of parts gives an `Assembly`; `hf://owner/name[@revision]` is taken for a folder. A `.keras`
+    file, and a folder of a model that `kzoo.adopt` gave a card, is read by Keras in its safe mode. Raises ValueError if
+    the folder is not such a folder, is damaged, or needs a newer kzoo.
     """
     if isinstance(folder, str) and folder.startswith(SCHEME):
         folder = find_folder(folder)
+    if pathlib.Path(folder).suffix == archives.SUFFIX:
+        return _load_archive(folder, dtype)
     index = pathlib.Path(folder) / INDEX_FILE
     return _load_parts(index, dtype) if index.is_file() else _load_model(folder, dtype)
 
 
+def _load_archive(path, dtype):
+    if dtype is not None:
+        raise ValueError(f"{path} holds its own dtype policy; it cannot be read as dtype={dtype!r}")
+    return archives.read(path)
+
+
 def _load_model(folder, dtype):
     description = read_description(folder)
+    if _is_adopted(description):
+        return _load_archive(pathlib.Path(folder) / ARCHIVE, dtype)
     overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in description.get("overrides", {}).items()}
     rewrites = description.get("rewrites", ())
     model = build(description["name"], weights=folder, dtype=dtype, rewrites=rewrites, **overrides)
@@ -103,6 +145,10 @@ def _load_parts(path, dtype):
     return Assembly(name, parts)
 
 
+def _is_adopted(description):
+    return description.get("architecture", "") is None
+
+
 def read_description(folder) -> dict:
     """The content of a folder's `model.json`; ValueError if there is none or this kzoo is too old for it."""
     path = pathlib.Path(folder) / MODEL_FILE
@@ -114,7 +160,8 @@ def read_description(folder) -> dict:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         written_by = tuple(int(part) for part in description["kzoo"].split(".")[:2])
-        catalog.find(description["name"])
+        if not _is_adopted(description):
+            catalog.find(description["name"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if written_by > tuple(int(part) for part in __version__.split(".")[:2]):

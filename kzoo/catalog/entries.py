@@ -28,7 +28,7 @@ LITERALS = {
     "VARIANTS": "{name: keywords of `build`}; `like` names another variant whose keywords come first",
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
     "keywords, `shares`: keywords that it takes from this model}}",
-    "HEADLESS": "True if `num_classes=0` gives features",
+    "HEADLESS": "what the model is for with `num_classes=0`, which gives features",
     "HEAD": "layers that `load_head=False` leaves as they are",
     "HEAD_IF_MISSING": "layers that belong to the head only if the file lacks them",
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
@@ -46,6 +46,7 @@ LITERALS = {
 }
 REQUIRED = {"TASK", "VARIANTS"}
 MODELS = pathlib.Path(__file__).parents[1] / "models"
+TASKS = MODELS.with_name("tasks")
 FIGURES = pathlib.Path(__file__).with_name("figures.json")
 
 
@@ -68,10 +69,27 @@ class Entry:
         """The task as built without overrides."""
         return self.task_of({})
 
+    def usual_task(self, overrides) -> str:
+        """The task that the model file gives the head that these overrides choose."""
+        given = {**self.arguments, **overrides}
+        if given.get("num_classes") == 0 and (headless := literals(self.architecture).get("HEADLESS")):
+            return headless
+        return self.tasks.get(given.get("head", "")) or next(iter(self.tasks.values()))
+
     def task_of(self, overrides) -> str:
-        """The task of the model that these overrides build."""
-        head = {**self.arguments, **overrides}.get("head", "")
-        return self.tasks.get(head) or next(iter(self.tasks.values()))
+        """The task of the model that these overrides build; ValueError for a `task` that such a model has no head for.
+
+        The same head may learn something else than the model file says, as `instead_of` lists.
+        """
+        own = self.usual_task(overrides)
+        asked = overrides.get("task", own)
+        if asked == own or own in instead_of().get(asked, ()):
+            return asked
+        if asked not in instead_of():
+            raise ValueError(f"{self.name}: {did_you_mean('task', asked, [own, *instead_of()])}")
+        heads = [name for name, task in self.tasks.items() if name and task in instead_of()[asked]]
+        hint = f"; pass head={' or '.join(map(repr, heads))}" if heads else ""
+        raise ValueError(f"{self.name} is for {own}, whose outputs task={asked!r} cannot learn{hint}")
 
 
 @functools.cache
@@ -106,6 +124,17 @@ def literals_of(model) -> dict:
     """The literals of the file that a model was built from; none for a model that `kzoo.build` did not make."""
     architecture = card_of(model).architecture
     return literals(architecture) if architecture else {}
+
+
+@functools.cache
+def instead_of() -> dict:
+    """{task: tasks whose models may be built for it, by the keyword `task`}, as files of tasks say in INSTEAD_OF."""
+    found = {}
+    for path in sorted(TASKS.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "INSTEAD_OF":
+                found[path.stem] = ast.literal_eval(node.value)
+    return found
 
 
 @functools.cache
@@ -167,19 +196,22 @@ def figures() -> dict:
 def list_models(pattern="*", task=None, max_params=None) -> list[str]:
     """Names of the variants that match a shell-style pattern, a task and a largest number of parameters.
 
-    A variant matches a task that one of its heads is for. Raises ValueError for a task that no model has.
+    A variant matches a task that one of its heads is for, or may be built for by the keyword `task`. Raises ValueError
+    for a task that no model has.
     """
     known = entries()
-    tasks = sorted({task for entry in known.values() for task in entry.tasks.values()})
-    if task is not None and task not in tasks:
-        raise ValueError(did_you_mean("task", task, tasks))
+    if task is not None:
+        wanted = {task, *instead_of().get(task, ())}
+        tasks = sorted({*instead_of(), *(task for entry in known.values() for task in entry.tasks.values())})
+        if task not in tasks:
+            raise ValueError(did_you_mean("task", task, tasks))
     sizes = figures() if max_params is not None else {}
     return [
         name
         for name, entry in known.items()
         if entry.name == name
         and (fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(entry.architecture, pattern))
-        and task in (None, *entry.tasks.values())
+        and (task is None or not wanted.isdisjoint(entry.tasks.values()))
         and (max_params is None or sizes.get(name, {}).get("parameters", math.inf) <= max_params)
     ]
 

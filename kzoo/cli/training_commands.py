@@ -79,7 +79,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     name = asked["name"]
     task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
     task.check_trains(name)
-    recipe = make_recipe(task.recipe, choices)
+    recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
     model, data = _prepared(asked, how, weights, low_rank, recipe, is_new=not (resume or weights))
     entry.show_notes(data)
     done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)

@@ -43,10 +43,10 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     """
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
-    from kzoo.tasks import reading
+    from kzoo.tasks import base, reading
 
     task, data = tasks.of(model), None
-    if files and task.takes_texts:
+    if files and task.takes_texts and base.takes_tokens(model):
         from kzoo.data import Tokenizer
 
         tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer

@@ -4,6 +4,8 @@ wraps around on another and becomes NaN under XLA, so the check is made on the h
 
 import numpy as np
 
+from kzoo.support.suggest import did_you_mean
+
 IMAGE_DTYPES = (np.uint8, np.uint16)  # divided by their largest value
 
 
@@ -77,6 +79,36 @@ def check_labels(labels, classes, name="labels") -> np.ndarray:
             f"classes (0..{classes - 1}); {fix}"
         )
     return labels.astype(np.int32)
+
+
+def are_words(y) -> bool:
+    """Whether labels are texts: an array, a list or a table's column of them."""
+    return len(y) > 0 and not isinstance(y, str | dict) and all(isinstance(word, str) for word in np.ravel(_objects(y)))
+
+
+def _objects(y):
+    return np.asarray(y) if hasattr(y, "__array__") else np.array(y, dtype=object)
+
+
+def check_names(name, words, classes) -> list:
+    """The names of classes as a list, else ValueError: as many as the model's output distinguishes, each once."""
+    words = [str(word) for word in words]
+    listed = ", ".join(words[:5]) + ", ..." * (len(words) > 5)
+    if len(words) != classes:
+        raise ValueError(
+            f"{name}: {len(words)} classes are named ({listed}), but the model's output has {classes}; build it with "
+            f"num_classes={len(words)}"
+        )
+    if len({*words}) < len(words):
+        raise ValueError(f"{name}: a class is named twice: {listed}")
+    return words
+
+
+def place_of(name, word, words) -> int:
+    """The place of a class among its names, else ValueError."""
+    if word not in words:
+        raise ValueError(f"{name}: {did_you_mean('class', word, words)}")
+    return words.index(word)
 
 
 def check_token_labels(labels, classes, name="labels"):

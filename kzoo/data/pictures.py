@@ -52,7 +52,7 @@ def from_tfds(name, builder, pair, model, target, options) -> dataset.Data:
             splits[split] = StreamedSplit(read, size, block_size, finish, **how)
         x, y = splits["train"].examples(np.arange(min(options.batch_size, splits["train"].num_examples)))
         checks.check_finite("images of the first batch", x.numpy())
-        checks.check_labels(y.numpy(), target.num_classes, "labels of the first batch")
+        checked_targets("labels of the first batch", target, x, tf.nest.map_structure(lambda one: one.numpy(), y))
         return dataset.make_data(name, identity, splits, options, class_names)
     parts = {split: (*prepared.read_arrays(builder, *part, changed), None) for split, part in ranges.items()}
     return from_parts(name, identity, parts, model, target, options, class_names, fitted=changed is not None)
@@ -130,13 +130,13 @@ def _checked(label, target, x, y, weight):
         x = {key: checks.check_array(f"{label} {key}", array) for key, array in x.items()}
     else:
         x = checks.check_array(label, x)
-    y, own = _checked_targets(f"{label} labels", target, x, y)
+    y, own = checked_targets(f"{label} labels", target, x, y)
     dataset.check_examples(label, x, y)
     weight = own if weight is None else weight
     return (x, y) if weight is None else (x, y, weight)
 
 
-def _checked_targets(label, target, x, y):
+def checked_targets(label, target, x, y):
     """Labels, by name where the model's outputs have names, and their weights or None."""
     if not isinstance(target, dict):
         return target.check(label, y[0] if isinstance(y, tuple) else y, x)  # auxiliary heads have the same

@@ -37,6 +37,10 @@ class Split:
                 + ("; lower batch_size, or keep the last batch (drop_remainder=False)" if self.num_examples else "")
             )
 
+    def __repr__(self) -> str:
+        size = f"{self.num_examples:,} examples in {self.num_batches:,} batches"
+        return f"<kzoo split: {size}; .dataset is a tf.data.Dataset of them, as Keras takes it>"
+
     @property
     def num_batches(self) -> int:
         """How many batches an epoch has."""
@@ -81,6 +85,7 @@ class Split:
     def examples(self, ids, epoch=None):
         """The batch of the examples at these positions, augmented as in `epoch`, or unchanged without one."""
         with tf.device("CPU"):
+            ids = tf.constant(list(ids), tf.int32)  # which ragged rows take, unlike a list
             return self.finish(self._rows(ids), _gather(None if epoch is None else self._random(epoch), ids))
 
     def _rows(self, ids):

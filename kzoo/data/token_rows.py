@@ -124,7 +124,7 @@ class Inputs:
 
 
 def batch(model, texts, tokenizer, framed=True):
-    """A model's inputs for a list of texts, as NumPy arrays, and which places hold a token, (batch, length).
+    """A model's inputs for a list of texts, or a pair of lists, as NumPy arrays, and which places hold a token.
 
     Texts longer than the model's positions lose their end, those of a language model their beginning.
 
@@ -134,8 +134,8 @@ def batch(model, texts, tokenizer, framed=True):
     """
     longest = graph.longest_sequence(model)
     if framed:
-        ids, first, cut = encode([texts], tokenizer, longest or 1 << 20)
-        report_cut(model.name, cut, len(texts), longest, "texts")
+        ids, first, cut = encode(texts if isinstance(texts, tuple) else [texts], tokenizer, longest or 1 << 20)
+        report_cut(model.name, cut, len(first), longest, "texts")
     else:
         before = [] if tokenizer.end_id is None else [tokenizer.end_id]
         ids = ragged([[*before, *row][-(longest or 0) :] for row in tokenizer.encode(texts)])

@@ -4,7 +4,7 @@ from kzoo.exporting import saved_model
 from kzoo.rewrites import pixels
 from kzoo.runtimes import choices, samples, verdicts
 from kzoo.runtimes.fast_path import Settings, folder_bytes
-from kzoo.tasks import num_classes, of_or_guess
+from kzoo.tasks import endpoints, of_or_guess
 
 
 def write(model, folder, runtime, with_preprocessing, precision="float32", calibration=None, data=None, length=None,
@@ -26,7 +26,7 @@ def write(model, folder, runtime, with_preprocessing, precision="float32", calib
     if with_preprocessing:
         task, size = of_or_guess(model), (None, *model.inputs[0].shape[1:])
         signature["inputs"] = {"images": f"uint8 {size}"}
-        signature["outputs"] = {"probabilities": f"float32 (None, {num_classes(model)})"}
+        signature["outputs"] = endpoints.results_in_words(task, model)
         model = pixels.take_pixels(original, lambda outputs: task.read(original, outputs))
         real = real and {"images": pixels.to_pixels(original, next(iter(real.values())))}
     notes = module.write(model, folder, settings, real if precision == "int8" else None)
@@ -49,5 +49,6 @@ def write(model, folder, runtime, with_preprocessing, precision="float32", calib
         report["real_inputs"] = verdicts.moved(model, run, settings, real)
     if data is not None:
         take = (lambda arrays: run([pixels.to_pixels(original, arrays[0])])) if with_preprocessing else run
-        report["accuracy"] = verdicts.accuracy(original, take, data.test or data.validation)
+        part = data.test or data.validation
+        report["accuracy"] = verdicts.accuracy(original, take, part, gives_results=with_preprocessing)
     return report

@@ -22,7 +22,7 @@ VARIANTS = {
     "alexnet_2012": {"filters": (96, 256, 384, 384, 256), "two_groups": True},
 }
 HEAD = ("classifier.6", "fc8")
-HEADLESS = True
+HEADLESS = "feature_extraction"
 CONFIG = {
     "timm": {
         "models": ("alexnet",),

@@ -19,7 +19,7 @@ VARIANTS = {
     "densenet201": {"depths": (6, 12, 48, 32)},
 }
 HEAD = ("classifier",)
-HEADLESS = True
+HEADLESS = "feature_extraction"
 CONFIG = {
     "timm": {
         "models": ("densenet121", "densenet161", "densenet169", "densenet201"),

@@ -24,7 +24,7 @@ VARIANTS = {
     "googlenet": {"as_in_paper": False, "dropout": 0.2},
     "googlenet_2014": {"as_in_paper": True, "dropout": 0.4},
 }
-HEADLESS = True
+HEADLESS = "feature_extraction"
 CONFIG = {
     "timm": {
         "models": ("googlenet",),

@@ -16,7 +16,7 @@ TASK = "image_classification"
 INPUTS = {"image": "image"}
 AGREES_WITH = "torchvision"
 VARIANTS = {"inception_v3": {"input_shape": (299, 299, 3)}}
-HEADLESS = True
+HEADLESS = "feature_extraction"
 CONFIG = {
     "timm": {
         "models": ("inception_v3",),

@@ -21,7 +21,7 @@ VARIANTS = {
     "recurrent_cnn_96": {"filters": 96},
     "recurrent_cnn_128": {"filters": 128},
 }
-HEADLESS = True
+HEADLESS = "feature_extraction"
 HEAD = ("fc",)
 
 

@@ -32,7 +32,7 @@ VARIANTS = {
     "resnet56": {"like": "resnet20", "depths": (9, 9, 9)},
 }
 HEAD = ("fc", "linear")
-HEADLESS = True
+HEADLESS = "feature_extraction"
 CONFIG = {
     "timm": {
         "models": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),

@@ -25,7 +25,7 @@ VARIANTS = {
     "vgg19_bn": {"like": "vgg19", "with_batch_norm": True},
 }
 HEAD = ("classifier.6",)
-HEADLESS = True
+HEADLESS = "feature_extraction"
 CONFIG = {
     "timm": {
         "models": ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),

@@ -24,7 +24,7 @@ VARIANTS = {
     "vit_ti_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 192, "num_heads": 3, "intermediate_dim": 768},
     "vit_s_16": {"patch_size": 16, "num_layers": 12, "hidden_dim": 384, "num_heads": 6, "intermediate_dim": 1536},
 }
-HEADLESS = True
+HEADLESS = "feature_extraction"
 LORA_LAYERS = ("in_proj",)
 # parameters that torch keeps in a module without one of their own
 LAYOUTS = {

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from kzoo.runtimes import comparison, samples
+from kzoo.tasks import of_or_guess
 
 BATCH_SIZES = (1, 3)
 TOLERANCE = 1e-4  # of the outputs' scale, in float32; a runtime that is further off computes something else
@@ -48,29 +49,33 @@ def latency(model, run, settings) -> dict:
     return {"measured_batch_size": batch_size, "latency_ms": times, "speedup": speedup}
 
 
-def accuracy(model, run, part, num_examples=1000) -> dict:
+def accuracy(model, run, part, num_examples=1000, gives_results=False) -> dict:
     """How often the first output names the label, before and after, on a split of a data set of kzoo.
 
     Args:
         part: a split, such as `data.test`, with labels of classes, or one label for each token and weights.
         num_examples: read about this many; the last batch is counted whole.
+        gives_results: whether `run` gives what the model's task reads from outputs, such as probabilities.
 
-    Returns `before` and `after` (shares of 1), `agreement`, how often both name the same, and `num_examples`.
+    Returns `before` and `after` (shares of 1), `agreement`, how often both name the same, and `num_examples`. Raises
+    ValueError for a task whose answers are neither right nor wrong.
     """
+    task = of_or_guess(model)
+
+    def answers(outputs, are_results=False):
+        results = outputs if are_results else task.read(model, keras.ops.convert_to_tensor(outputs))
+        return task.decide(keras.ops.convert_to_numpy(results))
+
     totals, weight, count = np.zeros(3), 0.0, 0
     for x, y, *rest in part.dataset:
         arrays = [np.asarray(array) for array in samples.flat(model, x)]
         ours, theirs = comparison.outputs_of(model, arrays)[0], run(arrays)[0]
-        y = np.asarray(y[0] if isinstance(y, tuple) else y).reshape(ours.shape[:-1])
+        ours, theirs = answers(ours), answers(theirs, gives_results)
+        y = np.asarray(y[0] if isinstance(y, tuple) else y).reshape(ours.shape)
         w = np.asarray(rest[0]).reshape(y.shape) if rest else np.ones(y.shape)
-        ours, theirs = _labels(ours), _labels(theirs)
         totals += [np.sum(w * hits) for hits in (ours == y, theirs == y, ours == theirs)]
         weight, count = weight + np.sum(w), count + len(y)
         if count >= num_examples:
             break
     before, after, agreement = (float(total / weight) for total in totals)
     return {"before": before, "after": after, "agreement": agreement, "num_examples": count}
-
-
-def _labels(outputs):
-    return (outputs[..., 0] > 0).astype(int) if outputs.shape[-1] == 1 else np.argmax(outputs, -1)

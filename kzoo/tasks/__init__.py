@@ -4,16 +4,17 @@ import functools
 import importlib
 import pathlib
 
+from kzoo import catalog
 from kzoo.catalog import card_of
 from kzoo.support.suggest import did_you_mean
 from kzoo.tasks.base import Task, num_classes, num_outputs, probabilities
 from kzoo.tasks.compiling import compile_model, plain_names
-from kzoo.tasks.inference import evaluate, predict
+from kzoo.tasks.inference import embed, evaluate, predict
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 
 __all__ = [
-    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "evaluate", "every", "find", "names", "num_classes",
-    "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities",
+    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "embed", "evaluate", "every", "find", "names",
+    "num_classes", "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities", "recipe_of",
 ]  # fmt: skip
 
 
@@ -44,6 +45,11 @@ def of(model) -> Task:
     if name is None:
         raise ValueError(f"{model.name} was not built by kzoo.build, so its task is not known")
     return find(name, model.name)
+
+
+def recipe_of(name, overrides) -> dict:
+    """The recipe of a catalogue model: that of the task its file is for, whatever else its outputs learn."""
+    return find(catalog.find(name).usual_task(overrides), name).recipe
 
 
 def of_or_guess(model) -> Task:

@@ -23,7 +23,9 @@ class Task:
         default_data: the data set that a model is trained on where none is named.
         recipe: fields of `kzoo.training.Recipe` that differ from its own defaults.
         generated_data: names of data sets that it makes up itself.
-        takes_texts: whether `predict` reads texts.
+        takes_texts: whether `predict` reads texts, if the model takes tokens.
+        gives_features: whether outputs are features for others to read.
+        results: what the numbers are called that `read` gives, in exports.
     """
 
     name = ""
@@ -31,6 +33,8 @@ class Task:
     recipe = ADAM
     generated_data = ()
     takes_texts = False
+    results = "probabilities"
+    gives_features = False
 
     @property
     def words(self) -> str:
@@ -41,6 +45,11 @@ class Task:
 
     def check_trains(self, model_name) -> None:
         """ValueError if a model for this task cannot be trained or scored."""
+
+    def check_suits(self, model) -> None:
+        """ValueError unless a model's outputs have the shapes that this task learns from."""
+        hint = ": build one logit with task='binary_classification'" if model.outputs[0].shape[-1] == 1 else ""
+        require_outputs(self, model, rank=2, least=2, hint=hint)
 
     def target(self, model):
         """The column of a model's targets, or a dict of them where its outputs have names."""
@@ -145,6 +154,38 @@ class Task:
         ]
         return np.concatenate(parts)
 
+    def predict_texts(self, model, texts, batch_size=64):
+        """What `kzoo.predict` gives for a list of texts, or a pair of lists."""
+        from kzoo.tasks.texts import predicted
+
+        if not takes_tokens(model):
+            raise ValueError(f"{model.name} takes {', '.join(columns.inputs_of(model))}, no texts")
+        return predicted(self, model, texts, model.kzoo.tokenizer, batch_size=batch_size)[0]
+
+    def num_results(self, model) -> int:
+        """How many numbers `read` gives for an example."""
+        return num_classes(model)
+
+    def decide(self, results):
+        """The answers that results stand for, to compare with targets; ValueError where right and wrong make no sense.
+
+        Args:
+            results: an array of what `read` gives.
+        """
+        return np.argmax(results, axis=-1)
+
+    def rows(self, results, class_names, top=3) -> list:
+        """One row for the results of each example."""
+        from kzoo.tasks import reading
+
+        return reading.classes(results, class_names, top)
+
+    def shown(self, target, class_names) -> dict:
+        """What a row says of an example's target."""
+        from kzoo.tasks import reading
+
+        return {"label": reading.name_of(int(np.ravel(target)[0]), class_names)}
+
     def rows_of_files(self, model, paths, top=3) -> list:
         """One row per example in files, for people and programs: images, or `.npy` arrays of examples."""
         from kzoo.tasks import reading
@@ -154,9 +195,14 @@ class Task:
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """One row per text."""
         from kzoo.tasks import every
+        from kzoo.tasks.texts import predicted
 
-        able = ", ".join(task.words for task in every() if task.takes_texts)
-        raise ValueError(f"{model.name} is for {self.words}; a text is an input for {able}")
+        if not (self.takes_texts and takes_tokens(model)):
+            able = ", ".join(task.words for task in every() if task.takes_texts)
+            raise ValueError(f"{model.name} is for {self.words}; a text is an input of models of tokens for {able}")
+        found, _, _ = predicted(self, model, texts, tokenizer)
+        rows = self.rows(found, model.kzoo.class_names, top)
+        return [{"text": text, **row} for text, row in zip(texts, rows, strict=True)]
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """One row for each of the first examples of a split, with the true answer beside the prediction."""
@@ -164,11 +210,10 @@ class Task:
 
         x, y, _ = reading.first_batch(data, split, limit)
         found = ops.convert_to_numpy(self.read(model, model.predict_on_batch(x)))
-        labels = np.asarray(keras.tree.flatten(y)[0])[:limit].reshape(len(found)).astype(int)
-        rows = reading.classes(found, data.class_names, top)
+        targets, rows = keras.tree.flatten(y)[0], self.rows(found, data.class_names, top)
         return [
-            {"example": index, "label": reading.name_of(label, data.class_names), **row}
-            for index, (label, row) in enumerate(zip(labels, rows, strict=True))
+            {"example": index, **self.shown(target, data.class_names), **row}
+            for index, (target, row) in enumerate(zip(targets, rows, strict=True))
         ]
 
     def line(self, row) -> str:
@@ -204,6 +249,30 @@ def takes_images(model) -> bool:
     """Whether images are a model's one input."""
     inputs = list(columns.inputs_of(model).values())
     return len(inputs) == 1 and inputs[0].kind == "image" and len(inputs[0].shape) == 3
+
+
+def require_outputs(task, model, rank, least, most=None, hint="") -> None:
+    """ValueError unless every output has so many axes, batch included, and so many numbers in the last one."""
+    wanted = ", ".join([*("batch", "length")[: rank - 1], str(least) if most == least else f"{least} or more"])
+    for output in model.outputs:
+        count = output.shape[-1] or 0
+        if isinstance(model.output, dict) or len(output.shape) != rank or not least <= count <= (most or count):
+            raise ValueError(f"{model.name} gives {_told(model)}; {task.words} needs ({wanted}){hint}")
+
+
+def require_named_outputs(task, model, *names) -> None:
+    """ValueError unless a model gives a dict of these outputs."""
+    if not isinstance(model.output, dict) or set(model.output) != {*names}:
+        raise ValueError(f"{model.name} gives {_told(model)}; {task.words} needs a dict of {' and '.join(names)}")
+
+
+def _told(model):
+    return ", ".join(f"{name} {tuple(one.shape)}" for name, one in zip(model.output_names, model.outputs, strict=True))
+
+
+def takes_tokens(model) -> bool:
+    """Whether texts are a model's input, as token ids."""
+    return any(column.kind == "tokens" for column in columns.inputs_of(model).values())
 
 
 def in_batches(x, batch_size):

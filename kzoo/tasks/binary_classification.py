@@ -3,7 +3,10 @@
 import keras
 
 from kzoo.data import columns
-from kzoo.tasks.base import Task, gives_probabilities
+from kzoo.tasks.any_input import batches_by_input
+from kzoo.tasks.base import Task, gives_probabilities, require_outputs
+
+INSTEAD_OF = ("image_classification", "sequence_classification", "text_classification")
 
 
 class BinaryClassification(Task):
@@ -11,6 +14,13 @@ class BinaryClassification(Task):
 
     name = "binary_classification"
     default_data = "digits/zero_one"
+    takes_texts = True
+
+    def check_suits(self, model) -> None:
+        require_outputs(self, model, rank=2, least=1, most=1, hint=": pass num_classes=1")
+
+    def batches(self, name, model, how):
+        return batches_by_input(self, name, model, how)
 
     def target(self, model):
         return columns.Logit(2)

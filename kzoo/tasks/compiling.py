@@ -1,11 +1,12 @@
 """Keras' `compile` with a task's loss and metrics, and the names of what it logs."""
 
-from kzoo.tasks import base
+from kzoo.tasks import base, own_losses
 
 
-def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options) -> None:
+def compile_model(model, optimizer="sgd", label_smoothing=0.0, loss=None, metrics=(), **options) -> None:
     """Compiles a model with its task's loss and metrics; further options go to `model.compile`.
 
+    A `loss` takes the place of the task's and `metrics` stand beside its own, both as Keras takes them.
     Auxiliary heads learn the same labels, each with 0.3 of the weight (Szegedy et al. 2015, section 5). Raises
     ValueError for a task that has no loss, such as the extraction of features.
     """
@@ -13,11 +14,14 @@ def compile_model(model, optimizer="sgd", label_smoothing=0.0, **options) -> Non
 
     task = of(model)
     task.check_trains(model.name)
-    loss, metrics = task.loss(model, label_smoothing), task.metrics(model)
+    task.check_suits(model)
+    own = own_losses.loss_of(loss, model, task, label_smoothing)
+    loss, metrics = own or task.loss(model, label_smoothing), own_losses.metrics_beside(metrics, model, task)
     others = base.num_outputs(model) - 1
     if others:
         options["loss_weights"] = [1.0] + [base.AUXILIARY_WEIGHT] * others
-        loss, metrics = [task.loss(model, label_smoothing) for _ in model.outputs], [metrics] + [[]] * others
+        loss = [own or task.loss(model, label_smoothing) for _ in model.outputs]
+        metrics = [metrics] + [[]] * others
     model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **options)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from kzoo.catalog import card_of
 from kzoo.data import columns
-from kzoo.tasks import base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,16 +63,29 @@ def of_images(model, finish, outputs, compared) -> dict:
     return {"serve_images": Endpoint(make, {"images": spec}, words, outputs, draw, compared)}
 
 
+def results_in_words(task, model) -> dict:
+    """What `read` gives, in words."""
+    return {task.results: f"float32 (None, {task.num_results(model)})"}
+
+
+def of_results(task, model) -> dict:
+    """`serve_images` of a model of images: what its task reads from its outputs."""
+
+    def finish(outputs, height, width):
+        return {task.results: task.read(model, outputs)}
+
+    return of_images(model, finish, results_in_words(task, model), task.results)
+
+
 def of_classifier(task, model) -> dict:
     """`serve_images` of a classifier of images: probabilities and the likeliest label."""
     import tensorflow as tf
 
     def finish(outputs, height, width):
         found = task.read(model, outputs)
-        return {"probabilities": found, "label": tf.argmax(found, axis=-1, output_type=tf.int32)}
+        return {task.results: found, "label": tf.argmax(found, axis=-1, output_type=tf.int32)}
 
-    words = {"probabilities": f"float32 (None, {base.num_classes(model)})", "label": "int32 (None,)"}
-    return of_images(model, finish, words, "probabilities")
+    return of_images(model, finish, {**results_in_words(task, model), "label": "int32 (None,)"}, task.results)
 
 
 def of_writer(model) -> dict:

@@ -1,28 +1,38 @@
 """Using a trained model: numbers on a data set, predictions for arrays."""
 
+import dataclasses
+import os
 import time
 
+import numpy as np
 
-def evaluate(model, data=None, split="test", batch_size=64) -> dict:
-    """Loss and metrics of a catalogue model on one split of a data set.
+
+def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
+    """Loss and metrics of a model on one split of a data set, or on examples: `evaluate(model, x, y)`.
 
     Args:
-        data: a `kzoo.data.Data`, the name of a data set, or None for the task's default.
-        split: "train", "validation" or "test".
+        data: what `kzoo.fit` takes; of examples and batches all are scored.
+        split: "train", "validation" or "test"; or y.
 
     Returns a dict: loss, the task's metrics, `num_examples`, `seconds`; for language models also `perplexity`, and
     `bits_per_character` where the data know how many characters a token stands for, so that models with different
     vocabularies compare; for detectors COCO's mean average precision and each class's at an overlap of 0.5. Raises
     ValueError if there is no such split.
     """
-    from kzoo.data import check_data, load
-    from kzoo.tasks import compile_model, of, plain_names
+    from kzoo.data import Data, check_data
+    from kzoo.tasks import compile_model, given, of, plain_names
 
     task = of(model)
     task.check_trains(model.name)
-    if data is None or isinstance(data, str):
-        data = load(data or task.default_data, model, batch_size=batch_size)
+    if not isinstance(split, str):
+        split, y = "test", split
+    has_splits = data is None or isinstance(data, str | os.PathLike | Data)
+    if not isinstance(data, Data):
+        how = {} if has_splits else {"validation_fraction": 0}
+        data = given.loaded(model, data, y, batch_size=batch_size, **how)
     check_data(model, data)
+    if not has_splits:
+        data = dataclasses.replace(data, test=data.train.as_it_is())
     part = choose_split(data, split)
     if not model.compiled:
         compile_model(model)
@@ -54,11 +64,36 @@ def predict(model, x, batch_size=64):
 
     Args:
         x: an array, or a dict of arrays by input name. Images, uint8, uint16 or floats in [0, 1], are resized, cropped,
-            scaled and normalised as in training.
+            scaled and normalised as in training. A model of tokens with a tokenizer also takes texts, a list or a pair
+            of lists; where every token has an answer, such as a tag or what a mask stands for, the result is a list of
+            one dict per text.
 
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
     from kzoo.data import prepare_inputs
+    from kzoo.tasks import given, of_or_guess
+
+    if given.are_texts(x):
+        return of_or_guess(model).predict_texts(model, x, batch_size)
+    return of_or_guess(model).predict(model, prepare_inputs(model, x), batch_size)
+
+
+def embed(model, x, batch_size=64) -> np.ndarray:
+    """Vectors of length 1, float32 (num_examples, dim), whose products are the cosines of how like examples are.
+
+    Args:
+        model: one that gives a vector for each example, such as `kzoo.build("bert", head="embedding")` or a network of
+            images with `num_classes=0`.
+        x: what `predict` takes: texts, images, arrays.
+
+    Raises ValueError for a model that gives something else.
+    """
     from kzoo.tasks import of_or_guess
 
-    return of_or_guess(model).predict(model, prepare_inputs(model, x), batch_size)
+    outputs = getattr(model, "outputs", ())
+    if not of_or_guess(model).gives_features or len(outputs) != 1 or len(outputs[0].shape) != 2:
+        raise ValueError(
+            f"{model.name} gives no vector for an example: build it with head='embedding', or num_classes=0 for images"
+        )
+    found = np.asarray(predict(model, x, batch_size), np.float32)
+    return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), np.float32(1e-12))

@@ -1,6 +1,9 @@
 """From a name, arrays or texts to training, validation and test batches in a model's input structure."""
 
 import dataclasses
+import os
+
+import numpy as np
 
 from kzoo.catalog import card_of
 from kzoo.data import columns
@@ -44,6 +47,7 @@ def load(
     """
     from kzoo.data import dataset, token_rows
 
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
     card, task = card_of(model), of_or_guess(model)
@@ -74,11 +78,13 @@ def _noting_ids(data, model):
 
 
 def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options):
-    """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices (examples,).
+    """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices or names (examples,).
 
     uint8 images of any size are fitted to the model and divided by 255; other numbers must have the input's shape. A
     model with several inputs takes a dict of arrays, one with named outputs a dict of labels. Where every token has a
     label, `y` is (examples, length): token ids, or tags; -100 counts nowhere, nor does what a padding mask leaves out.
+    For regression `y` is numbers (examples,) or (examples, num_classes); where several labels hold, rows of zeros and
+    ones (examples, num_classes) or lists of names.
 
     Args:
         validation, test: pairs (x, y), or None; without `validation`, a part of the training examples is set aside.
@@ -91,15 +97,37 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"from_arrays: unknown keyword {', '.join(unknown)}; known: {', '.join(known)}")
-    parts = {"train": (x, y, None)}
-    for split, pair in (("validation", validation), ("test", test)):
-        if pair is not None:
-            if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise ValueError(f"{split} must be a pair (x, y), got {type(pair).__name__}")
-            parts[split] = (*pair, None)
+    parts, class_names = _encoded({"train": (x, y), "validation": validation, "test": test}, model, class_names, name)
+    parts = {split: (*pair, None) for split, pair in parts.items()}
     options["preprocessing"] = options.get("preprocessing") or card_of(model).preprocessing
     task = of_or_guess(model)
     return _noting_ids(task.arrays(name, parts, model, dataset.Options(**options), class_names), model)
+
+
+def _encoded(parts, model, class_names, name):
+    """`({split: (x, y)}, class names)` with words in place of labels as the places of their classes."""
+    target, encoded = of_or_guess(model).target(model), {}
+    for split, pair in parts.items():
+        if pair is None:
+            continue
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"{split} must be a pair (x, y), got {type(pair).__name__}")
+        x, y = pair[0], _array(pair[1])
+        if not isinstance(target, dict):
+            known = class_names or card_of(model).class_names
+            y, named = target.encode(f"{name} {split} labels", y, known)
+            class_names = class_names or (named if named is not known else None)
+        encoded[split] = (x, y)
+    return encoded, class_names
+
+
+def _array(y):
+    """A list of numbers, or of equal rows of them, as an array; anything else as it is."""
+    if not isinstance(y, list) or not y or isinstance(y[0], str):
+        return y
+    widths = {np.shape(row) for row in y}
+    are_numbers = len(widths) == 1 and widths != {(0,)} and np.asarray(y).dtype.kind in "biuf"
+    return np.asarray(y) if are_numbers else y
 
 
 def from_texts(
@@ -110,7 +138,7 @@ def from_texts(
 
     Args:
         texts: a list of strings, or a pair of lists for pairs of texts.
-        labels: class indices (examples,).
+        labels: class indices or names (examples,), or what the model's task learns in their place.
         validation, test: pairs (texts, labels), or None; without `validation`, a part of the training texts is.
         class_names: names of the labels, for predictions.
         **options: batch_size, seed, validation_fraction, num_examples and drop_remainder of `load`.
@@ -118,9 +146,8 @@ def from_texts(
     from kzoo.data import dataset, labelled_texts, token_rows
 
     parts = {"train": (texts, labels), "validation": validation, "test": test}
-    parts = {
-        split: (part[0] if isinstance(part[0], tuple) else (part[0],), part[1]) for split, part in parts.items() if part
-    }
+    parts, class_names = _encoded(parts, model, class_names, name)
+    parts = {split: (x if isinstance(x, tuple) else (x,), y) for split, (x, y) in parts.items()}
     how = token_rows.TextOptions(tokenizer or card_of(model).tokenizer, max_length, length_buckets=length_buckets)
     data = labelled_texts.from_parts(
         name, {"name": name}, parts, model, of_or_guess(model).target(model), dataset.Options(**options), how,

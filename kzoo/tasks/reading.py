@@ -19,7 +19,7 @@ def files(task, model, paths, top) -> list:
     for path in paths:
         x = inputs[0].read(path)
         found = task.predict(model, prepare_inputs(model, x))
-        rows += [{"file": str(path), **row} for row in classes(found, model.kzoo.class_names, top)]
+        rows += [{"file": str(path), **row} for row in task.rows(found, model.kzoo.class_names, top)]
     return rows
 
 
@@ -80,6 +80,11 @@ def classes(found, class_names, top) -> list:
     ]  # fmt: skip
 
 
+def values(numbers, names) -> dict:
+    """The numbers of one example by their names, or by their places."""
+    return {name_of(index, names): float(number) for index, number in enumerate(numbers)}
+
+
 def line(row) -> str:
     """One row as a line of text."""
     name = row.get("file", row.get("example", repr(row.get("text"))))
@@ -87,6 +92,12 @@ def line(row) -> str:
         return f"{name}: " + " ".join(f"{entry['token']}/{entry['class']}" for entry in row["tokens"])
     if "masks" in row:
         return f"{name}: " + "; ".join(_chances(found) for found in row["masks"])
+    if "values" in row:
+        wanted = f" (wanted {_values(row['target'])})" if "target" in row else ""
+        return f"{name}: {_values(row['values'])}{wanted}"
+    if "labels" in row:
+        truth = f" (labels {', '.join(row['target']) or 'none'})" if "target" in row else ""
+        return f"{name}: {', '.join(row['labels']) or 'none'}; {_chances(row['classes'])}{truth}"
     if "classes" not in row:
         return f"{row['example']}: {row['source']!r} -> {row['prediction']!r} (wanted {row['target']!r})"
     label = f" (label {row['label']})" if "label" in row else ""
@@ -95,3 +106,8 @@ def line(row) -> str:
 
 def _chances(found):
     return ", ".join(f"{entry['class']} {entry['probability']:.3f}" for entry in found)
+
+
+def _values(numbers):
+    values = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+    return values.removeprefix("0 ") if len(numbers) == 1 else values

@@ -16,6 +16,9 @@ class SentencePairPretraining(base.Task):
     def target(self, model):
         return {**base.label_by_output(model), "masked_words": columns.TokenLabel(model.outputs[0].shape[-1], first=1)}
 
+    def check_suits(self, model) -> None:
+        base.require_named_outputs(self, model, "masked_words", "next_sentence")
+
     def loss(self, model, label_smoothing=0.0):
         """The sum of both losses, Devlin et al. 2018, section A.2."""
         return {name: SparseCrossEntropy(True, label_smoothing) for name in model.output}

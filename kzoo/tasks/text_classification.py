@@ -1,7 +1,7 @@
 """Text classification: a class for a text, or for a pair of texts."""
 
 from kzoo.tasks.base import Task
-from kzoo.tasks.texts import PRETRAINING, predicted
+from kzoo.tasks.texts import PRETRAINING
 
 # Devlin et al. 2018, section A.3
 RECIPE = {**PRETRAINING, "learning_rate": 5e-5, "epochs": 3, "batch_size": 32}
@@ -24,13 +24,6 @@ class TextClassification(Task):
         identity = prepared.identity(name, builder)
         target = self.target(model)
         return labelled_texts.from_parts(name, identity, parts, model, target, how.options, how.texts, class_names)
-
-    def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
-        from kzoo.tasks import reading
-
-        found, _, _ = predicted(self, model, texts, tokenizer)
-        rows = reading.classes(found, model.kzoo.class_names, top)
-        return [{"text": text, **row} for text, row in zip(texts, rows, strict=True)]
 
 
 TASK = TextClassification()

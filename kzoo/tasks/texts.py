@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from kzoo.data import columns
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, require_outputs
 
 # Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models
 PRETRAINING = {
@@ -19,6 +19,12 @@ class TokenTask(Task):
     default_data = "shakespeare"
     recipe = PRETRAINING
     takes_texts = True
+
+    def check_suits(self, model) -> None:
+        require_outputs(self, model, rank=3, least=2)
+
+    def predict_texts(self, model, texts, batch_size=64) -> list:
+        return self.rows_of_texts(model, texts, model.kzoo.tokenizer)
 
     def target(self, model):
         return columns.TokenLabel(model.outputs[0].shape[-1], first=1)
@@ -57,7 +63,7 @@ def corpus(task, name, how) -> tuple:
     return name, prepared.identity(name, builder), corpora.read_texts(builder, prepared.sizes(builder))
 
 
-def predicted(task, model, texts, tokenizer, framed=True) -> tuple:
+def predicted(task, model, texts, tokenizer, framed=True, batch_size=64) -> tuple:
     """Probabilities for texts, their token ids and which of these are real, (texts, length, ...) each.
 
     Args:
@@ -66,10 +72,11 @@ def predicted(task, model, texts, tokenizer, framed=True) -> tuple:
     from kzoo.data import token_rows
 
     if tokenizer is None:
-        raise ValueError(f"{model.kzoo.name} needs a tokenizer to read texts: pass tokenizer= (--tokenizer PATH)")
+        how = "kzoo.catalog.update_card(model, tokenizer=...), or --tokenizer PATH"
+        raise ValueError(f"{model.name} needs a tokenizer to read texts: {how}")
     x, real = token_rows.batch(model, texts, tokenizer, framed)
     ids = np.asarray(x["token_ids"] if isinstance(x, dict) else x)
-    return task.predict(model, x), ids, real
+    return task.predict(model, x, batch_size), ids, real
 
 
 def rows_of_tokens(task, model, data, split, limit, write_source=None, write=None, of_vocabulary=True) -> list:

@@ -1,6 +1,6 @@
 """Token classification: a class for every token, such as a tag."""
 
-from kzoo.tasks.base import Task
+from kzoo.tasks.base import Task, require_outputs
 from kzoo.tasks.text_classification import RECIPE
 from kzoo.tasks.texts import predicted, rows_of_tokens
 
@@ -12,6 +12,12 @@ class TokenClassification(Task):
     default_data = "synthetic"
     recipe = RECIPE
     takes_texts = True
+
+    def check_suits(self, model) -> None:
+        require_outputs(self, model, rank=3, least=2)
+
+    def predict_texts(self, model, texts, batch_size=64) -> list:
+        return self.rows_of_texts(model, texts, model.kzoo.tokenizer)
 
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """Every token of each text with its class."""

@@ -2,10 +2,8 @@
 
 import keras
 
-from kzoo.building.saving import write_description
+from kzoo.building.saving import read_weights, write_description, write_weights
 from kzoo.tasks.compiling import compile_model, plain_names
-from kzoo.weights import load_weights, save_weights
-from kzoo.weights.hub import WEIGHTS_FILE
 
 
 class Trainee:
@@ -18,6 +16,16 @@ class Trainee:
 
     def __init__(self, model, task):
         self.model, self.task, self.runner = model, task, model
+        self.own = {}
+
+    def use(self, loss, metrics) -> None:
+        """Takes a loss in place of the task's, and metrics beside its own; ValueError where the task has none to give.
+
+        A subclass with a `compile` of its own has losses of its own.
+        """
+        self.own = {name: value for name, value in {"loss": loss, "metrics": metrics}.items() if value is not None}
+        if self.own and type(self).compile is not Trainee.compile:
+            raise ValueError(f"{self.model.name} has losses and metrics of its own; leave out loss and metrics")
 
     @property
     def parts(self) -> list:
@@ -38,7 +46,7 @@ class Trainee:
         """
         optimizer = make_optimizer(self.model)
         chosen = choose(self.model, optimizer)
-        compile_model(self.model, optimizer, recipe.label_smoothing, **chosen.options)
+        compile_model(self.model, optimizer, recipe.label_smoothing, **self.own, **chosen.options)
         return chosen
 
     def build(self, batch) -> None:
@@ -69,11 +77,11 @@ class Trainee:
 
     def save_weights(self, folder) -> None:
         """Writes the weights that the run keeps into its folder."""
-        save_weights(self.model, folder / WEIGHTS_FILE)
+        write_weights(self.model, folder)
 
     def load_weights(self, folder) -> None:
         """Reads back what `save_weights` wrote."""
-        load_weights(self.model, folder)
+        read_weights(self.model, folder)
 
     def logs(self, logs) -> dict:
         """What Keras logs, by the names that people read."""

@@ -19,6 +19,9 @@ class Translation(WritingTask):
     generated_data = ("reverse_digits",)
     takes_texts = False
 
+    def predict_texts(self, model, texts, batch_size=64):
+        raise ValueError(f"{model.name} writes texts: kzoo.generate(model, texts) translates them")
+
     def target(self, model):
         return NextToken(columns.vocabulary_size(model), first=1)
 

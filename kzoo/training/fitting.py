@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import logging
+import os
 import pathlib
 import shutil
 
@@ -9,7 +11,8 @@ import keras
 
 from kzoo import graph, tasks
 from kzoo.catalog import update_card
-from kzoo.data import check_data, from_arrays, load
+from kzoo.data import Data, Split, check_data
+from kzoo.tasks import given
 from kzoo.training import backup, execution
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe
@@ -42,15 +45,22 @@ class Run:
 
 
 def fit(
-    model, data=None, run_folder=None, *, resume=False, overwrite=False, force=False, callbacks=(), progress=True,
-    **choices,
+    model, data=None, *more, y=None, validation_data=None, run_folder=None, loss=None, metrics=None, resume=False,
+    overwrite=False, force=False, callbacks=(), progress=True, **choices,
 ) -> Run:  # fmt: skip
-    """Trains a catalogue model by its task's recipe.
+    """Trains a model by its task's recipe: `fit(model, "digits", "runs/digits")`, or `fit(model, x, y, "runs/mine")`.
 
     Args:
-        model: a model of `kzoo.build`; it is compiled here.
-        data: a `kzoo.data.Data`, the name of a data set, a pair of arrays (x, y), or None for the task's default.
+        model: a model of `kzoo.build` or `kzoo.adopt`; it is compiled here.
+        data: a `kzoo.data.Data`; the name or path of a data set, None for the task's default; x; a pair (x, y); a frame
+            of pandas or a data set of Hugging Face; a `tf.data.Dataset`, or anything with a length, of batches (x, y).
+            Inputs are arrays, texts where the model takes tokens, and a list or dict of them where it takes several.
+        *more: y where `data` is x, and `run_folder`.
+        y: targets, words among them, or the name of a table's column.
+        validation_data: in the same forms; by default a part of the training examples is set aside.
         run_folder: where weights, full-state backups, history, curves and events go; with None nothing is written.
+        loss: a loss of Keras, its name or a function, in place of the task's.
+        metrics: metrics of Keras or their names, beside the task's.
         resume: continue the run in `run_folder` from its last backup; the weights come out bit for bit as if it had
             never stopped. In a folder that is empty or does not exist, a new run starts.
         overwrite: start again in a `run_folder` that holds a run, deleting it.
@@ -65,13 +75,16 @@ def fit(
     """
     task = tasks.of(model)
     task.check_trains(model.name)
-    recipe = make_recipe(_defaults(task, data, choices), choices)
+    y, run_folder = _told_apart(more, y, run_folder)
+    data = given.read(model, data, y, validation_data)
+    recipe = make_recipe(_defaults(model, task, data, choices), choices)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
     trainee = task.trainee(model)
+    trainee.use(loss, metrics)
     data = _load_data(trainee, data, recipe)
     folder = _open_folder(run_folder, resume, overwrite)
     # What the data say of the model's inputs and classes travels with its weights from here on.
@@ -102,18 +115,40 @@ def _train(loop, callbacks, progress):
         return f"already complete (epoch {state.epoch}/{loop.recipe.epochs}); nothing was trained"
     if folder:
         open_run(folder).describe(loop.trainee, loop.identity)
+    if folder and not isinstance(loop.data.train, Split):
+        logging.getLogger("kzoo").warning("; ".join(loop.data.notes))
     try:
         loop.run(callbacks, progress)
     except backup.NonFiniteError as error:
         raise backup.NonFiniteError(f"{error}; {loop.return_to_last_backup()}") from error
+    except Exception as error:
+        if fault := getattr(loop.data.train, "fault", None):
+            raise fault from error
+        raise
     loop.return_to_kept_epoch()
     return f"trained {state.epoch} epochs, kept the weights of epoch {loop.kept_epoch()}"
 
 
-def _defaults(task, data, choices):
+def _told_apart(more, y, run_folder):
+    """Targets and the run's folder, of which both may come by place."""
+    for value in more:
+        if value is None or isinstance(value, str | os.PathLike):
+            if run_folder is not None:
+                raise TypeError(f"fit got two run folders, {run_folder} and {value}")
+            run_folder = value
+        elif y is not None:
+            raise TypeError("fit got y twice; wanted fit(model, x, y, run_folder)")
+        else:
+            y = value
+    return y, run_folder
+
+
+def _defaults(model, task, data, choices):
     """The task's recipe with what loaded data has already settled; ValueError where a choice says otherwise."""
-    if data is None or isinstance(data, str | tuple):
-        return task.recipe
+    card = model.kzoo
+    recipe = tasks.recipe_of(card.name, card.overrides) if card.architecture else task.recipe
+    if not isinstance(data, Data):
+        return recipe
     if data.train is None:
         raise ValueError(f"no training examples: data set {data.name} has no training split")
     settled = {"batch_size": data.train.batch_size, "augment": data.augment}
@@ -123,17 +158,13 @@ def _defaults(task, data, choices):
                 f"data {data.name} was loaded with {key}={value} and fit is asked for {key}={choices[key]}; "
                 f"load the data with {key}={choices[key]}"
             )
-    return {**task.recipe, **settled}
+    return {**recipe, **settled}
 
 
 def _load_data(trainee, data, recipe):
     options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
-    if isinstance(data, tuple):
-        if len(data) != 2:
-            raise ValueError(f"data as a tuple must be a pair (x, y) of arrays, got a tuple of {len(data)}")
-        data = from_arrays(*data, trainee.model, **options)
-    elif data is None or isinstance(data, str):
-        data = load(data or trainee.task.default_data, trainee.model, **options)
+    if not isinstance(data, Data):
+        data = given.loaded(trainee.model, data, **options)
     for part in trainee.parts:
         check_data(part, data)
     if recipe.early_stopping and data.validation is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import keras
@@ -36,19 +37,28 @@ def identity(trainee, recipe, data, fuse) -> dict:
     card, (network, _) = trainee.model.kzoo, trainee.networks[0]
     facts = {
         "model": {
-            "name": card.name,
+            # Keras numbers models without a name anew in each process.
+            "name": card.name if card.architecture else re.sub(r"_\d+$", "", card.name),
             "overrides": card.overrides,
             "dtype": keras.dtype_policies.get(network.dtype_policy).name,
             **({"rewrites": card.rewrites} if card.rewrites else {}),
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
+        **{name: _told(value) for name, value in trainee.own.items()},
         "jit_compile": bool(trainee.runner.jit_compile),
         "fuse": fuse,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
     return json.loads(json.dumps(facts))  # tuples become lists, as they will in the backup
+
+
+def _told(own):
+    """A loss, or metrics, of the user's in words that are the same in every process."""
+    if isinstance(own, list | tuple):
+        return [_told(one) for one in own]
+    return own if isinstance(own, str) else getattr(own, "name", None) or getattr(own, "__name__", type(own).__name__)
 
 
 def restored(trainee, folder, facts, force) -> State:

@@ -118,7 +118,10 @@ class Loop:
         where = f"in epoch {state.epoch + 1} after step {state.step}" if state.step else f"after epoch {state.epoch}"
         saved = "nothing is saved, since no run folder was given"
         if self.folder:
-            saved = f"the full state is saved; go on with: kzoo train --run-folder {self.folder} --resume"
+            how = f"kzoo train --run-folder {self.folder} --resume"
+            if self.trainee.model.kzoo.architecture is None:  # which no command can rebuild
+                how = f"kzoo.fit(model, data, {str(self.folder)!r}, resume=True)"
+            saved = f"the full state is saved; go on with: {how}"
         message = f"interrupted {where}; {saved}"
         if self.signals.received == signal.SIGINT:
             raise KeyboardInterrupt(message)

@@ -8,6 +8,7 @@ dtype and the rank decide. NumPy only: functions that read images import TensorF
 from kzoo import catalog
 from kzoo.data.columns.label import Label, Logit, TokenLabel
 from kzoo.data.columns.numbers import Image, Numbers, Sequence
+from kzoo.data.columns.several import LabelSet, Values
 from kzoo.data.columns.token_ids import Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {column.kind: column for column in (Image, Tokens, Mask, Segments, Numbers, Sequence)}
@@ -15,8 +16,8 @@ NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": 
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "Image", "Label", "Logit", "Mask", "Numbers", "Segments", "Sequence", "TokenLabel", "Tokens", "id_limits",
-    "inputs_of", "vocabulary_size",
+    "KINDS", "Image", "Label", "LabelSet", "Logit", "Mask", "Numbers", "Segments", "Sequence", "TokenLabel", "Tokens",
+    "Values", "id_limits", "inputs_of", "vocabulary_size",
 ]  # fmt: skip
 
 

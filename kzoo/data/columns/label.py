@@ -17,6 +17,19 @@ class Label:
     def __init__(self, num_classes, num_outputs=1):
         self.num_classes, self.num_outputs = num_classes, num_outputs
 
+    def encode(self, label, y, class_names) -> tuple:
+        """Labels, words as their places in `class_names`, and the names that are known then.
+
+        Without names the words themselves, sorted, are the names. Raises ValueError for a word that is not among them,
+        and for another number of names than the model has classes.
+        """
+        if not checks.are_words(y):
+            return y, class_names
+        words = np.asarray(y).astype(str)
+        known = checks.check_names(label, class_names or sorted({*words.ravel().tolist()}), self.num_classes)
+        places = {word: checks.place_of(label, word, known) for word in {*words.ravel().tolist()}}
+        return np.vectorize(places.get, otypes=[np.int32])(words), known
+
     def check(self, label, y, x):
         """Labels as they are stored, and a weight for each or None; ValueError for what the model cannot learn.
 

@@ -59,7 +59,7 @@ def read_labelled(builder, sizes):
     if isinstance(pair, tuple) and len(pair) == 2 and pair[1] in labels and pair[0] in _text_keys(builder):
         keys, label = [pair[0]], pair[1]
     else:
-        keys, label = _text_keys(builder), "label" if "label" in labels else next(iter(labels), None)
+        keys, label = _text_keys(builder), "label" if "label" in features else next(iter(labels), None)
     if label is None or len(keys) > 2:
         raise ValueError(
             f"data set {builder.name!r} has the features {', '.join(features)}; wanted one or two texts and a label"

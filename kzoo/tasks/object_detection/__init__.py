@@ -19,6 +19,9 @@ class ObjectDetection(base.Task):
     default_data = "voc/2007"
     recipe = RECIPE
 
+    def check_suits(self, model) -> None:
+        base.require_named_outputs(self, model, "class_logits", "box_regression")
+
     def loss(self, model, label_smoothing=0.0):
         """The sum of both losses, as in the paper."""
         if label_smoothing:

@@ -1,0 +1,40 @@
+"""What tasks share that are not about one kind of input: images, texts, sequences and rows of numbers learn alike."""
+
+from kzoo.tasks.base import Task, require_outputs, takes_images, takes_tokens
+from kzoo.tasks.text_classification import TextClassification
+
+
+def batches_by_input(task, name, model, how):
+    """The `Data` of a name: as a classifier of texts reads it where the model takes tokens, else as one of images."""
+    return (TextClassification if takes_tokens(model) else Task).batches(task, name, model, how)
+
+
+class AnyInput(Task):
+    """Numbers for each example; folders of classes are not for them.
+
+    Such a model ends as a classifier does and is built from the file of one: `INSTEAD_OF` in the file of the task names
+    the tasks whose models the keyword `task` may turn into its own.
+    """
+
+    default_data = "synthetic"
+    takes_texts = True
+
+    def check_suits(self, model) -> None:
+        require_outputs(self, model, rank=2, least=1)
+
+    def batches(self, name, model, how):
+        from kzoo.data.sources import folders
+
+        if folders.find(name) is not None:
+            raise ValueError(
+                f"{name} holds a class for every image; {model.name} is for {self.words}: pass arrays (x, y) instead"
+            )
+        return batches_by_input(self, name, model, how)
+
+    def num_results(self, model) -> int:
+        return model.outputs[0].shape[-1]
+
+    def endpoints(self, model) -> dict:
+        from kzoo.tasks import endpoints
+
+        return endpoints.of_results(self, model) if takes_images(model) else {}
