@@ -362,6 +362,8 @@ def test_mixed_targets_match_the_pixels(kind):
     uniform = np.ptp(images, axis=(1, 2, 3)) < 1e-6
     if kind == "mixup":
         assert uniform.all()
+        own = targets[np.arange(count), data.train.example_ids() % 3]
+        assert own.min() >= 0.5 and own.min() < 0.6, "every example is the larger part of its own image"
     else:
         assert (~uniform).any()
     again = data.train.epoch(0, skip_batches=2)

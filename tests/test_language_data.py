@@ -162,6 +162,10 @@ def test_masking_chooses_15_percent_and_changes_80_10_10():
     same = changed[chosen] == ids[chosen]
     assert same.mean() == pytest.approx(0.1 + 0.1 / (tokenizer.vocabulary_size - 5), abs=0.02)
     assert (changed[chosen & (changed != ids)] >= 4).all(), "a random token is a special one"
+    drawn = changed[chosen & (changed != ids) & (changed != tokenizer.mask_id)]
+    places = np.searchsorted(np.arange(5, tokenizer.vocabulary_size), drawn) / (tokenizer.vocabulary_size - 5)
+    quarters = np.histogram(places, 4, (0, 1))[0] / len(places)
+    np.testing.assert_allclose(quarters, 0.25, atol=0.08, err_msg="all tokens are as likely")
     rows = np.array([7, 3])
     alone, _ = language.Masking(tokenizer)(ids[rows], seeds[rows])
     np.testing.assert_array_equal(alone, changed[rows])
@@ -198,6 +202,9 @@ def test_masked_rows_have_berts_form_and_new_masks_every_epoch(folder):
         np.testing.assert_array_equal(ids[weight == 0], y[weight == 0])
         assert 0 < weight.mean() < 0.3
     assert (collect(data.validation, 0)[0][4] == collect(data.validation, 1)[0][4]).all(), "validation has fixed masks"
+    other = kzoo.data.load(folder, MASKED, tokenizer=tokenizer, max_length=16, batch_size=4, seed=1)
+    for ours, theirs in zip(collect(data.validation)[0], collect(other.validation)[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs, "whatever the seed")
     orders = [np.argsort(data.train.example_ids(epoch)) for epoch in (0, 1)]
     weights = [collect(data.train, epoch)[0][4][order] for epoch, order in enumerate(orders)]
     assert (weights[0] != weights[1]).any()
