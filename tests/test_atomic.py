@@ -86,15 +86,17 @@ def test_a_full_disk_is_named(tmp_path):
 
 
 def test_what_dead_processes_left_is_removed_and_that_of_living_ones_stays(tmp_path):
-    dead, living, other = (tmp_path / f".one.{number}.partial" for number in (2**22 + 1, os.getppid(), 1))
+    dead, living, other = (tmp_path / f".one.txt.{number}.partial" for number in (2**22 + 1, os.getppid(), 1))
     dead.mkdir()
     (dead / "half").touch()
     living.touch()
     other.touch()  # perhaps another user's
-    with atomic.file(tmp_path / "deep" / "two") as temporary:
-        temporary.touch()
+    for another in (tmp_path / "two", tmp_path / "deep" / "two"):
+        with atomic.file(another) as temporary:
+            temporary.touch()
+        assert another.exists()
     assert dead.exists(), "of another name"
-    with atomic.file(tmp_path / "one") as temporary:
+    with atomic.file(tmp_path / "one.txt") as temporary:
         temporary.touch()
     assert not dead.exists() and living.exists() and other.exists()
 

@@ -364,6 +364,7 @@ def test_mixed_targets_match_the_pixels(kind):
         assert uniform.all()
         own = targets[np.arange(count), data.train.example_ids() % 3]
         assert own.min() >= 0.5 and own.min() < 0.6, "every example is the larger part of its own image"
+        assert own.mean() == pytest.approx(0.839, abs=0.03), "of beta(0.4, 0.4)"
     else:
         assert (~uniform).any()
     again = data.train.epoch(0, skip_batches=2)
