@@ -57,14 +57,10 @@ NEAREST = {
     "kzoo/exporting/saved_model.py": "exporting -k not stranger and not int8",
     "kzoo/support/atomic.py": "atomic",
 }  # fmt: skip
+# Parts of the lines of changes that change nothing that anyone would see, and why.
 EQUIVALENT = {
-    "kzoo/data/augmentation.py": {  # another number for the same purpose
-        "- slots = [(tf.cast(numbers[:, 0] * len(OPERATIONS), tf.int32), tf.where(numbers[:, 1] < 0.5, -1.0, 1.0)) for "
-        "numbers in (uniform(10 + slot, 2) for slot in range(self.num_operations))] + slots = [(tf.cast(numbers[:, 0] * "
-        "len(OPERATIONS), tf.int32), tf.where(numbers[:, 1] < 0.5, -1.0, 1.0)) for numbers in (uniform(10 - slot, 2) for "
-        "slot in range(self.num_operations))]",
-    },
-    "kzoo/tasks/losses.py": {"+ pass - if not self.label_smoothing: - return loss"},  # a short cut
+    "kzoo/data/augmentation.py": {"uniform(10 - slot": "another number for the same purpose"},
+    "kzoo/tasks/losses.py": {"+ pass - if not self.label_smoothing": "a short cut"},
 }
 
 OTHER = {
@@ -169,7 +165,7 @@ def score(copy, file, count, seed, limit):
     if notices(copy, tests, 1200):
         raise SystemExit(f"{file}: its tests fail as it is: {tests}")
     seconds = limit or 10 + 3 * (time.monotonic() - begin)
-    drawn = [one for one in mutants(source) if one[1] not in EQUIVALENT.get(file, ())]
+    drawn = [one for one in mutants(source) if not any(part in one[1] for part in EQUIVALENT.get(file, ()))]
     drawn = random.Random(f"{file} {seed}").sample(drawn, min(count, len(drawn)))
     unseen = []
     for changed, lines in drawn:
