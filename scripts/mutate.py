@@ -34,8 +34,8 @@ NEAREST = {
     "kzoo/tasks/compiling.py": "exact_means training -k tokens or run or googlenet or penalties or heads",
     "kzoo/training/recipe.py": "training -k recipe or schedule or smooth or decay or bad or clip",
     "kzoo/data/language.py": "language_data -k not command_line and not predictions",
-    "kzoo/data/augmentation.py": "image_data data -k aug or mix or crop or beta or erase or colour",
-    "kzoo/data/effects.py": "image_data -k not command_line",
+    "kzoo/data/augmentation.py": "image_data data -k augment or image and not (folder or learns or sheet)",
+    "kzoo/data/effects.py": "image_data -k not (folder or learns or sheet)",
     "kzoo/generation/beams.py": "generation",
     "kzoo/generation/decoder.py": "generation memories",
     "kzoo/generation/loop.py": "generation",
@@ -59,7 +59,7 @@ NEAREST = {
 }  # fmt: skip
 # Parts of the lines of changes that change nothing that anyone would see, and why.
 EQUIVALENT = {
-    "kzoo/data/augmentation.py": {"uniform(10 - slot": "another number for the same purpose"},
+    "kzoo/data/augmentation.py": dict.fromkeys(("uniform(10 - slot", "uniform(0, 4)"), "another stream of numbers"),
     "kzoo/tasks/losses.py": {"+ pass - if not self.label_smoothing": "a short cut"},
 }
 

@@ -126,6 +126,13 @@ def test_a_step_follows_the_mean_over_the_tokens_of_its_batch():
     assert float(loss) == pytest.approx((3 * math.log(2) + math.log(4 / 3)) / 4)
 
 
+def test_tokens_may_have_shares_of_several_classes():
+    logits = np.log([[[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]]])
+    shares = np.array([[[0.5, 0.5, 0], [0, 0, 1]]])
+    wanted = -(0.5 * math.log(0.5) + 0.5 * math.log(0.25) + math.log(0.6)) / 2
+    assert float(SparseCrossEntropy()(shares, logits)) == pytest.approx(wanted)
+
+
 def test_a_mean_takes_weights_of_fewer_axes_and_none():
     mean = EveryMean()
     mean.update_state(np.array([[1.0, 2], [3, 4]]), np.array([1.0, 0]))
