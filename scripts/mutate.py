@@ -60,6 +60,7 @@ NEAREST = {
 # Parts of the lines of changes that change nothing that anyone would see, and why.
 EQUIVALENT = {
     "kzoo/data/augmentation.py": dict.fromkeys(("uniform(10 - slot", "uniform(0, 4)"), "another stream of numbers"),
+    "kzoo/generation/sampling.py": dict.fromkeys(("axis=1), last)", "axis=1) - prob"), "the last of two axes"),
     "kzoo/tasks/losses.py": {"+ pass - if not self.label_smoothing": "a short cut"},
 }
 
@@ -104,7 +105,7 @@ def places(node):
         if field in ("annotation", "returns", "decorator_list") or isinstance(node, ast.Raise | ast.JoinedStr):
             continue
         for index, child in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and "os.kill" not in ast.unparse(child).partition("\n")[0]:
                 yield child, node, field, index if isinstance(value, list) else None
                 yield from places(child)
 

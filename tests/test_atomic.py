@@ -85,12 +85,19 @@ def test_a_full_disk_is_named(tmp_path):
         raise OSError("my own words")
 
 
-def test_what_dead_processes_left_is_removed_and_that_of_living_ones_stays(tmp_path):
-    dead, living, other = (tmp_path / f".one.txt.{number}.partial" for number in (2**22 + 1, os.getppid(), 1))
-    dead.mkdir()
-    (dead / "half").touch()
-    living.touch()
-    other.touch()  # perhaps another user's
+def test_what_dead_processes_left_is_removed_and_that_of_living_ones_stays(tmp_path, monkeypatch):
+    dead, living, other = places = [tmp_path / f".one.txt.{number}.partial" for number in (11, 12, 13)]
+    answers = {11: ProcessLookupError(), 12: None, 13: PermissionError()}  # the last one's is another user's
+
+    def kill(process_id, number):
+        assert number == 0
+        if answers[process_id]:
+            raise answers[process_id]
+
+    monkeypatch.setattr(os, "kill", kill)
+    for place in places:
+        place.mkdir()
+        (place / "half").touch()
     for another in (tmp_path / "two", tmp_path / "deep" / "two"):
         with atomic.file(another) as temporary:
             temporary.touch()
@@ -99,6 +106,15 @@ def test_what_dead_processes_left_is_removed_and_that_of_living_ones_stays(tmp_p
     with atomic.file(tmp_path / "one.txt") as temporary:
         temporary.touch()
     assert not dead.exists() and living.exists() and other.exists()
+
+
+def test_what_an_earlier_process_of_the_same_number_left_is_in_no_folder(tmp_path):
+    left = tmp_path / f".one.{os.getpid()}.partial"
+    left.mkdir()
+    (left / "old").touch()
+    with atomic.folder(tmp_path / "one") as temporary:
+        (temporary / "new").touch()
+    assert os.listdir(tmp_path / "one") == ["new"]
 
 
 def test_occupied_paths(tmp_path):

@@ -125,6 +125,12 @@ def test_samples_have_the_right_shares(options, wanted):
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / count, wanted, atol=1 / count)
 
 
+def test_what_exactly_reaches_the_probability_is_enough():
+    uniform = np.arange(8, dtype="float32") / 8
+    drawn = keras.ops.convert_to_numpy(sampling.sample(np.zeros((8, 4), "float32"), uniform, 1.0, top_p=0.5))
+    assert drawn.tolist() == [0] * 4 + [1] * 4
+
+
 def test_a_number_next_to_one_draws_a_token_that_has_a_probability():
     drawn = sampling.sample(LOGITS, np.array([np.nextafter(np.float32(1), np.float32(0))]), 1.0, top_p=0.5)
     assert int(drawn[0]) in (1, 2)

@@ -300,6 +300,16 @@ def test_hue_turns_colours_and_keeps_greys():
     np.testing.assert_allclose(half + colour, 2 * np.sum(colour * effects.LUMA), atol=1e-5)
 
 
+def test_a_quarter_turn_of_hue_twice_is_the_opposite_colour():
+    np.testing.assert_allclose(effects.CHROMA_TURNED @ effects.CHROMA_TURNED, -effects.CHROMA, atol=1e-6)
+    np.testing.assert_allclose(effects.GREY + effects.CHROMA, np.eye(3), atol=1e-6)
+
+
+def test_a_box_holds_the_centres_from_its_first_edges_on():
+    found = effects.inside(tf.constant([[0.125, 0.375, 0.625, 0.875]]), 4, 4)[0, :, :, 0].numpy()
+    assert np.flatnonzero(found.any(1)).tolist() == [0, 1] and np.flatnonzero(found.any(0)).tolist() == [1, 2]
+
+
 def test_operations_on_pixels_are_pillows():
     picture = (pixels(6, 20, 14, 3) * 0.6 + 20).astype(np.uint8)
     picture[0, :, :, 0] = 77  # a constant channel
@@ -449,6 +459,9 @@ def test_accuracy_takes_labels_and_shares():
         accuracy = tasks.Accuracy()
         accuracy.update_state(target, predicted)
         assert float(accuracy.result()) == pytest.approx(2 / 3)
+    accuracy = tasks.Accuracy()
+    accuracy.update_state(np.array([[1], [0]]), np.array([[0.9], [0.2]], np.float32))
+    assert float(accuracy.result()) == 0.5, "a single column holds labels"
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(tasks.Accuracy()))
     again.update_state(np.array([1]), predicted[:1], sample_weight=np.array([2.0]))
     assert float(again.result()) == 1.0
