@@ -60,6 +60,7 @@ def same(first, second):
         ({"schedule": None}, ValueError, "schedule must be one of constant, cosine, transformer, got None"),
         ({"schedule": "transformer"}, ValueError, "warmup_steps must be at least 1 for schedule='transformer'"),
         ({"augment": 1}, TypeError, "augment must be True or False, got 1"),
+        ({"prune": "4:2"}, ValueError, "such as '2:4', got '4:2'"),
         ({"learning_rat": 1e-3}, TypeError, "unknown training option 'learning_rat'; did you mean learning_rate"),
     ],
 )
