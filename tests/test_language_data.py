@@ -201,6 +201,9 @@ def test_masked_rows_have_berts_form_and_new_masks_every_epoch(folder):
         assert (y[mask == 0] == tokenizer.pad_id).all() and not weight[mask == 0].any()
         np.testing.assert_array_equal(ids[weight == 0], y[weight == 0])
         assert 0 < weight.mean() < 0.3
+    (line,) = [note for note in data.notes if "validation:" in note and "padding" in note]
+    assert f" {100 * (mask == 0).mean():.1f} % padding" in line  # the loop's last split
+    assert 0 < (mask == 0).mean()
     assert (collect(data.validation, 0)[0][4] == collect(data.validation, 1)[0][4]).all(), "validation has fixed masks"
     other = kzoo.data.load(folder, MASKED, tokenizer=tokenizer, max_length=16, batch_size=4, seed=1)
     for ours, theirs in zip(collect(data.validation)[0], collect(other.validation)[0], strict=True):
@@ -211,6 +214,13 @@ def test_masked_rows_have_berts_form_and_new_masks_every_epoch(folder):
     assert data.characters_per_token is None
     with pytest.raises(ValueError, match="masked language modelling needs a mask token"):
         kzoo.data.load(folder, MASKED, tokenizer=Tokenizer.train("subwords", DOCUMENTS, 100))
+
+
+def test_without_a_choice_masked_words_are_of_pieces_and_others_of_bytes(folder):
+    large = make("masked_language_modeling", 1000)
+    pieces = kzoo.data.load(folder, large, max_length=16).tokenizer
+    assert any(token.startswith("##") for token in pieces.engine.get_vocab())
+    assert not any(token.startswith("##") for token in kzoo.data.load(folder, GPT).tokenizer.engine.get_vocab())
 
 
 # Classification

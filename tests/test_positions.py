@@ -273,3 +273,9 @@ def test_tables_begin_small():
 def test_an_unknown_ordering_is_refused_at_once(make):
     with pytest.raises(ValueError, match="ordering must be one of interleaved, half_split, got 'sorted'"):
         make()
+
+
+@pytest.mark.parametrize("make", [RotaryPositions, RelativePositionBias])
+def test_no_heads_are_refused_at_once(make):
+    with pytest.raises(ValueError, match="num_heads must be an int of at least 1, got 0"):
+        make(0)
