@@ -203,7 +203,7 @@ def test_masked_rows_have_berts_form_and_new_masks_every_epoch(folder):
         assert 0 < weight.mean() < 0.3
     (line,) = [note for note in data.notes if "validation:" in note and "padding" in note]
     assert f" {100 * (mask == 0).mean():.1f} % padding" in line  # the loop's last split
-    assert 0 < (mask == 0).mean()
+    assert (mask == 0).any()
     assert (collect(data.validation, 0)[0][4] == collect(data.validation, 1)[0][4]).all(), "validation has fixed masks"
     other = kzoo.data.load(folder, MASKED, tokenizer=tokenizer, max_length=16, batch_size=4, seed=1)
     for ours, theirs in zip(collect(data.validation)[0], collect(other.validation)[0], strict=True):
