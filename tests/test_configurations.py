@@ -205,8 +205,7 @@ def test_info_of_a_folder_needs_no_weights(tmp_path):
         (BERT | {"position_embedding_type": "relative_key"}, "position_embedding_type: 'relative_key' is not offered"),
         (BERT | {"hidden_act": "gelu_new"}, "hidden_act: 'gelu_new' is not offered"),
         (BERT | {"is_decoder": True}, "is_decoder: True"),
-        (BERT | {"architectures": ["BertForSequenceClassification"], "problem_type": "regression"}, "'regression'"),
-        (BERT | {"architectures": ["BertForSequenceClassification"], "num_labels": 1}, "problem_type: 'regression'"),
+        (BERT | {"architectures": ["BertForSequenceClassification"], "problem_type": "ranking"}, "'ranking' is not"),
         (BERT | {"architectures": ["BertForSequenceClassification"], "id2label": {"1": "a", "2": "b"}}, "id2label"),
         (MARIAN | {"decoder_layers": 3}, "decoder_layers: 3 beside encoder_layers: 6: both are num_layers here"),
         (MARIAN | {"decoder_vocab_size": 9}, "decoder_vocab_size: 9 beside vocab_size: 58101"),
@@ -280,9 +279,9 @@ def test_the_body_counts_where_the_model_is_named(changed):
     """Its configuration may be that of a head which kzoo has not, or whose outputs it does not read."""
     sizes = {"num_layers": 1, "hidden_dim": 8, "num_heads": 4, "intermediate_dim": 12, "max_length": 16}
     named = {**sizes, "vocabulary_size": 25, "num_classes": 3, "head": "classification"}
-    folder = changed("bert", problem_type="multi_label_classification")
+    folder = changed("bert", problem_type="ranking")
     assert kzoo.build("bert", folder, **named).kzoo.class_names == ["bad", "fair", "good"]
-    with pytest.raises(ValueError, match="'multi_label_classification' is not offered"):
+    with pytest.raises(ValueError, match="'ranking' is not offered"):
         kzoo.build(folder)
     assert kzoo.build(folder, head="embedding").kzoo.class_names is None
     shutil.rmtree(folder)
@@ -290,6 +289,33 @@ def test_the_body_counts_where_the_model_is_named(changed):
     kzoo.build("bert", folder, **named)
     with pytest.raises(ValueError, match="'BertForMultipleChoice' is none of kzoo's"):
         kzoo.build(folder)
+
+
+@pytest.mark.parametrize(
+    ("problem", "task"),
+    [("multi_label_classification", "multilabel_classification"), ("regression", "regression"), (None, None)],
+)
+def test_what_a_classifier_was_trained_for(problem, task, changed):
+    """Sigmoids and numbers are not read as a softmax, whether the folder is built from or gives a model its weights."""
+    folder = changed("bert", problem_type=problem)
+    model = kzoo.build(folder)
+    assert model.kzoo.task == (task or "text_classification") and model.kzoo.overrides.get("task") == task
+    named = {key: value for key, value in model.kzoo.overrides.items() if key != "task"}
+    if task:
+        with pytest.raises(ValueError, match=f"problem_type: '{problem}', but task is 'text_classification' here"):
+            kzoo.build(model.kzoo.name, folder, **named)
+        kzoo.build(model.kzoo.name, folder, **named, task=task)
+        kzoo.build(model.kzoo.name, folder, **named, load_head=False)
+        with pytest.raises(ValueError, match=f"problem_type: '{problem}'"):
+            kzoo.build(folder, task="regression" if task != "regression" else "multilabel_classification")
+    else:
+        kzoo.build(model.kzoo.name, folder, **named)
+
+
+def test_one_label_is_a_number(tmp_path):
+    write(tmp_path, BERT | {"architectures": ["BertForSequenceClassification"], "num_labels": 1})
+    told = configurations.read(tmp_path)
+    assert told.said["task"][0] == "regression" and told.said["num_classes"][0] == 1
 
 
 def test_keywords_that_may_differ():
@@ -364,7 +390,7 @@ def test_every_table_is_of_keywords_that_the_architecture_has():
         entry = catalog.find(architecture)
         known = catalog.arguments_of(entry, {})
         for table in catalog.literals(architecture).get("CONFIG", {}).values():
-            assert {*table} <= {"models", "keywords", "otherwise", "values", "ignored", "modules"}
+            assert {*table} <= {"models", "keywords", "otherwise", "problems", "values", "ignored", "modules"}
             rows = [*configurations.networks(table).values()]
             rows += [row for modes in table.get("modules", {}).values() for row in modes.values()]
             named = {keyword for row in rows for keyword in row if keyword != "model"}

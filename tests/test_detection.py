@@ -20,7 +20,7 @@ import kzoo
 from kzoo.layers import NearestResize
 from kzoo.models import retinanet
 from kzoo.tasks.object_detection import coco, focal_losses, matching
-from kzoo.tasks.object_detection.anchors import anchors_of
+from kzoo.tasks.object_detection.anchors import Anchors, anchors_of
 
 FILE = pathlib.Path(__file__).with_name("golden") / "torchvision_retinanet.safetensors"
 GOLDEN = safetensors.numpy.load_file(FILE)
@@ -204,6 +204,27 @@ def test_matching_is_the_references(anchors):
     assert {-1, -2, 0, 4} <= set(wanted[0]) and set(wanted[1]) == {-1}
     np.testing.assert_array_equal(matching.match(GOLDEN["target_boxes"], anchors.boxes), wanted[0])
     np.testing.assert_array_equal(matching.match(np.zeros((0, 4), "float32"), anchors.boxes), wanted[1])
+
+
+def test_an_overlap_of_exactly_the_threshold_counts():
+    """An anchor with half of an object answers for it, as in torchvision; one with two fifths stands between."""
+    objects = np.array([[0, 0, 10, 1]], "float32")
+    anchors = np.array([[0, 0, 10, 1], [0, 0, 5, 1], [0, 0, 4.99, 1], [0, 0, 4, 1], [0, 0, 3.99, 1]], "float32")
+    assert matching.match(objects, anchors).numpy().tolist() == [0, 0, -2, -2, -1]
+
+
+def test_boxes_that_share_exactly_half_both_stay():
+    boxes = np.array([[0, 0, 32, 32], [0, 0, 32, 16], [0, 0, 32, 17]], "float32")
+    logits = np.array([[[3.0], [2.0], [1.0]]], "float32")
+    outputs = {"class_logits": logits, "box_regression": np.zeros((1, 3, 4), "float32")}
+    found = matching.detect(outputs, Anchors(boxes, (3,), (32, 32)), max_detections=3)
+    np.testing.assert_array_equal(found["boxes"][0, :, 3], [32, 16, 0])
+
+
+def test_a_box_grows_at_most_by_a_thousand_sixteenths():
+    anchor = np.array([[10, 20, 12, 23]], "float32")
+    left, top, right, bottom = matching.decode(np.array([[0, 0, 9.0, 9.0]], "float32"), anchor).numpy()[0]
+    assert (right - left, bottom - top) == (pytest.approx(2 * 62.5), pytest.approx(3 * 62.5))
 
 
 def test_box_that_no_anchor_overlaps_takes_none(anchors):

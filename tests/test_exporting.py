@@ -213,6 +213,24 @@ def test_a_server_generates_the_same_tokens_without_kzoo(tmp_path):
         assert length == before and row[:length] == ids[:before]
 
 
+def test_an_export_that_writes_other_tokens_is_not_kept(tmp_path, monkeypatch):
+    class Wrong:
+        """A SavedModel whose `generate` is wrong and whose `serve` is right."""
+
+        def __init__(self, loaded):
+            self.loaded, self.serve = loaded, loaded.serve
+
+        def generate(self, *given):
+            return {key: value + 1 for key, value in self.loaded.generate(*given).items()}
+
+    compare = saved_model._compare
+    monkeypatch.setattr(saved_model, "_compare", lambda *given: compare(*given[:-1], Wrong(given[-1])))
+    model = kzoo.build("gpt2", num_layers=1, hidden_dim=16, num_heads=2, vocabulary_size=37, max_length=40)
+    with pytest.raises(ValueError, match="generate writes other tokens than the model at batch size 1; nothing was"):
+        kzoo.export(model, tmp_path / "gpt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def needs(format):
     runtime = choices.FORMATS[format]
     if not choices.is_installed(runtime):

@@ -10,7 +10,7 @@ import safetensors.numpy
 from backends import outputs_of
 
 import kzoo
-from kzoo.generation import programs, sampling
+from kzoo.generation import loop, programs, sampling
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 REFERENCE = json.loads((GOLDEN / "generation.json").read_text())
@@ -125,9 +125,44 @@ def test_samples_have_the_right_shares(options, wanted):
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / count, wanted, atol=1 / count)
 
 
+def test_what_exactly_reaches_the_probability_is_enough():
+    uniform = np.arange(8, dtype="float32") / 8
+    drawn = keras.ops.convert_to_numpy(sampling.sample(np.zeros((8, 4), "float32"), uniform, 1.0, top_p=0.5))
+    assert drawn.tolist() == [0] * 4 + [1] * 4
+
+
 def test_a_number_next_to_one_draws_a_token_that_has_a_probability():
     drawn = sampling.sample(LOGITS, np.array([np.nextafter(np.float32(1), np.float32(0))]), 1.0, top_p=0.5)
     assert int(drawn[0]) in (1, 2)
+
+
+def test_a_penalty_lowers_every_logit_of_a_token_seen():
+    logits, seen = np.array([[2.0, -2.0, 2.0, -2.0]]), np.array([[True, True, False, False]])
+    np.testing.assert_array_equal(sampling.penalise(logits, seen, 4.0), [[0.5, -8.0, 2.0, -2.0]])
+
+
+class Flat:
+    """A decoder to which token 0, with which prompts are padded, is always a little likelier than the others."""
+
+    vocabulary_size = 5
+
+    def read(self, sources):
+        return sources
+
+    def empty_caches(self, batch_size, length, context):
+        return ()
+
+    def step(self, tokens, place, num_pads, context, caches):
+        return np.tile(np.array([1.1, 1.0, 0.9, 0.8, 0.7], "float32"), (len(tokens), 1)), caches
+
+
+def test_padding_is_not_seen():
+    request = {"prompt": np.array([[0, 0, 3], [0, 4, 3]], "int32"), "num_pads": np.array([2, 0]), "sources": {}}
+    request |= {"penalty": 2.0, "stops": np.array([-1]), "fill": np.int32(0)}
+    state = loop.prefill(Flat(), loop.Plan(2, with_penalty=True), request)
+    assert np.asarray(state["last"]).tolist() == [0, 1]
+    seen = [[True, False, False, True, False], [True, True, False, True, True]]  # the new token too
+    np.testing.assert_array_equal(state["seen"], seen)
 
 
 @pytest.mark.parametrize(

@@ -310,6 +310,16 @@ def test_hue_turns_colours_and_keeps_greys():
     np.testing.assert_allclose(half + colour, 2 * np.sum(colour * effects.LUMA), atol=1e-5)
 
 
+def test_a_quarter_turn_of_hue_twice_is_the_opposite_colour():
+    np.testing.assert_allclose(effects.CHROMA_TURNED @ effects.CHROMA_TURNED, -effects.CHROMA, atol=1e-6)
+    np.testing.assert_allclose(effects.GREY + effects.CHROMA, np.eye(3), atol=1e-6)
+
+
+def test_a_box_holds_the_centres_from_its_first_edges_on():
+    found = effects.inside(tf.constant([[0.125, 0.375, 0.625, 0.875]]), 4, 4)[0, :, :, 0].numpy()
+    assert np.flatnonzero(found.any(1)).tolist() == [0, 1] and np.flatnonzero(found.any(0)).tolist() == [1, 2]
+
+
 def test_operations_on_pixels_are_pillows():
     picture = (pixels(6, 20, 14, 3) * 0.6 + 20).astype(np.uint8)
     picture[0, :, :, 0] = 77  # a constant channel
@@ -372,6 +382,10 @@ def test_mixed_targets_match_the_pixels(kind):
     uniform = np.ptp(images, axis=(1, 2, 3)) < 1e-6
     if kind == "mixup":
         assert uniform.all()
+        own = targets[np.arange(count), data.train.example_ids() % 3]
+        assert own.min() >= 0.5 and own.min() < 0.6, "every example is the larger part of its own image"
+        # the larger share of beta(0.4, 0.4) is 0.839 on average, and a third of the partners is of the same class
+        assert own.mean() == pytest.approx(2 / 3 * 0.839 + 1 / 3, abs=0.03)
     else:
         assert (~uniform).any()
     again = data.train.epoch(0, skip_batches=2)
@@ -400,6 +414,22 @@ def test_beta_has_the_right_moments():
 def test_bad_augmentation_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         Augmentation(**options)
+
+
+LARGEST = {
+    "shift": 0.5, "rotation": 180, "zoom": 0.9, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.5,
+    "magnitude": 30, "num_operations": 8, "erase": 1, "mixup": 100, "cutmix": 100,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_amounts_have_a_range(name):
+    beyond = 9 if name == "num_operations" else LARGEST[name] * 1.01
+    assert getattr(Augmentation(**{name: LARGEST[name]}), name) == LARGEST[name]
+    assert getattr(Augmentation(**{name: 0}), name) == 0
+    for wrong in (beyond, -1):
+        with pytest.raises(ValueError, match=f"{name} must be from 0 to {LARGEST[name]}, got {wrong}"):
+            Augmentation(**{name: wrong})
 
 
 def test_unknown_recipes_and_mixing_of_one_logit_are_refused():
@@ -439,6 +469,9 @@ def test_accuracy_takes_labels_and_shares():
         accuracy = tasks.Accuracy()
         accuracy.update_state(target, predicted)
         assert float(accuracy.result()) == pytest.approx(2 / 3)
+    accuracy = tasks.Accuracy()
+    accuracy.update_state(np.array([[1], [0]]), np.array([[0.9], [0.2]], np.float32))
+    assert float(accuracy.result()) == 0.5, "a single column holds labels"
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(tasks.Accuracy()))
     again.update_state(np.array([1]), predicted[:1], sample_weight=np.array([2.0]))
     assert float(again.result()) == 1.0

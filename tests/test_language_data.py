@@ -162,6 +162,10 @@ def test_masking_chooses_15_percent_and_changes_80_10_10():
     same = changed[chosen] == ids[chosen]
     assert same.mean() == pytest.approx(0.1 + 0.1 / (tokenizer.vocabulary_size - 5), abs=0.02)
     assert (changed[chosen & (changed != ids)] >= 4).all(), "a random token is a special one"
+    drawn = changed[chosen & (changed != ids) & (changed != tokenizer.mask_id)]
+    places = np.searchsorted(np.arange(5, tokenizer.vocabulary_size), drawn) / (tokenizer.vocabulary_size - 5)
+    quarters = np.histogram(places, 4, (0, 1))[0] / len(places)
+    np.testing.assert_allclose(quarters, 0.25, atol=0.08, err_msg="all tokens are as likely")
     rows = np.array([7, 3])
     alone, _ = language.Masking(tokenizer)(ids[rows], seeds[rows])
     np.testing.assert_array_equal(alone, changed[rows])
@@ -197,13 +201,26 @@ def test_masked_rows_have_berts_form_and_new_masks_every_epoch(folder):
         assert (y[mask == 0] == tokenizer.pad_id).all() and not weight[mask == 0].any()
         np.testing.assert_array_equal(ids[weight == 0], y[weight == 0])
         assert 0 < weight.mean() < 0.3
+    (line,) = [note for note in data.notes if "validation:" in note and "padding" in note]
+    assert f" {100 * (mask == 0).mean():.1f} % padding" in line  # the loop's last split
+    assert (mask == 0).any()
     assert (collect(data.validation, 0)[0][4] == collect(data.validation, 1)[0][4]).all(), "validation has fixed masks"
+    other = kzoo.data.load(folder, MASKED, tokenizer=tokenizer, max_length=16, batch_size=4, seed=1)
+    for ours, theirs in zip(collect(data.validation)[0], collect(other.validation)[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs, "whatever the seed")
     orders = [np.argsort(data.train.example_ids(epoch)) for epoch in (0, 1)]
     weights = [collect(data.train, epoch)[0][4][order] for epoch, order in enumerate(orders)]
     assert (weights[0] != weights[1]).any()
     assert data.characters_per_token is None
     with pytest.raises(ValueError, match="masked language modelling needs a mask token"):
         kzoo.data.load(folder, MASKED, tokenizer=Tokenizer.train("subwords", DOCUMENTS, 100))
+
+
+def test_without_a_choice_masked_words_are_of_pieces_and_others_of_bytes(folder):
+    large = make("masked_language_modeling", 1000)
+    pieces = kzoo.data.load(folder, large, max_length=16).tokenizer
+    assert any(token.startswith("##") for token in pieces.engine.get_vocab())
+    assert not any(token.startswith("##") for token in kzoo.data.load(folder, GPT).tokenizer.engine.get_vocab())
 
 
 # Classification

@@ -293,6 +293,8 @@ def test_an_adapter_of_another_rank_or_choice(tmp_path):
     kzoo.save_lora(kzoo.lora(small_gpt(), 2), tmp_path)
     with pytest.raises(ValueError, match="has rank 2 and alpha 2, gpt2 rank 3 and alpha 3; load it into the base"):
         kzoo.load_lora(kzoo.lora(small_gpt(), 3), tmp_path)
+    with pytest.raises(ValueError, match="has rank 2 and alpha 2, gpt2 rank 2 and alpha 5; load it into the base"):
+        kzoo.load_lora(kzoo.lora(small_gpt(), 2, alpha=5), tmp_path)
     model = kzoo.lora(small_gpt(), 2, layers="c_fc")
     before = weights(model)
     with pytest.raises(ValueError, match="gpt2, which is unchanged; 4 missing: .*; 4 unexpected: "):

@@ -251,3 +251,31 @@ def test_positions_may_be_given(make):
 def test_positions_of_tokens_do_not_count_padding():
     mask = np.array([[0, 0, 1, 1], [1, 1, 1, 0]])
     np.testing.assert_array_equal(ops.convert_to_numpy(positions_of_tokens(mask)), [[0, 0, 0, 1], [0, 1, 2, 2]])
+
+
+def test_tables_begin_small():
+    bias, learned = RelativePositionBias(64, num_buckets=32), LearnedPositions(100)
+    bias.build((1, 4, 64), (1, 4, 64))
+    learned.build((1, 4, 64))
+    assert ops.convert_to_numpy(bias.embeddings).std() == pytest.approx(0.05, rel=0.1)
+    assert np.abs(ops.convert_to_numpy(learned.embeddings)).max() == pytest.approx(0.05, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SinusoidalPositions("sorted"),
+        lambda: RotaryPositions(2, "sorted"),
+        lambda: sinusoids(np.arange(3), 4, "sorted"),
+        lambda: rotate(np.zeros((1, 3, 2, 4), "float32"), np.arange(3), "sorted"),
+    ],
+)
+def test_an_unknown_ordering_is_refused_at_once(make):
+    with pytest.raises(ValueError, match="ordering must be one of interleaved, half_split, got 'sorted'"):
+        make()
+
+
+@pytest.mark.parametrize("make", [RotaryPositions, RelativePositionBias])
+def test_no_heads_are_refused_at_once(make):
+    with pytest.raises(ValueError, match="num_heads must be an int of at least 1, got 0"):
+        make(0)

@@ -165,6 +165,13 @@ def test_a_long_thin_image_takes_no_more_memory_than_what_is_kept():
              "crop_size": {"height": 224, "width": 224}, "resample": 3},
             kzoo.Preprocessing((0.5,) * 3, (0.5,) * 3, 0.875, "bicubic"),
         ),
+        (  # as they are where a file does not say
+            "preprocessor_config.json", {"image_mean": [0.5], "image_std": [0.25]}, kzoo.Preprocessing(0.5, 0.25),
+        ),
+        (
+            "config.json", {"pretrained_cfg": {"mean": [0.5], "std": [0.25]}},
+            kzoo.Preprocessing(0.5, 0.25, None, "bicubic"),
+        ),
         ("config.json", {"architectures": ["BertModel"]}, None),
         (  # timm before 2023, and what it leaves to its defaults
             "config.json",

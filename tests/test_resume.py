@@ -19,6 +19,7 @@ import small_runs
 from small_runs import NUM_BATCHES, Stop, equal, fail, make, make_translator, run
 
 import kzoo
+from kzoo.tasks.trainee import Trainee
 from kzoo.training import backup, fitting, run_loop
 
 WEIGHTS = "weights.safetensors"
@@ -96,6 +97,17 @@ def test_backup_steps_without_a_folder_leave_no_step_out():
     model, data = make()
     run(None, (model, data), epochs=2, backup_steps=3)
     assert int(model.optimizer.iterations.numpy()) == 2 * NUM_BATCHES
+
+
+def test_a_backup_with_the_metrics_of_an_earlier_release_resumes(whole, tmp_path, monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        variables = Trainee.variables
+        patch.setattr(Trainee, "variables", lambda self: {**variables(self), "metrics": []})
+        stopped(tmp_path / "run", 2, 7)
+    resumed = run(tmp_path / "run", resume=True)
+    words = "running metrics of an earlier release; those of epoch 2 are those of its steps from 7 on"
+    assert words in capfd.readouterr().err
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes() and len(resumed.history) == 3
 
 
 def test_early_stopping_resumes_with_its_best(tmp_path):

@@ -320,6 +320,12 @@ def test_calibration_reads_every_kind_of_data():
         samples.read(model, x[:, :5])
 
 
+def test_calibration_takes_as_many_examples_as_asked_for():
+    batches = [(np.full((4, 28, 28, 1), index / 9, "float32"),) for index in range(3)]
+    (x,) = samples.read(kzoo.build("mlp", hidden_dims=(2,)), batches, num_examples=6).values()
+    np.testing.assert_allclose(x[:, 0, 0, 0] * 9, [0, 0, 0, 0, 1, 1], atol=1e-6)
+
+
 def test_texts_of_different_lengths_are_filled_up():
     model = build("bert_tiny")
     names = ("token_ids", "padding_mask", "segment_ids")

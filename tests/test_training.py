@@ -14,6 +14,7 @@ from small_runs import Stop, make, make_translator, run
 
 import kzoo
 from kzoo import tasks
+from kzoo.catalog import Card
 from kzoo.data import from_arrays
 from kzoo.data.tokenizing.tokenizers import Tokenizer
 from kzoo.training import NonFiniteError, Recipe, TransformerSchedule, backup, execution
@@ -59,6 +60,7 @@ def same(first, second):
         ({"schedule": None}, ValueError, "schedule must be one of constant, cosine, transformer, got None"),
         ({"schedule": "transformer"}, ValueError, "warmup_steps must be at least 1 for schedule='transformer'"),
         ({"augment": 1}, TypeError, "augment must be True or False, got 1"),
+        ({"prune": "4:2"}, ValueError, "such as '2:4', got '4:2'"),
         ({"learning_rat": 1e-3}, TypeError, "unknown training option 'learning_rat'; did you mean learning_rate"),
     ],
 )
@@ -124,6 +126,64 @@ def test_label_smoothing_against_numpy(from_logits):
     given = logits if from_logits else probabilities.astype("float32")
     loss = tasks.SparseCrossEntropy(from_logits, 0.1)(labels, given, sample_weight=weight)
     assert float(loss) == pytest.approx((losses * weight).sum() / weight.sum(), rel=1e-5)
+
+
+def two_heads():
+    """A classifier with an auxiliary head."""
+    image = keras.Input((6,), name="numbers")
+    x = keras.layers.Dense(8, name="fc1")(image)
+    heads = [keras.layers.Dense(3, name="fc")(x), keras.layers.Dense(3, name="aux")(image)]
+    model = keras.Model(image, heads, name="two heads")
+    model.kzoo = Card("two heads", task="image_classification")
+    return model
+
+
+def smoothed(logits, labels, share):
+    """The mean cross-entropy with a share of the target spread over all classes."""
+    log_shares = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    own = log_shares[np.arange(len(labels)), labels]
+    return -((1 - share) * own + share * log_shares.mean(-1)).mean()
+
+
+def test_label_smoothing_reaches_every_head():
+    model, labels = two_heads(), np.array([0, 2, 1, 1])
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    tasks.compile_model(model, label_smoothing=0.4)
+    first, second = (np.asarray(one, np.float64) for one in model(x))
+    wanted = smoothed(first, labels, 0.4) + 0.3 * smoothed(second, labels, 0.4)
+    assert float(model.compute_loss(x, [labels] * 2, model(x))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_label_smoothing_of_two_classes():
+    model = kzoo.build("perceptron", num_features=6)
+    x, labels = np.random.default_rng(0).normal(size=(4, 6)).astype("float32"), np.array([[0.0], [1], [1], [0]])
+    tasks.compile_model(model, label_smoothing=0.4)
+    chance = 1 / (1 + np.exp(-np.asarray(model(x), np.float64)))
+    targets = 0.6 * labels + 0.2
+    wanted = -(targets * np.log(chance) + (1 - targets) * np.log(1 - chance)).mean()
+    assert float(model.compute_loss(x, labels, model(x))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_run_follows_its_label_smoothing():
+    choices = {"optimizer": "sgd", "schedule": "constant", "warmup_steps": 0, "learning_rate": 1e-12, "epochs": 1}
+    model, data = make(augment=False)
+    x, labels = (np.asarray(part) for part in data.train.examples(np.arange(200)))
+    done = run(None, (model, data), label_smoothing=0.4, weight_decay=0.0, **choices)
+    wanted = smoothed(np.asarray(model(x), np.float64), labels, 0.4)
+    assert done.history[0]["loss"] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("decay_vectors", [True, False])
+def test_weight_decay_of_vectors(decay_vectors):
+    """Without a gradient, weights shrink by rate x decay, or stay."""
+    model = kzoo.build("mlp", hidden_dims=(4,))
+    for weight in model.trainable_variables:
+        weight.assign(weight * 0 + 1)
+    recipe = Recipe(optimizer="adamw", learning_rate=0.5, weight_decay=0.1, decay_vectors=decay_vectors)
+    optimizer = make_optimizer(recipe, model, 10)
+    optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    found = {len(weight.shape): float(np.mean(weight)) for weight in model.trainable_variables}
+    assert found == pytest.approx({2: 0.95, 1: 0.95 if decay_vectors else 1.0}, rel=1e-6)
 
 
 def test_clip_norm_bounds_the_update():

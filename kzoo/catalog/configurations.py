@@ -31,9 +31,11 @@ IGNORED = (
 # keywords that the caller may choose otherwise: what does not fit the weights then is refused when they are loaded
 FREE = ("dropout", "input_shape", "name")
 # keywords that mean something to one head only
-OF_A_HEAD = ("num_classes", "pooling", "normalize")
-HEADS = ("head", "num_classes")
+OF_A_HEAD = ("num_classes", "pooling", "normalize", "task")
+HEADS = ("head", "num_classes", "task")
 OF_LABELS = "id2label"  # in place of a number of classes
+SINGLE = "single_label_classification"  # a `problem_type`: what transformers takes several labels for
+ONE_LABEL = "one label"  # in place of a `problem_type` where there is none
 
 
 @dataclasses.dataclass
@@ -79,7 +81,7 @@ class Description:
         head = given.get("head", theirs)
         if key == "head":  # another head needs other tensors, except where two classifiers share their names
             return not load_head or not {head, theirs} <= {*self.class_heads}
-        return key in FREE or (key in OF_A_HEAD and (head != theirs or (key == "num_classes" and not load_head)))
+        return key in FREE or (key in OF_A_HEAD and (head != theirs or (key in HEADS and not load_head)))
 
     def names_for(self, given) -> list | None:
         """Names of the classes of a model with the keywords `given`; None where its classes are others."""
@@ -227,11 +229,13 @@ class _Reading:
         if row.get("num_classes") == OF_LABELS:
             count = self.labels if isinstance(self.labels, int) else len(self.labels)
             self.told.said["num_classes"] = count, f"id2label: {count} classes"
-            kind = self.config.get("problem_type") or ("single_label_classification" if count > 1 else "regression")
-            if kind != "single_label_classification":
-                self.told.readings.append(
-                    f"problem_type: {kind!r} is not offered; wanted 'single_label_classification'"
-                )
+            problems = self.table.get("problems", {})
+            kind = self.config.get("problem_type") or (ONE_LABEL if count == 1 else SINGLE)
+            if kind in problems:
+                self.told.said["task"] = problems[kind], f"problem_type: {kind!r}"
+            elif kind != SINGLE:
+                wanted = " or ".join(map(repr, [SINGLE, *problems]))
+                self.told.readings.append(f"problem_type: {kind!r} is not offered; wanted {wanted}")
         classifiers = [row for row in rows if row.get("num_classes") == OF_LABELS]
         self.told.class_heads = tuple({row["head"] for row in classifiers if "head" in row})
 

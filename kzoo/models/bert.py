@@ -56,6 +56,11 @@ CONFIG = {
             "BertForSequenceClassification": {"head": "classification", "num_classes": "id2label"},
             "BertForTokenClassification": {"head": "token_classification", "num_classes": "id2label"},
         },
+        "problems": {
+            "one label": "regression",
+            "regression": "regression",
+            "multi_label_classification": "multilabel_classification",
+        },
         "keywords": {
             "num_hidden_layers": "num_layers",
             "hidden_size": "hidden_dim",

@@ -39,6 +39,11 @@ CONFIG = {
             "ViTForImageClassification": {"num_classes": "id2label"},
             "ViTModel": {"num_classes": 0},
         },
+        "problems": {
+            "one label": "regression",
+            "regression": "regression",
+            "multi_label_classification": "multilabel_classification",
+        },
         "keywords": {
             "num_hidden_layers": "num_layers",
             "hidden_size": "hidden_dim",

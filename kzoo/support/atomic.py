@@ -115,8 +115,10 @@ def folder(path, overwrite=False):
         for written in temporary.rglob("*"):
             if written.is_file():
                 _sync(written)
-        _exchange(temporary, path)
+        parked = _exchange(temporary, path)
         _sync(path.parent)
+        for old in parked:
+            _remove(old)
     except BaseException as error:
         _remove(temporary)
         if not isinstance(error, OSError) or error.errno is None:
@@ -125,7 +127,7 @@ def folder(path, overwrite=False):
 
 
 def _exchange(temporary, path):
-    """Gives a folder its final name; what bears that name is parked meanwhile, and deleted then."""
+    """Gives a folder its final name; returns where what had that name is parked."""
     parked = []
     while temporary.exists():
         try:
@@ -137,8 +139,7 @@ def _exchange(temporary, path):
             # Another writer parked the old folder first, or put its own in place: that one is parked in its turn.
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                 raise
-    for old in parked:
-        _remove(old)
+    return parked
 
 
 @contextlib.contextmanager

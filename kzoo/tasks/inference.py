@@ -14,10 +14,11 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
         data: what `kzoo.fit` takes; of examples and batches all are scored.
         split: "train", "validation" or "test"; or y.
 
-    Returns a dict: loss, the task's metrics, `num_examples`, `seconds`; for language models also `perplexity`, and
-    `bits_per_character` where the data know how many characters a token stands for, so that models with different
-    vocabularies compare; for detectors COCO's mean average precision and each class's at an overlap of 0.5. Raises
-    ValueError if there is no such split.
+    Returns a dict: loss and the task's metrics, as means over every example or token that counts, whatever the
+    batches; `num_examples`, `seconds`; for language models also `perplexity`, and `bits_per_character` where the data
+    know how many characters a token stands for, so that models with different vocabularies compare; for detectors
+    COCO's mean average precision and each class's at an overlap of 0.5. A model that was compiled by hand is scored as
+    Keras scores it. Raises ValueError if there is no such split.
     """
     from kzoo.data import Data, check_data
     from kzoo.tasks import compile_model, given, of, plain_names

@@ -1,4 +1,4 @@
-"""What classifiers learn by: cross-entropy that takes labels or shares, and the accuracy that goes with it."""
+"""What classifiers learn by: cross-entropy that takes labels or shares, accuracy, and means that no batch changes."""
 
 import keras
 from keras import ops
@@ -33,8 +33,38 @@ class SparseCrossEntropy(keras.losses.Loss):
         return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing, "name": self.name}
 
 
+class EveryMean(keras.metrics.Mean):
+    """The mean over all values that count, however they fall into batches and however long a batch is padded.
+
+    Keras' own averages a row before it adds it up, so that a token in a batch of shorter rows counts for more.
+    """
+
+    def update_state(self, values, sample_weight=None):
+        """Takes values (batch, ...), and weights of the same shape or of its first axes."""
+        values = ops.cast(values, self.dtype)
+        weights = ops.ones_like(values) if sample_weight is None else ops.cast(sample_weight, self.dtype)
+        weights = ops.reshape(weights, (*ops.shape(weights), *[1] * (len(values.shape) - len(weights.shape))))
+        weights = ops.broadcast_to(weights, ops.shape(values))
+        super().update_state(ops.reshape(values, [-1]), ops.reshape(weights, [-1]))
+
+
 @keras.saving.register_keras_serializable("kzoo")
-class Accuracy(keras.metrics.MeanMetricWrapper):
+class MeanLoss(keras.metrics.MeanMetricWrapper, EveryMean):
+    """The mean of a `keras.losses.Loss` over every example or token by its weight.
+
+    Keras averages the means of batches: by their examples where tokens count, by nothing where there are several
+    outputs.
+    """
+
+    def __init__(self, fn, name="mean_loss", dtype=None):
+        # Not copy.copy, for which Keras writes a loss out and reads it again: one of the user's own may not be written.
+        each = object.__new__(type(fn))
+        vars(each).update(vars(fn), reduction=None)
+        super().__init__(each, name, dtype)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Accuracy(keras.metrics.MeanMetricWrapper, EveryMean):
     """How often the largest output is the label, or the class with the largest share in the target."""
 
     def __init__(self, name="accuracy", dtype=None):

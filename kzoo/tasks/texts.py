@@ -5,6 +5,7 @@ import numpy as np
 
 from kzoo.data import columns
 from kzoo.tasks.base import Task, require_outputs
+from kzoo.tasks.losses import Accuracy, MeanLoss, SparseCrossEntropy
 
 # Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models
 PRETRAINING = {
@@ -31,10 +32,7 @@ class TokenTask(Task):
 
     def metrics(self, model) -> list:
         """The cross-entropy without label smoothing, in nats per token, beside the accuracy."""
-        return [
-            keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
-            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-        ]
+        return [MeanLoss(SparseCrossEntropy(), "cross_entropy"), Accuracy()]
 
 
 class WritingTask(TokenTask):

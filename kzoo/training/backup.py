@@ -77,15 +77,21 @@ def read_state(folder) -> tuple:
     return None, None, None
 
 
-def restore(path, trainee) -> None:
+def restore(path, trainee) -> bool:
     """Assigns the full state of a backup to a compiled trainee with built optimizers and metrics, all or nothing.
 
-    Raises ValueError that names the first variables that differ in shape or are missing on one side.
+    Returns whether that includes the running metrics: an earlier release kept others, which are left out. Raises
+    ValueError that names the first variables that differ in shape or are missing on one side.
     """
     arrays, variables = files.File(path).read(), _variables(trainee)
     theirs, ours = ({name: tuple(one.shape) for name, one in group.items()} for group in (arrays, variables))
     wrong = sorted({name for name, _ in theirs.items() ^ ours.items()})
+    with_metrics = not any(name.startswith("metrics.") for name in wrong)
+    if not with_metrics:
+        variables = {name: one for name, one in variables.items() if not name.startswith("metrics.")}
+        wrong = [name for name in wrong if not name.startswith("metrics.")]
     if wrong:
         raise ValueError(f"{path} is a backup of another run; {len(wrong)} variables differ: {wrong[:3]}, ...")
     for name, variable in variables.items():
         variable.assign(np.array(arrays[name]))  # a copy, since the file is written again
+    return with_metrics

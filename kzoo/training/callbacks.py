@@ -14,7 +14,27 @@ from kzoo.training.reports import metrics_of
 
 
 class OneRun(keras.callbacks.CallbackList):
-    """A callback list for a run that calls `model.fit` once per epoch: training begins and ends only once."""
+    """A callback list for a run that calls `model.fit` once per epoch: training begins and ends only once.
+
+    Args:
+        plain: `plain(logs)` gives what Keras logs by the names that people read.
+    """
+
+    def __init__(self, callbacks, plain, **options):
+        super().__init__(callbacks, **options)
+        self.plain = plain
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs and self.plain(logs))
+
+    def on_test_batch_end(self, batch, logs=None):
+        super().on_test_batch_end(batch, logs and self.plain(logs))
+
+    def on_test_end(self, logs=None):
+        super().on_test_end(logs and self.plain(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs and self.plain(logs))
 
     def on_train_begin(self, logs=None):
         pass

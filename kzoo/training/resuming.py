@@ -93,7 +93,11 @@ def restored(trainee, folder, facts, force) -> State:
         state.finished = False
     elif state.epoch >= now["recipe.epochs"]:
         state.finished = True
-    backup.restore(path, trainee)
+    if not backup.restore(path, trainee) and state.step:
+        where = f"epoch {state.epoch + 1} are those of its steps from {state.step + 1} on"
+        print(
+            f"warning: {path.name} holds the running metrics of an earlier release; those of {where}", file=sys.stderr
+        )
     if "recipe.learning_rate" in differing and now["recipe.schedule"] == "constant" and not now["recipe.warmup_steps"]:
         for _, optimizer in trainee.networks:
             optimizer.learning_rate = now["recipe.learning_rate"]  # a variable, which the backup has just set

@@ -39,7 +39,7 @@ class Loop:
             for report in filter(None, (bar, events)):
                 stack.callback(report.close)
             watching = [self.watch, bar] if bar else [self.watch]
-            everyone = OneRun([*watching, *callbacks], add_history=True, model=self.trainee.runner)
+            everyone = OneRun([*watching, *callbacks], self.trainee.logs, add_history=True, model=self.trainee.runner)
             everyone.begin()
             if not self.state.epoch and not self.state.step:
                 self.save()  # a state to return to, whatever happens in the first epoch
@@ -67,7 +67,7 @@ class Loop:
             shuffle=False,  # the split shuffles
             verbose=0,
         )
-        last = {key: float(values[-1]) for key, values in self.trainee.logs(history.history).items()}
+        last = {key: float(values[-1]) for key, values in history.history.items()}
         seconds = round(time.perf_counter() - begin, 3)
         return {"epoch": epoch + 1, **last, "learning_rate": learning_rate(self.trainee), "seconds": seconds}
 

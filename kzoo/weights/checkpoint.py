@@ -104,7 +104,8 @@ def _compare_configuration(model, folder, load_head):
     told = configurations.read(folder, card.architecture) if card.architecture else None
     if told is None:
         return None
-    if wrong := told.faults + told.contradictions(catalog.arguments(model), load_head):
+    given = {**catalog.arguments(model), "task": card.task}
+    if wrong := told.faults + told.contradictions(given, load_head):
         raise ValueError(f"{told.path} does not fit {model.name}, which is unchanged: {'; '.join(wrong)}")
     if told.unknown:
         words = ", ".join(f"{key}: {value!r}" for key, value in told.unknown.items())
