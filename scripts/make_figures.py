@@ -1,4 +1,4 @@
-"""Counts every model of the catalogue from its graph and writes kzoo/figures.json, which `kzoo list` shows.
+"""Counts every model of the catalogue from its graph and writes kzoo/catalog/figures.json, for `list` and `info`.
 
 Run it after adding or changing a model: python scripts/make_figures.py
 """
@@ -10,15 +10,17 @@ from kzoo.support import atomic
 
 
 def count_all():
-    """Parameters and multiply-accumulates of every variant, {name: {"parameters", "macs"}}."""
-    counts = {}
-    for name in catalog.list_models():
-        facts = building.info(name)
-        counts[name] = {"parameters": facts["parameters"], "macs": facts["macs"]}
-    return counts
+    """What `kzoo.info` says of every variant and its entry in the catalogue does not, {name: facts}."""
+    return {name: counts_of(building.info(name)) for name in catalog.list_models()}
+
+
+def counts_of(facts):
+    """The facts that are computed from the graph."""
+    return {key: value for key, value in facts.items() if key not in catalog.SAID}
 
 
 if __name__ == "__main__":
     with atomic.file(catalog.FIGURES) as temporary:
-        temporary.write_text(json.dumps(count_all(), indent=1) + "\n", encoding="utf-8")
+        rows = [f"{json.dumps(name)}: {json.dumps(facts)}" for name, facts in count_all().items()]
+        temporary.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
     print(f"wrote {catalog.FIGURES}")

@@ -1,6 +1,7 @@
 """Folders that hold a model: its weights, its description and its tokenizer, from which the catalogue rebuilds it."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 
@@ -13,14 +14,24 @@ from kzoo.building.making import assembled, build
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
+from kzoo.data.tokenizing.tokenizer_files import ROLES_FILE, TARGET_FILE
 from kzoo.support import atomic
+from kzoo.support.suggest import did_you_mean
 from kzoo.version import __version__
+from kzoo.weights import files
 from kzoo.weights.checkpoint import load_weights, save_weights
 from kzoo.weights.hub import SCHEME, WEIGHTS_FILE, find_folder
 
 MODEL_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
 ARCHIVE = "model.keras"
+DESCRIPTIONS = (MODEL_FILE, TOKENIZER_FILE, TARGET_FILE, ROLES_FILE)
+# What `model.json` holds: the type of each value, and what stands for one that is left out
+KINDS = {
+    "name": (str, ""), "overrides": (dict, {}), "kzoo": (str, ""), "keras": (str, ""), "task": (str, ""),
+    "architecture": (str | None, None), "rewrites": (list, []), "class_names": (list, []), "preprocessing": (dict, {}),
+}  # fmt: skip
+DIGESTS = "kzoo.descriptions"  # in the weights' header, so that a kill between two files leaves no other model
 
 
 def save(model, folder) -> None:
@@ -51,16 +62,38 @@ def save(model, folder) -> None:
             model.write_index(temporary)
         return
     atomic.require_writable(folder)
-    write_weights(model, folder)
     write_description(model, folder)
+    write_weights(model, folder)
 
 
 def write_weights(model, folder) -> None:
-    """Writes a model's weights into a folder; one that the catalogue cannot rebuild is written whole."""
+    """Writes a model's weights into a folder, where its description lies; one of no architecture is written whole."""
     if model.kzoo.architecture is None:
         archives.write(model, folder / ARCHIVE, _description(model))
     else:
-        save_weights(model, folder / WEIGHTS_FILE)
+        save_weights(model, folder / WEIGHTS_FILE, {DIGESTS: json.dumps(_digests(pathlib.Path(folder)))})
+
+
+def _digests(folder):
+    """`{name: sha256}` of the files that describe a model; of `model.json` without versions, which change no model."""
+    found = {name: (folder / name).read_bytes() for name in DESCRIPTIONS if (folder / name).is_file()}
+    if MODEL_FILE in found:
+        content = {key: value for key, value in json.loads(found[MODEL_FILE]).items() if key not in ("kzoo", "keras")}
+        found[MODEL_FILE] = json.dumps(content, sort_keys=True).encode()
+    return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
+
+
+def _check_digests(folder):
+    """ValueError if a description is not the one that the weights in the folder were saved with."""
+    if not (folder / WEIGHTS_FILE).is_file():
+        return
+    now = _digests(folder)
+    for name, digest in json.loads(files.File(folder / WEIGHTS_FILE).metadata.get(DIGESTS, "{}")).items():
+        if now.get(name) != digest:
+            raise ValueError(
+                f"{folder / name} is {'missing' if name not in now else 'damaged, changed, or that of another model'}: "
+                f"{WEIGHTS_FILE} beside it was saved with another; save the model again"
+            )
 
 
 def read_weights(model, folder) -> None:
@@ -117,12 +150,16 @@ def _load_archive(path, dtype):
 
 def _load_model(folder, dtype):
     description = read_description(folder)
+    _check_digests(pathlib.Path(folder))
     if _is_adopted(description):
         return _load_archive(pathlib.Path(folder) / ARCHIVE, dtype)
     overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in description.get("overrides", {}).items()}
     rewrites = description.get("rewrites", ())
     model = build(description["name"], weights=folder, dtype=dtype, rewrites=rewrites, **overrides)
-    catalog.update_card(model, class_names=description.get("class_names"))
+    names, count = description.get("class_names"), catalog.arguments(model).get("num_classes")
+    if names and count and count > 1 and len(names) != count:
+        raise ValueError(f"{pathlib.Path(folder) / MODEL_FILE} names {len(names)} classes of a model of {count}")
+    catalog.update_card(model, class_names=names)
     if model.kzoo.tokenizer is None and (pathlib.Path(folder) / TOKENIZER_FILE).is_file():
         catalog.update_card(model, tokenizer=Tokenizer.load(folder))
     return model
@@ -160,10 +197,15 @@ def read_description(folder) -> dict:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         written_by = tuple(int(part) for part in description["kzoo"].split(".")[:2])
+        for key, (kind, default) in KINDS.items():
+            if not isinstance(description.get(key, default), kind):
+                raise TypeError(f"{key} is {description[key]!r}")
         if not _is_adopted(description):
             catalog.find(description["name"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if written_by > tuple(int(part) for part in __version__.split(".")[:2]):
         raise ValueError(f"{path} needs kzoo >= {description['kzoo']}; this is {__version__}")
+    if unknown := description.keys() - KINDS.keys():
+        raise ValueError(f"{path} is damaged: {did_you_mean('key', sorted(unknown)[0], KINDS)}")
     return description

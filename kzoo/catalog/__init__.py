@@ -4,6 +4,7 @@ from kzoo.catalog.card import Card, card_of, update_card
 from kzoo.catalog.entries import (
     FIGURES,
     MODELS,
+    SAID,
     Entry,
     arguments,
     arguments_of,
@@ -13,8 +14,20 @@ from kzoo.catalog.entries import (
     list_models,
     literals,
     literals_of,
+    settings,
 )
 from kzoo.catalog.preprocessing import Preprocessing
 
-__all__ = ["FIGURES", "MODELS", "Card", "Entry", "Preprocessing", "arguments", "arguments_of", "card_of", "entries"]
-__all__ += ["figures", "find", "list_models", "literals", "literals_of", "update_card"]
+__all__ = [
+    "FIGURES",
+    "MODELS",
+    "SAID",
+    "Card",
+    "Entry",
+    "Preprocessing",
+    "arguments",
+    "arguments_of",
+    "card_of",
+    "entries",
+]
+__all__ += ["figures", "find", "list_models", "literals", "literals_of", "settings", "update_card"]

@@ -48,6 +48,7 @@ LITERALS = {
 REQUIRED = {"TASK", "VARIANTS"}
 MODELS = pathlib.Path(__file__).parents[1] / "models"
 TASKS = MODELS.with_name("tasks")
+SAID = ("name", "architecture", "task", "summary", "paper")  # of what `kzoo.info` tells, what an entry says by itself
 FIGURES = pathlib.Path(__file__).with_name("figures.json")
 
 
@@ -190,8 +191,33 @@ def _unknown(name):
 
 
 def figures() -> dict:
-    """Parameters and multiply-accumulates per variant, as the last run of `scripts/make_figures.py` computed them."""
+    """What `kzoo.info` counts in every variant, as the last run of `scripts/make_figures.py` computed it.
+
+    The counts are those of the graph as it is by default, at the default length of a sequence.
+    """
     return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+
+
+def settings(entry) -> dict:
+    """The keywords of a variant's `build` with their values, read from the text of the model file.
+
+    A default that is no literal, such as a function, is given as its text.
+    """
+    tree = ast.parse((MODELS / f"{entry.architecture}.py").read_text(encoding="utf-8"))
+    build = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"), None)
+    if build is None:
+        return dict(entry.arguments)
+    given = build.args.args[-len(build.args.defaults) :], build.args.defaults
+    given = zip((*given[0], *build.args.kwonlyargs), (*given[1], *build.args.kw_defaults), strict=True)
+    defaults = {argument.arg: _value(default) for argument, default in given if argument.arg != "name"}
+    return {**defaults, **entry.arguments}
+
+
+def _value(node):
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
 
 
 def list_models(pattern="*", task=None, max_params=None) -> list[str]:

@@ -7,6 +7,8 @@ import click
 from kzoo.cli.entry import command, import_keras, json_option, print_json, set_option, settings_of
 from kzoo.cli.tables import short, show, show_rows
 
+LENGTH = 128  # of `kzoo.measure`, which imports Keras
+
 
 @command("list 'resnet*'", "list --task translation --max-params 1e8 --json")
 @click.argument("pattern", default="*")
@@ -34,25 +36,66 @@ def list_command(pattern, task, max_params, as_json):
     return show_rows(rows, right=(1, 2), width=shutil.get_terminal_size((200, 24)).columns)
 
 
-@command("info resnet50", "info gpt2 --set num_layers=6 --length 1024 --layers")
+@command("datasets", "datasets --data-dir folder/ --json")
+@click.option("--data-dir", metavar="FOLDER", help="The folder of prepared data (TFDS_DATA_DIR by default).")
+@json_option
+def datasets(data_dir, as_json):
+    """List the data sets that are there: generated ones, and those that tensorflow-datasets has prepared.
+
+    --data also takes a folder of class folders of images, text files, and any data set that may be downloaded.
+    """
+    from kzoo.data.sources import listing
+
+    found = listing.describe(data_dir)
+    if as_json:
+        return print_json(found)
+    rows = [("name", "train", "validation", "test", "what it is")]
+    for row in found:
+        sizes = [f"{row['splits'][split]:,}" if split in row["splits"] else "" for split in rows[0][1:4]]
+        rows.append((row["name"], *sizes, row["what"]))
+    return show_rows(rows, right=(1, 2, 3), width=shutil.get_terminal_size((200, 24)).columns)
+
+
+@command("info resnet50", "info runs/mnist_cnn", "info gpt2 --set num_layers=6 --length 1024 --layers")
 @click.argument("name")
 @set_option
-@click.option("--length", type=int, default=128, help="The sequence length to count at.")
+@click.option("--length", type=int, default=LENGTH, help="The sequence length to count at.")
 @click.option("--layers", is_flag=True, help="Also print a row for every layer and operation.")
 @json_option
 def info(name, overrides, length, layers, as_json):
-    """Show what a model is and what it costs.
+    """Show what a model is, what it costs, and the keywords that --set takes.
 
-    NAME is one of the catalogue, or a published folder or hf:// address.
+    NAME is one of the catalogue, a run folder, a saved or published folder, or an hf:// address.
     """
     import pathlib
 
     from kzoo import catalog
 
+    facts, settings = None, {}
     if not name.startswith("hf://") and not pathlib.Path(name).is_dir():
-        catalog.find(name)
-    import_keras()
-    from kzoo import building
+        entry = catalog.find(name)
+        if not (overrides or layers) and length == LENGTH and entry.name in catalog.figures():
+            said = {key: getattr(entry, key) for key in catalog.SAID}
+            facts = {**said, **catalog.figures()[entry.name]}  # known without building anything
+    if facts is None:
+        import_keras()
+        from kzoo import building
 
-    facts = building.info(name, length, layers, **settings_of(overrides))
-    return print_json(facts) if as_json else show(facts)
+        model = _named(name)
+        facts = building.info(model, length, layers, **settings_of(overrides))
+        settings = settings_of(overrides) if model is name else model.kzoo.overrides
+    if as_json:
+        return print_json(facts)
+    if facts["architecture"]:
+        settings = {**catalog.settings(catalog.find(facts["name"])), **settings}
+    return show(facts, settings)
+
+
+def _named(name):
+    """The model that a folder of kzoo's own holds; any other name as it is."""
+    import pathlib
+
+    from kzoo import building
+    from kzoo.building import saving
+
+    return building.load(name) if (pathlib.Path(name) / saving.MODEL_FILE).is_file() else name

@@ -1,5 +1,7 @@
 """Commands that rewrite a model's graph."""
 
+import shlex
+
 import click
 
 from kzoo.cli.entry import command, json_option, model_options, open_model, overwrite_option, print_json
@@ -61,7 +63,7 @@ def prune_filters(source, path, overrides, weights, dtype, fraction, macs, layer
     for row in report["layers"]:
         click.echo(f"  {row['name']}: {row['pruned_filters']} of {row['filters']}")
     click.echo(filters.report_line(report))
-    return click.echo(f"wrote {path}; next: kzoo train {model.kzoo.name} --weights {path} ...")
+    return click.echo(f"wrote {path}; next: kzoo train {model.kzoo.name} --weights {shlex.quote(str(path))} ...")
 
 
 def _write(model, path, overwrite):

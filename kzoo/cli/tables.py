@@ -1,6 +1,11 @@
 """What `kzoo list` and `kzoo info` print for people."""
 
+import textwrap
+
 import click
+
+NARROW = "\u202f"  # a space within a setting, at which no line ends
+LEAST = 24  # letters of a last column that is worth showing
 
 
 def short(count) -> str:
@@ -16,8 +21,10 @@ def show_rows(rows, right=(), width=None) -> None:
 
     Args:
         right: the numbers of the columns that are aligned to the right.
-        width: the length at which a line is cut.
+        width: the length at which a line is cut; the last column is left out where almost nothing of it would show.
     """
+    if width and sum(max(map(len, column)) + 2 for column in list(zip(*rows, strict=True))[:-1]) + LEAST > width:
+        rows = [row[:-1] for row in rows]  # too little room for its last column to say anything
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = [">" if index in right else "<" for index in range(len(widths))]
     for index, row in enumerate(rows):
@@ -26,8 +33,12 @@ def show_rows(rows, right=(), width=None) -> None:
         click.secho(line, bold=index == 0 or None)
 
 
-def show(facts) -> None:
-    """Prints what `kzoo.info` returned: the model in a few lines, then its layers where they were asked for."""
+def show(facts, settings=()) -> None:
+    """Prints what `kzoo.info` returned: the model in a few lines, then its layers where they were asked for.
+
+    Args:
+        settings: {keyword: value} of what can be set.
+    """
     at = f" at sequence length {facts['length']}" if facts["length"] else ""
     where = f", at {facts['activation_peak_at']}" if facts["activation_peak_at"] else ""
     rows = [(key, facts[key]) for key in ("name", "architecture", "task", "summary", "paper")]
@@ -45,6 +56,9 @@ def show(facts) -> None:
         rows.append(("cache", f"{facts['cache_bytes']:,} bytes per sequence{at}, {growth}"))
     if facts["uncounted"]:
         rows.append(("not counted", ", ".join(facts["uncounted"])))
+    if settings:
+        lines = textwrap.wrap("  ".join(f"{key}={value!r}".replace(" ", NARROW) for key, value in settings.items()), 60)
+        rows += [("settings" if not index else "", line.replace(NARROW, " ")) for index, line in enumerate(lines)]
     show_rows(rows)
     if "layers" in facts:
         click.echo()

@@ -1,5 +1,7 @@
 """The command that trains."""
 
+import shlex
+
 import click
 
 from kzoo.cli import entry, low_rank_options, pruning_options
@@ -48,7 +50,8 @@ recipe_options = entry.with_options(
 def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwrite, force, quiet, **options):
     """Train a model by its task's recipe.
 
-    With --resume, NAME and options may be left out: the run folder knows them.
+    With --resume, NAME and options may be left out: the run folder knows them. An option that is left out is what the
+    task's recipe says, else: 10 epochs of 64 examples, adam at a constant rate of 0.001, no decay, no augmentation.
     """
     from kzoo import catalog
     from kzoo.support import atomic
@@ -89,7 +92,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     if data.test is not None:
         click.echo(f"test: {entry.line_of(tasks.evaluate(model, data))}")
     click.echo(f"weights, history, curves and backup are in {done.folder}")
-    click.echo(f"next: kzoo export {done.folder} exports/{model.name}")
+    click.echo(f"next: kzoo export {shlex.quote(str(done.folder))} {shlex.quote(f'exports/{model.name}')}")
 
 
 def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:

@@ -3,10 +3,9 @@
 import numpy as np
 
 from kzoo.data import checks
-from kzoo.support import atomic
+from kzoo.support import drawing
 
 CELL = 1.5  # inches per image
-DPI = 100
 
 
 def draw(path, data, epochs=2, count=8) -> None:
@@ -14,25 +13,21 @@ def draw(path, data, epochs=2, count=8) -> None:
 
     Raises ValueError for data without images and for counts below 1.
     """
-    from matplotlib.figure import Figure
-
     epochs, count = checks.check_count("epochs", epochs), checks.check_count("count", count)
     ids = data.train.example_ids(0)[:count]
     columns = [data.train.examples(ids, epoch) for epoch in (None, *range(epochs))]
     if np.ndim(columns[0][0]) != 4:
         raise ValueError(f"data set {data.name!r} gives the model no images that could be shown")
-    figure = Figure((CELL * len(columns), CELL * 1.2 * len(ids)), layout="constrained", dpi=DPI)
-    axes = figure.subplots(len(ids), len(columns), squeeze=False)
-    for column, (x, y) in enumerate(columns):
-        mean, std = (np.array(values) for values in data.preprocessing.constants(x.shape[-1]))
-        pictures = np.clip(np.asarray(x) * std + mean, 0, 1)
-        for axis, picture, target in zip(axes[:, column], pictures, np.asarray(y), strict=True):
-            axis.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
-            when = f"epoch {column - 1}" if column else "original"
-            axis.set_title(f"{when}\n{_title(target, data.class_names)}", fontsize=6, pad=2)
-            axis.set_axis_off()
-    with atomic.file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
+    with drawing.picture(path, (CELL * len(columns), CELL * 1.2 * len(ids))) as figure:
+        axes = figure.subplots(len(ids), len(columns), squeeze=False)
+        for column, (x, y) in enumerate(columns):
+            mean, std = (np.array(values) for values in data.preprocessing.constants(x.shape[-1]))
+            pictures = np.clip(np.asarray(x) * std + mean, 0, 1)
+            for axis, picture, target in zip(axes[:, column], pictures, np.asarray(y), strict=True):
+                axis.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+                when = f"epoch {column - 1}" if column else "original"
+                axis.set_title(f"{when}\n{_title(target, data.class_names)}", fontsize=6, pad=2)
+                axis.set_axis_off()
 
 
 def _title(target, names):

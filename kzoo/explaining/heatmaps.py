@@ -12,10 +12,11 @@ import numpy as np
 from kzoo import graph
 from kzoo.data import columns, prepare_inputs
 from kzoo.layers import DotProductAttention
-from kzoo.support import atomic
+from kzoo.support import drawing
 from kzoo.support.suggest import did_you_mean
 
 CELL = 0.28  # inches per token
+SCALE = 0.8  # inches of the scale of colours
 LARGEST_PANEL = 6.0  # inches
 
 
@@ -142,8 +143,6 @@ def draw(path, scores, queries, keys, title="") -> None:
 
     Raises ValueError if there are not as many strings as rows or columns.
     """
-    from matplotlib.figure import Figure
-
     scores = np.asarray(scores)
     if scores.ndim != 3 or scores.shape[1:] != (len(queries), len(keys)):
         wanted = f"(num_heads, {len(queries)} queries, {len(keys)} keys) of one example"
@@ -151,15 +150,23 @@ def draw(path, scores, queries, keys, title="") -> None:
     across = math.ceil(math.sqrt(len(scores)))
     down = math.ceil(len(scores) / across)
     width, height = (min(LARGEST_PANEL, 1 + CELL * count) for count in (len(keys), len(queries)))
-    figure = Figure(figsize=(across * width, down * height + 0.3), layout="constrained", dpi=100)
-    axes = figure.subplots(down, across, squeeze=False).ravel()
-    for axis in axes[len(scores) :]:
-        axis.set_axis_off()
-    for head, axis in enumerate(axes[: len(scores)]):
-        axis.imshow(scores[head], cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axis.set_title(f"head {head}", fontsize=7)
-        axis.set_xticks(range(len(keys)), keys, rotation=90, fontsize=6)
-        axis.set_yticks(range(len(queries)), queries, fontsize=6)
-    figure.suptitle(title, fontsize=9)
-    with atomic.file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    size = (across * width + SCALE, down * height + 0.3)
+    queries, keys = (list(map(_readable, words)) for words in (queries, keys))
+    with drawing.picture(path, size) as figure:
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+        for axis in axes[len(scores) :]:
+            axis.set_axis_off()
+        for head, axis in enumerate(axes[: len(scores)]):
+            shades = axis.imshow(scores[head], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axis.set_title(f"head {head}", fontsize=7)
+            axis.set_xticks(range(len(keys)), keys, rotation=90, fontsize=6)
+            axis.set_yticks(range(len(queries)), queries, fontsize=6)
+        scale = figure.colorbar(shades, ax=axes, shrink=0.6)
+        scale.set_label("share of attention", fontsize=7)
+        scale.ax.tick_params(labelsize=6)
+        figure.suptitle(title, fontsize=9)
+
+
+def _readable(token):
+    """A token as people read it: vocabularies of bytes and SentencePiece write a space as a letter."""
+    return token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "↵").strip(" ") or "␣"

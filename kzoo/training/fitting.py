@@ -1,11 +1,11 @@
 """Training: checks what it is given, prepares the run folder and the model, and runs the loop."""
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import os
 import pathlib
-import shutil
 
 import keras
 
@@ -96,9 +96,15 @@ def fit(
     optimizer_of = functools.partial(make_optimizer, recipe, num_steps=num_steps)
     chosen = trainee.compile(recipe, optimizer_of, functools.partial(execution.choose, recipe, num_batches=num_batches))
     trainee.build(next(iter(data.train.epoch(0))))
-    with pruned(trainee, recipe, num_steps) as pruning, execution.in_effect(trainee.networks, chosen.fuse):
+    with (
+        open_run(folder).locked() if folder else contextlib.nullcontext(),
+        pruned(trainee, recipe, num_steps) as pruning,
+        execution.in_effect(trainee.networks, chosen.fuse),
+    ):
+        if folder:  # again, since another run may have come and gone while the data were loaded
+            open_run(folder).prepare(resume, overwrite)
         if folder and overwrite:  # only now that nothing speaks against the new run
-            shutil.rmtree(folder)
+            open_run(folder).clear()
         facts = identity(trainee, recipe, data, chosen.fuse)
         state = restored(trainee, folder, facts, force) if resume else State()
         loop = Loop(trainee, data, recipe, folder, facts, state, pruning=pruning)

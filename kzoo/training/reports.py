@@ -4,7 +4,7 @@ import csv
 import json
 import math
 
-from kzoo.support import atomic
+from kzoo.support import atomic, drawing
 
 
 def metrics_of(row) -> dict:
@@ -28,22 +28,18 @@ def write_history(folder, history) -> None:
 
 def draw_curves(path, history, title) -> None:
     """Draws losses and metrics over the epochs as a PNG, with training solid and validation dashed."""
-    from matplotlib.figure import Figure
-
     names = [name for name in metrics_of(history[0]) if not name.startswith("val_")]
-    figure = Figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for key, style, label in ((name, "o-", "training"), (f"val_{name}", "s--", "validation")):
-            if key in history[0]:
-                axis.plot(epochs, [row.get(key) for row in history], style, markersize=3, label=label)
-        axis.set(xlabel="epoch", title=name.replace("_", " "))
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
-    figure.suptitle(title)
-    with atomic.file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    with drawing.picture(path, (4.5 * len(names), 3.5), dpi=120) as figure:
+        for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            for key, style, label in ((name, "o-", "training"), (f"val_{name}", "s--", "validation")):
+                if key in history[0]:
+                    axis.plot(epochs, [row.get(key) for row in history], style, markersize=3, label=label)
+            axis.set(xlabel="epoch", title=name.replace("_", " "))
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.grid(alpha=0.3)
+            axis.legend(frameon=False)
+        figure.suptitle(title)
 
 
 class EventWriter:

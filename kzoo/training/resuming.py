@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import sys
 
@@ -73,6 +74,12 @@ def restored(trainee, folder, facts, force) -> State:
     """
     path, saved, warning = backup.read_state(folder)
     if path is None:
+        left = [name for name in ("history.json", "weights.safetensors") if (pathlib.Path(folder) / name).exists()]
+        if left:
+            raise ValueError(
+                f"{folder} holds {' and '.join(left)} and no backup to go on from, so a run would replace them; name "
+                "another folder, or start again with overwrite=True (--overwrite)"
+            )
         return State()
     if warning:
         print(f"warning: {warning}; going back to {path.name}", file=sys.stderr)

@@ -1,8 +1,11 @@
 """The folder of a training run: what it says of the run, and whether a run may start or go on in it."""
 
+import contextlib
 import functools
 import json
+import os
 import pathlib
+import shutil
 
 from kzoo.building import saving
 from kzoo.support import atomic
@@ -88,8 +91,41 @@ class RunFolder:
             raise ValueError(f"{self.path} is not empty and holds no training run (no {RUN_FILE}); name another folder")
         atomic.require_writable(self.path)
 
+    @contextlib.contextmanager
+    def locked(self):
+        """Holds the folder for one run; ValueError that names the process which trains in it already."""
+        try:
+            import fcntl
+        except ModuleNotFoundError:  # not on this system
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(descriptor)
+                raise ValueError(f"{self.path} is in use: {holder} trains in it; name another folder") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def clear(self) -> None:
+        """Deletes what is in the folder, which itself stays, since it may be locked."""
+        for path in self.path.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
     def describe(self, trainee, facts) -> None:
         """Writes `run.json` and what is needed to use the weights without the run."""
         with atomic.file(self.path / RUN_FILE) as temporary:
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         trainee.describe(self.path)
+
+
+def _holder(descriptor):
+    """The process that holds the lock of an open folder, in words."""
+    locks = pathlib.Path("/proc/locks")
+    rows = [line.split() for line in locks.read_text().splitlines()] if locks.is_file() else []
+    inode = f":{os.fstat(descriptor).st_ino}"
+    found = [row[4] for row in rows if row[1] == "FLOCK" and row[5].endswith(inode)]
+    return f"process {found[0]}" if found else "another process"

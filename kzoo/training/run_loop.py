@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
+import shlex
 import signal
 import sys
 import time
@@ -118,7 +119,7 @@ class Loop:
         where = f"in epoch {state.epoch + 1} after step {state.step}" if state.step else f"after epoch {state.epoch}"
         saved = "nothing is saved, since no run folder was given"
         if self.folder:
-            how = f"kzoo train --run-folder {self.folder} --resume"
+            how = f"kzoo train --run-folder {shlex.quote(str(self.folder))} --resume"
             if self.trainee.model.kzoo.architecture is None:  # which no command can rebuild
                 how = f"kzoo.fit(model, data, {str(self.folder)!r}, resume=True)"
             saved = f"the full state is saved; go on with: {how}"

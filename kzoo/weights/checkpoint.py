@@ -21,17 +21,18 @@ from kzoo.weights.layouts import find_slots
 FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
-def save_weights(model, path) -> None:
+def save_weights(model, path, metadata=None) -> None:
     """Writes a model's weights as safetensors in the reference's names and layout, with its sha256 inside.
 
-    The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
+    `metadata` is a dict of texts for the file's header. The file is written beside `path` and renamed, so a full disk
+    or a kill leaves what stood there before.
     """
     arrays = {}
     for slot in find_slots(model):
         value = keras.ops.convert_to_numpy(slot.variable.value)
         arrays.update(zip(slot.names, slot.write(value), strict=True))
     # transformers loads a file only if its metadata names a framework's layout
-    files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name})
+    files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name, **(metadata or {})})
 
 
 def open_weights(weights) -> list[files.File]:

@@ -16,21 +16,10 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+from kzoo.data.sources.listing import GENERATED, prepared_names, search_dirs
 from kzoo.support.suggest import did_you_mean
 
 SPLITS = ("train", "validation", "test")
-GENERATED = ("digits", "digits/zero_one", "reverse_digits", "synthetic")
-
-
-def search_dirs(data_dir=None) -> list:
-    """The folders in which prepared data is looked for, in this order.
-
-    `data_dir`, else `TFDS_DATA_DIR`, else the folder that TFDS itself uses; then a cache, where data sets are prepared
-    when that folder is read-only.
-    """
-    first = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "kzoo" / "tensorflow_datasets"
-    return [pathlib.Path(first).expanduser(), cache.expanduser()]
 
 
 def writable_dir(data_dir=None) -> pathlib.Path:
@@ -53,15 +42,6 @@ def _is_writable(folder):
             return True
     except OSError:
         return False
-
-
-def prepared_names(data_dir=None) -> list:
-    """Names of the data sets that are prepared in the folders that are searched."""
-    found = set()
-    for folder in search_dirs(data_dir):
-        for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):  # name/version, name/config/version
-            found |= {str(path.parents[1].relative_to(folder)) for path in folder.glob(pattern)}
-    return sorted(found)
 
 
 def find(name, data_dir=None, manual_dir=None, download=False):

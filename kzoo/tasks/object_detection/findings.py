@@ -1,18 +1,18 @@
 """What a detector finds in files or in a data set, as rows and as a drawing."""
 
-import io
 import math
 
 import numpy as np
 
 from kzoo.data import decoding, prepare_inputs
-from kzoo.support import atomic
+from kzoo.support import atomic, drawing
 from kzoo.tasks import inference
 from kzoo.tasks.object_detection.coco import find_objects
 
 THRESHOLD = 0.5  # below it nothing is reported to people
 PANEL = 4.0  # inches the longer side of an image
-DPI = 72
+DPI = 110
+LEGEND = 0.25  # inches
 
 
 def for_files(model, paths, class_names=None, threshold=THRESHOLD) -> list:
@@ -78,36 +78,49 @@ def draw(path, images, rows) -> None:
         rows: as `for_files` or `for_data` give them.
     """
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
-    from PIL import Image
 
     columns = min(2, len(images))
     high, wide = (max(image.shape[axis] for image in images) for axis in (0, 1))
     scale = PANEL / max(high, wide)
     lines = math.ceil(len(images) / columns)
-    figure = Figure((columns * wide * scale, lines * (high * scale + 0.25)), layout="constrained", dpi=DPI)
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    size = (columns * wide * scale, lines * (high * scale + 0.25) + LEGEND)
     names = sorted({entry["class"] for row in rows for entry in (*row["objects"], *row.get("truth", ()))})
     colours = dict(zip(names, colormaps["tab10"].colors * len(names), strict=False))
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, image, row in zip(axes, images, rows, strict=False):
-        shape = (row["size"][0], row["size"][1])
-        axis.imshow(image, extent=(0, shape[0], shape[1], 0))
-        axis.set_title(str(row.get("file", row.get("example"))).rpartition("/")[2], fontsize=7)
-        for entry in row.get("truth", ()):
-            axis.add_patch(_rectangle(Rectangle, entry, edgecolor="black", linestyle=":", linewidth=1))
-        for entry in row["objects"]:
-            colour = colours[entry["class"]]
-            axis.add_patch(_rectangle(Rectangle, entry, edgecolor=colour, linewidth=1.2))
-            label = f"{entry['class']} {entry['score']:.2f}"
-            axis.text(*entry["box"][:2], label, fontsize=5, color="white", va="bottom", clip_on=True,
-                      bbox={"facecolor": colour, "pad": 0.4, "linewidth": 0})  # fmt: skip
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
-    with atomic.file(path) as temporary:  # 256 colours take a third of the bytes
-        Image.open(drawn).convert("RGB").quantize(256).save(temporary, format="png", optimize=True)
+    with drawing.picture(path, size, DPI) as figure:
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, image, row in zip(axes, images, rows, strict=False):
+            shape = (row["size"][0], row["size"][1])
+            axis.imshow(image, extent=(0, shape[0], shape[1], 0))
+            axis.set_title(str(row.get("file", row.get("example"))).rpartition("/")[2], fontsize=7)
+            for entry in row.get("truth", ()):
+                axis.add_patch(_rectangle(Rectangle, entry, edgecolor="black", linestyle=":", linewidth=1))
+            for entry in row["objects"]:
+                colour = colours[entry["class"]]
+                axis.add_patch(_rectangle(Rectangle, entry, edgecolor=colour, linewidth=1.2))
+                label = f"{entry['class']} {entry['score']:.2f}"
+                left, top = entry["box"][:2]
+                side = "left" if left < shape[0] / 2 else "right"  # towards the middle, where there is room
+                left = left if side == "left" else entry["box"][2]
+                axis.text(left, max(top, shape[1] * 0.05), label, fontsize=6, color="white", va="bottom", ha=side,
+                          clip_on=True, bbox={"facecolor": colour, "pad": 0.4, "linewidth": 0})  # fmt: skip
+        kinds = {"found": {"color": "tab:gray"}, "true": {"color": "black", "linestyle": ":"}}
+        kinds = kinds if any(row.get("truth") for row in rows) else {"found": kinds["found"]}
+        lines = [Rectangle((0, 0), 1, 1, fill=False, label=kind, **style) for kind, style in kinds.items()]
+        figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=6, frameon=False)
+    _reduce(path)
+
+
+def _reduce(path):
+    """Rewrites a PNG with 256 colours, which take a third of the bytes."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        reduced = image.convert("RGB").quantize(256)
+    with atomic.file(path) as temporary:
+        reduced.save(temporary, format="png", optimize=True)
 
 
 def _rectangle(kind, entry, **style):
