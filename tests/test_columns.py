@@ -140,3 +140,15 @@ def test_files_of_arrays_that_cannot_be_read_are_named(tmp_path):
             column.read(tmp_path / f"{name}.npy")
     with pytest.raises(ValueError, match="wanted"):
         column.prepare(column.read(tmp_path / "deep.npy"), kzoo.Preprocessing())
+
+
+@pytest.mark.parametrize(("name", "least"), [("vgg11", 32), ("inception_v3", 75), ("cnn", None)])
+def test_images_too_small_for_an_open_size_are_refused_by_the_smallest(name, least):
+    model = kzoo.build(name, input_shape=(None, None, 3)) if least else kzoo.build(name)
+    if least is None:
+        kzoo.predict(model, np.zeros((1, 1, 1, 3), "uint8"))  # resized
+        return
+    for size in ((least - 1, 300), (8, 8)):
+        with pytest.raises(ValueError, match=f"images of {size[0]}x{size[1]} are too small.*{least}x{least} or more"):
+            kzoo.data.check_inputs(model, np.zeros((1, *size, 3), "float32"))
+    kzoo.data.check_inputs(model, np.zeros((1, least, least, 3), "float32"))

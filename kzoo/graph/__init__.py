@@ -5,6 +5,7 @@ from kzoo.graph.walking import (
     Call,
     Step,
     calls,
+    check_image_size,
     features,
     find_tap,
     layers_before,
@@ -17,5 +18,16 @@ from kzoo.graph.walking import (
     strides,
 )
 
-__all__ = ["Call", "Step", "calls", "embed", "features", "find_tap", "layers_before", "longest_sequence", "num_bytes"]
+__all__ = [
+    "Call",
+    "Step",
+    "calls",
+    "check_image_size",
+    "embed",
+    "features",
+    "find_tap",
+    "layers_before",
+    "longest_sequence",
+    "num_bytes",
+]
 __all__ += ["record", "replace_layers", "replay", "require_flat", "strides"]

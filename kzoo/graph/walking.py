@@ -1,12 +1,16 @@
 """Walking flat functional graphs."""
 
+import bisect
 import dataclasses
 import math
+import weakref
 
 import keras
 import numpy as np
 
 from kzoo.support.suggest import did_you_mean
+
+_FITTING = weakref.WeakKeyDictionary()  # model -> sizes of images that were found to fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +165,34 @@ def layers_before(model, tap) -> list:
     names = [layer.name for layer in model.layers]
     first = next(index for index, name in enumerate(names) if name == tap or name.startswith(f"{tap}."))
     return model.layers[:first]
+
+
+def check_image_size(model, height, width) -> None:
+    """ValueError that names the smallest size if images are too small for a model of one image of an open size.
+
+    A convolution or pooling without padding needs as many pixels as its kernel has.
+    """
+
+    def fits(*size):
+        try:
+            model.compute_output_spec(keras.KerasTensor((1, *size, model.inputs[0].shape[-1]), "float32"))
+        except ValueError:
+            return False
+        return True
+
+    if (height, width) in _FITTING.setdefault(model, set()):
+        return
+    if fits(height, width):
+        _FITTING[model].add((height, width))
+        return
+    large = next((side for side in (2**power for power in range(1, 13)) if fits(side, side)), None)
+    if large is None:  # size is not what is wrong
+        return
+    least = bisect.bisect_left(range(large), True, lo=large // 2, key=lambda side: fits(side, side))
+    raise ValueError(
+        f"images of {height}x{width} are too small for {model.name}, which takes {least}x{least} or more: enlarge "
+        "them, or build it with an input_shape, to which they are resized"
+    )
 
 
 def longest_sequence(model) -> int | None:

@@ -109,7 +109,23 @@ class Image(Numbers):
 
     kind = "image"
 
+    def __init__(self, model, tensor):
+        super().__init__(model, tensor)
+        self.model = model
+
+    def check_pixels(self, label, x, preprocessing) -> np.ndarray:
+        x = super().check_pixels(label, x, preprocessing)
+        self._check_size(x)
+        return x
+
+    def _check_size(self, x):
+        if self.shape[:2] == (None, None) and len(self.model.inputs) == 1:
+            from kzoo.graph import check_image_size  # imports Keras, which whoever has a model has
+
+            check_image_size(self.model, *x.shape[1:3])
+
     def _check_values(self, x):
+        self._check_size(x)
         if len(self.shape) == 3:
             checks.check_scale(self.label, checks.check_finite(self.label, x))
         return super()._check_values(x)
