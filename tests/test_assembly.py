@@ -107,8 +107,8 @@ def test_a_save_that_fails_leaves_the_old_folder(tmp_path, monkeypatch):
                   tmp_path / "saved")  # fmt: skip
     save_weights = saving.save_weights
 
-    def full(model, path):
-        save_weights(model, path)
+    def full(model, path, metadata=None):
+        save_weights(model, path, metadata)
         if model.name == "perceptron":
             raise OSError(28, "disk full")
 

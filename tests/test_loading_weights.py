@@ -3,6 +3,7 @@
 import logging
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -182,3 +183,45 @@ def test_arrays_at_any_address_become_tensors(shift):
     for axes, tensor in got.items():
         np.testing.assert_array_equal(tensor, wanted.transpose(axes))
     np.testing.assert_array_equal(sliced, wanted[:, ::2])
+
+
+@pytest.mark.parametrize("step", [1, 3, 9])
+def test_a_load_that_is_interrupted_leaves_the_process_as_it_was(step, tmp_path, monkeypatch):
+    """Keras keeps variables that wait for values; those of a failed load would be asked at the end of the next one."""
+    from kzoo.weights import blank
+
+    sizes = {"num_layers": 2, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 12, "vocabulary_size": 20}
+    model = kzoo.build("bert", **sizes)
+    kzoo.save_weights(model, tmp_path / "w.safetensors")
+    build, count = keras.layers.Dense.build, []
+
+    def interrupted(layer, shape):
+        count.append(1)
+        if len(count) == step:
+            raise KeyboardInterrupt
+        build(layer, shape)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.layers.Dense, "build", interrupted)
+        for _ in range(3):
+            count.clear()
+            with pytest.raises(KeyboardInterrupt):
+                kzoo.build("bert", tmp_path / "w.safetensors", **sizes)
+    tensor = blank._tensor
+
+    def fails(array):
+        count.append(1)
+        if len(count) == step:
+            raise MemoryError
+        return tensor(array)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(blank, "_tensor", fails)
+        count.clear()
+        with pytest.raises(MemoryError):
+            kzoo.build("bert", tmp_path / "w.safetensors", **sizes)
+    with pytest.raises(ValueError, match="missing|unexpected|mis-shaped"):
+        kzoo.build("bert", tmp_path / "w.safetensors", **{**sizes, "num_layers": 1})
+    again = kzoo.build("bert", tmp_path / "w.safetensors", **sizes)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
+    kzoo.build("mnist_cnn")

@@ -30,6 +30,7 @@ class BlankVariables:
         self.zeros = functools.cache(keras.ops.zeros)
 
     def __enter__(self):
+        self.waited = len(_waiting())
         kinds = {}
         for name in INITIALIZERS:
             kind = type(keras.initializers.get(name))
@@ -44,8 +45,12 @@ class BlankVariables:
     def __exit__(self, *error):
         self.values.__exit__(*error)
         self.names.__exit__(*error)
-        with keras.StatelessScope():  # at whose end the variables are given their values
-            pass
+        try:
+            if error[0] is None:
+                with keras.StatelessScope():  # at whose end the variables are given their values
+                    pass
+        finally:
+            del _waiting()[self.waited :]
         for initializer in self.made:
             initializer.value = None
         for variable, value in self.late:
@@ -72,6 +77,13 @@ class BlankVariables:
                     setattr(owner, name, value.plain())
                 elif isinstance(value, keras.Layer) and id(value) not in seen:  # such as a recurrent layer's cell
                     owners.append(value)
+
+
+def _waiting() -> list:
+    """The variables that wait for values: Keras keeps them, and asks them at the end of every later scope."""
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute("uninitialized_variables") or []
 
 
 class _Blank:
