@@ -35,6 +35,14 @@ SYNONYMS = {
     **{"train": "fit", "summary": "info", "create_feature_extractor": "features", "prune": "prune_filters"},
     **{"load_data": "data.load", "get_peft_model": "lora", "quantize": "export"},
 }
+# modules of the first release -> where their content lies
+MOVED = {
+    "atomic": "support.atomic", "blank": "weights.blank", "checkpoint": "weights.checkpoint", "cli_info": "cli.tables",
+    "detection": "tasks.object_detection", "detections": "tasks.object_detection", "heatmaps": "explaining.heatmaps",
+    "hub": "weights.hub", "inference": "tasks.inference", "layouts": "weights.layouts", "onednn": "support.onednn",
+    "predictions": "tasks.reading", "preprocessing": "catalog.preprocessing", "suggest": "support.suggest",
+    "tensors": "weights.files",
+}  # fmt: skip
 ROOMS = {name: room for room, names in NAMES.items() for name in names.split()}
 
 __all__ = [*ROOMS, "data", "layers", "__version__"]
@@ -43,6 +51,8 @@ __all__ = [*ROOMS, "data", "layers", "__version__"]
 def __getattr__(name):
     if name in ("data", "layers"):
         return importlib.import_module(f"kzoo.{name}")
+    if name in MOVED:
+        raise AttributeError(f"kzoo.{name} is now kzoo.{MOVED[name]}")
     if name not in ROOMS:
         meant = f"did you mean {SYNONYMS[name]}? " if name in SYNONYMS else ""
         raise AttributeError(f"module 'kzoo' has no attribute {name!r}; {meant}it has {', '.join(__all__)}")

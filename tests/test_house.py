@@ -164,3 +164,14 @@ def test_the_top_of_the_repository_is_fixed():
         "pyproject.toml", "scripts", "setup.cfg", "tests",
     }  # fmt: skip
     assert {name.split("/")[0] for name in listed} <= known
+
+
+def test_modules_of_the_first_release_say_where_they_are_now():
+    import importlib
+
+    import kzoo
+
+    for old, new in kzoo.MOVED.items():
+        with pytest.raises(AttributeError, match=f"kzoo.{old} is now kzoo.{new}"):
+            getattr(kzoo, old)
+        importlib.import_module(f"kzoo.{new}")
