@@ -39,7 +39,7 @@ SYNONYMS = {
 MOVED = {
     "atomic": "support.atomic", "blank": "weights.blank", "checkpoint": "weights.checkpoint", "cli_info": "cli.tables",
     "detection": "tasks.object_detection", "detections": "tasks.object_detection", "heatmaps": "explaining.heatmaps",
-    "hub": "weights.hub", "inference": "tasks.inference", "layouts": "weights.layouts", "onednn": "support.onednn",
+    "hub": "weights.hub", "inference": "tasks.inference", "layouts": "weights.layouts",
     "predictions": "tasks.reading", "preprocessing": "catalog.preprocessing", "suggest": "support.suggest",
     "tensors": "weights.files",
 }  # fmt: skip
