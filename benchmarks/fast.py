@@ -7,8 +7,8 @@ ResNet-50 (224 x 224), BERT-base (128 tokens) and an LSTM of 2 x 128 units (100 
 weights and biases. The references are keras.applications and, where it is installed, keras-hub, beside kzoo's own model
 through predict_on_batch. The candidates of one runtime live in one process with the references and are called in turns;
 the ratio is that of minima to the first reference there. A candidate that fails says why. Progress goes to stderr; the
-last line on stdout is one JSON document, also written to --output after every process. Exit status: 0, 1 if a candidate
-failed, 2 for bad arguments, 130 after Ctrl-C.
+last line on stdout is JSON that says where the result lies, which is written after every process. Exit status: 0, 1
+if a candidate failed, 2 for bad arguments, 130 after Ctrl-C.
 """
 
 import os

@@ -4,8 +4,8 @@
 
 Both sides train the same network on the same images in batches of 64 with Adam, each repetition in a fresh process, the
 sides taking turns. The clock covers the whole call of fit: tracing, all epochs, and for kzoo its backups and reports as
-well; importing, reading the images and building the model lie outside. The last line on stdout is one JSON document,
-also written to --output. Exit status: 0, 1 if a repetition failed, 2 for bad arguments, 130 after Ctrl-C.
+well; importing, reading the images and building the model lie outside. The last line on stdout is JSON that says where
+the result lies (--output). Exit status: 0, 1 if a repetition failed, 2 for bad arguments, 130 after Ctrl-C.
 """
 
 import pathlib
@@ -111,7 +111,7 @@ def main(arguments=None):
     if len(document["sides"]) == 2:
         document |= compare(document["sides"]["document"], document["sides"]["kzoo"])
     print_summary(document)
-    print(harness.store(document, pathlib.Path(options.output) / "fit_versus_document.json"))
+    harness.store_and_tell(document, pathlib.Path(options.output) / "fit_versus_document.json", document["repetitions"])
     if document["interrupted"]:
         return 130
     return int(len(done) < 2 * options.repetitions)

@@ -6,7 +6,7 @@
 The same random weights of GPT-2 small (124M) in every writer, each in a process of its own, which takes turns with the
 others: one continuation of 64 tokens after a prompt of 32 each round. Whether a writer's tokens are those of kzoo is
 reported, or the first place where they differ; weights of 8 bits may choose others among the nearly even odds of random
-weights. Tokens a second over the whole call, prompt included. The table goes to stderr; the last line on stdout is one
+weights. Tokens a second over the whole call, prompt included. The table goes to stderr; the last line on stdout is
 JSON document, also stored. Exit status: 0, 1 if a writer failed, 2 for bad arguments.
 """
 
@@ -166,8 +166,7 @@ def main():
     options = parser.parse(None)
     document = run(options)
     show(document)
-    print(harness.store(document, options.output))
-    return int(any("error" in row for row in document["sides"].values()))
+    return int(harness.store_and_tell(document, options.output, document["sides"].values()) > 0)
 
 
 if __name__ == "__main__":

@@ -287,21 +287,28 @@ def versions(more=()):
 
 
 def store(document, path):
-    """Writes a benchmark's JSON document; returns it as one line."""
+    """Writes a benchmark's JSON document."""
     from kzoo.support import atomic
 
-    line = json.dumps(document)
     with atomic.file(path) as temporary:
-        temporary.write_text(line + "\n", encoding="utf-8")
-    return line
+        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+
+def store_and_tell(document, path, rows):
+    """Writes a benchmark's JSON document, says where in a last line of JSON, and counts the rows that failed."""
+    store(document, path)
+    failed, stopped = sum("error" in row for row in rows), document.get("interrupted", False)
+    facts = {"benchmark": document["benchmark"], "result": str(path), "rows": len(rows), "failed": failed}
+    print(json.dumps({**facts, "interrupted": stopped}))
+    return failed
 
 
 def publish(document, path):
-    """Writes a benchmark's JSON document, prints it as the last line of standard output, and gives the exit status.
+    """Writes a benchmark's JSON document, says where in a last line of JSON, and gives the exit status.
 
     That is 0, 1 if a row failed or nothing was measured, 130 after Ctrl-C.
     """
-    print(store(document, path))
+    failed = store_and_tell(document, path, document["rows"])
     if document["interrupted"]:
         return 130
-    return int(not document["rows"] or any("error" in row for row in document["rows"]))
+    return int(not document["rows"] or failed > 0)

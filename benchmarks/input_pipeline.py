@@ -4,7 +4,7 @@
 
 Decode, resize, augment and normalise by kzoo.data, beside a torch DataLoader with a PIL worker a core where torch is
 installed; then a small ResNet trained from a batch in memory, and fed by the pipeline. Every row has its own process.
-The last line on stdout is one JSON document, also written to --output. Exit status: 0, 1 if a row failed, 2 for bad
+The last line on stdout is JSON that says where the result lies (--output). Exit status: 0, 1 if a row failed, 2 for bad
 arguments.
 """
 

@@ -5,8 +5,8 @@
 
 The clock starts after the packages are imported. keras.applications and, where it is installed, keras-hub build the
 same architecture with random weights, which is the least that loading takes there. Sides take turns. The table goes to
-stderr; the last line on stdout is one JSON document, also written to --output. Exit status: 0, 1 if a side failed, 2
-for bad arguments, 130 after Ctrl-C.
+stderr; the last line on stdout is JSON that says where the result lies (--output). Exit status: 0, 1 if a side failed,
+2 for bad arguments, 130 after Ctrl-C.
 """
 
 import importlib.util

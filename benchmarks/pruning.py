@@ -6,7 +6,7 @@ Without --weights the network is first trained by the recipe `fashion` of recipe
 weights, is pruned and trains on for --epochs with the same choices; so does one that is not pruned. All are measured on
 all test images, and at the end the latency of `predict_on_batch`, in turns. Zero weights make no layer smaller:
 `nonzero_macs` counts what a runtime that skips them would do. The results go to pruning.json and pruning.png in
-benchmarks/results; the JSON document is also the last line of standard output. Exit status: 0, 1 if a point failed, 2
+benchmarks/results; the last line of standard output is JSON that says where. Exit status: 0, 1 if a point failed, 2
 for bad arguments, 130 after Ctrl-C.
 """
 

@@ -16,6 +16,7 @@ import harness
 
 from kzoo.support import atomic
 
+LEVEL = 0.03  # a difference that two runs may have
 RESULTS = pathlib.Path(__file__).with_name("results")
 STYLE = """
 :root { color-scheme: light dark; --kzoo: #d9730d; --other: #6b8fb5; --track: #8882; }
@@ -266,6 +267,52 @@ SECTIONS = {
 }
 
 
+def _best(rows, ours):
+    """The fastest side that is kzoo's, or that is not."""
+    found = [row for row in rows if "ratio" in row and row["side"].startswith("kzoo") == ours]
+    return max(found, key=lambda row: row["ratio"], default=None)
+
+
+def _beside(folder):
+    """(work, mode, batch, kzoo's best side, the best other, times as fast) of the comparisons in float32."""
+    found = []
+    for name in ("peers", "peers.training"):
+        try:
+            rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+            groups = {}
+            for row in rows:
+                if row["work"] != "matrix_product" and "int8" not in row["side"]:
+                    groups.setdefault((row["work"], row["mode"], row["batch_size"]), []).append(row)
+            for key, group in groups.items():
+                ours, theirs = _best(group, True), _best(group, False)
+                if ours and theirs:
+                    found.append((*key, ours["side"], theirs["side"], ours["ratio"] / theirs["ratio"]))
+        except (OSError, ValueError, KeyError, TypeError):  # its own section says what is wrong
+            continue
+    return found
+
+
+def conclusion(folder):
+    """What the comparisons come to, and what a row of this page is."""
+    found = _beside(folder)
+    rows = (
+        "<p>A bar is one way to run one network at one batch size: a library, or one of kzoo's runtimes. Its number is "
+        "how many times as fast it is as the way that the heading names, by the shortest of many calls, which took "
+        "turns with those of all others in one run; outputs were compared before. Orange is kzoo.</p>"
+    )
+    if not found:
+        return rows
+    ahead, behind = ([row for row in found if sign * (row[-1] - 1) > LEVEL] for sign in (1, -1))
+    listed = "; ".join(f"{work}, {mode}, {times:.2f} ×" for work, mode, *_, times in behind)
+    says = (
+        f"<p><strong>In float32 kzoo's fastest way is ahead of the fastest of every other library in {len(ahead)} of "
+        f"{len(found)} comparisons, level with it (within {LEVEL:.0%}) in {len(found) - len(ahead) - len(behind)} and "
+        f"behind in {len(behind)}.</strong>{f' Behind in: {text(listed)}.' if behind else ''}</p>"
+    )
+    headings = ["network", "mode", "batch", "kzoo's fastest", "the fastest other", "times as fast"]
+    return says + rows + table(headings, found)
+
+
 def section(path, name):
     """HTML of one result; says so if it is absent or cannot be read."""
     base, _, elsewhere = name.partition(".")
@@ -289,11 +336,12 @@ def make_page(folder):
     names += [stem for stem in stems if stem not in names]
     found = [section(folder / f"{name}.json", name) for name in names]
     links = " · ".join(f'<a href="#{text(name)}">{text(name.replace("_", " "))}</a>' for name in names)
+    links = f"<details><summary>All results</summary><p>{links}</p></details>"
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>kzoo benchmarks</title><style>{STYLE}</style></head><body><h1>kzoo benchmarks</h1>"
-        f"<p>{links}</p>{''.join(body for body, _ in found)}</body></html>\n"
+        f"{conclusion(folder)}{links}{''.join(body for body, _ in found)}</body></html>\n"
     )
     return page, sum(shown for _, shown in found)
 

@@ -3,8 +3,8 @@
     python benchmarks/throughput.py --models mnist_cnn "rnn_*" --devices cpu gpu --mode infer train --batch-size 1 64
 
 Writes throughput.csv (timm's columns, then ours), throughput.png and throughput.json to --output; the table and the
-progress go to stderr, and the last line on stdout is the JSON document. Exit status: 0, 1 if a row failed or nothing
-was measured, 2 for bad arguments, 130 after Ctrl-C (what was finished is still written).
+progress go to stderr, and the last line on stdout is JSON that says where the result lies. Exit status: 0, 1 if a
+row failed or nothing was measured, 2 for bad arguments, 130 after Ctrl-C (what was finished is still written).
 """
 
 import csv

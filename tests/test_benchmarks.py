@@ -29,6 +29,16 @@ def run(script, *arguments, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300)
 
 
+def result_of(output):
+    """The document that the last line of a benchmark's output points to."""
+    said = json.loads(output.splitlines()[-1])
+    document = json.loads(pathlib.Path(said["result"]).read_text())
+    assert len(output.splitlines()[-1]) < 400
+    assert said["rows"] == len(document.get("rows", document.get("repetitions"))) and said["failed"] == 0
+    assert said["interrupted"] == document["interrupted"]
+    return document
+
+
 def test_statistics_of_hand_values():
     found = timing.summarize([4.0, 1.0, 2.0, 3.0, 10.0])
     assert found == {"median": 3.0, "min": 1.0, "spread": 2.0, "num_samples": 5}
@@ -124,7 +134,7 @@ def test_a_model_without_a_task_is_trained_with_a_head(tmp_path):
         "--seconds", 0.1, "--output", tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout.splitlines()[-1])["rows"]
+    (row,) = result_of(done.stdout)["rows"]
     assert row["samples_per_sec"] > 0
 
 
@@ -134,7 +144,7 @@ def test_a_tiny_run_writes_csv_chart_and_json(tmp_path):
         "--seconds", 0.2, "--output", tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout.splitlines()[-1])
+    document = result_of(done.stdout)
     assert {"machine", "versions", "command", "rows", "matmul_rates", "left_out"} <= document.keys()
     assert document["machine"]["cpu_model"]
     assert document["versions"]["keras"]
@@ -163,7 +173,7 @@ def test_a_tiny_run_writes_csv_chart_and_json(tmp_path):
 def test_an_absent_gpu_is_said_plainly(tmp_path):
     done = run("throughput.py", "--models", "perceptron", "--devices", "gpu", "--mode", "infer", "--seconds", 0.1,
                "--output", tmp_path)  # fmt: skip
-    document = json.loads(done.stdout.splitlines()[-1])
+    document = result_of(done.stdout)
     if document["devices"]:
         pytest.skip("this machine has a GPU")
     assert done.returncode == 1  # nothing was measured
@@ -179,7 +189,7 @@ def test_jax_rows_need_no_tensorflow(tmp_path):
     done = run("throughput.py", "--models", "perceptron", "--devices", "cpu", "--backend", "jax", "--batch-size", 2,
                "--seconds", 0.1, "--output", out, PYTHONPATH=str(tmp_path))  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout.splitlines()[-1])["rows"]
+    rows = result_of(done.stdout)["rows"]
     assert [(row["mode"], row["backend"]) for row in rows] == [("infer", "jax"), ("train", "jax")]
 
 
@@ -216,7 +226,8 @@ def test_a_failed_row_fails_the_run_and_the_others_go_on(tmp_path, monkeypatch, 
     )
     status = throughput.main(["--models", "perceptron", "--devices", "cpu", "--output", str(tmp_path)])
     printed = capsys.readouterr()
-    rows = json.loads(printed.out.splitlines()[-1])["rows"]
+    rows = json.loads((tmp_path / "throughput.json").read_text())["rows"]
+    assert json.loads(printed.out.splitlines()[-1])["failed"] == 1
     assert status == 1
     assert ["error" in row for row in rows] == [False, True]
     assert "[red] is not markup" in printed.err
@@ -235,13 +246,13 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_was_finished(tmp_path):
     assert process.returncode == 130
     assert "interrupted" in noise
     assert "Traceback" not in noise
-    assert json.loads(output.splitlines()[-1])["interrupted"] is True
+    assert result_of(output)["interrupted"] is True
 
 
 def test_both_sides_of_the_fit_benchmark_train_on_the_same_images(tmp_path):
     done = run("fit_versus_document.py", "--images", 256, "--epochs", 2, "--repetitions", 1, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout.splitlines()[-1])
+    document = result_of(done.stdout)
     assert document["data"]["images"] == 256
     assert [repetition["side"] for repetition in document["repetitions"]] == ["document", "kzoo"]
     sides = document["sides"]
@@ -260,4 +271,4 @@ def test_a_step_profile_names_the_operations(tmp_path):
     assert row["side"] == "kzoo" and row["step_ms"] > 0 and min(groups.values()) >= 0
     assert {"optimiser", "convolution", "convolution, kernel gradients", "matrix products"} <= set(groups)
     assert groups.get("other", 0) < sum(groups.values()) / 2
-    assert done.stdout.splitlines()[-1] == path.read_text().strip()
+    assert result_of(done.stdout) == json.loads(path.read_text())

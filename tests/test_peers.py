@@ -69,7 +69,7 @@ def test_a_tiny_comparison_names_absent_sides_and_compares_first(tmp_path):
     done = run("peers.py", "--works", "tiny_lstm", "--sides", *sides, "--modes", "infer", "--rounds", 2,
                "--output", tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout.splitlines()[-1])
+    document = json.loads(pathlib.Path(json.loads(done.stdout.splitlines()[-1])["result"]).read_text())
     rows, absent = ({row["side"]: row for row in document[key]} for key in ("rows", "absent"))
     assert rows.keys() | absent.keys() == set(sides) and {"kzoo", "keras"} <= rows.keys()
     assert absent["keras_applications"]["reason"].startswith("has no such model")
@@ -133,7 +133,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     sides = ["kzoo", "kzoo_fast", "keras", "torch"]
     arguments = ["--works", "tiny_lstm", "--sides", *sides, "--modes", "train", "--rounds", "3"]
     assert peers.main([*arguments, "--output", str(tmp_path)]) == 1
-    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    document = json.loads(pathlib.Path(json.loads(capsys.readouterr().out.splitlines()[-1])["result"]).read_text())
     rows = {row["side"]: row for row in document["rows"]}
     assert rows["torch"]["error"] == differs["error"] and rows["keras"]["error"] == "died"
     assert (rows["kzoo"]["reference"], rows["kzoo"]["ratio"], rows["kzoo"]["num_calls"]) == ("kzoo", 1.0, 3)

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from kzoo.catalog import card_of
-from kzoo.data import Data, columns
+from kzoo.data import columns
 from kzoo.tasks import of_or_guess
 from kzoo.tasks.base import takes_tokens
 from kzoo.tasks.loading import from_arrays, from_texts, load
@@ -34,6 +34,8 @@ def read(model, data, y=None, validation=None):
 
     Raises ValueError or TypeError that names what was passed and what is wanted.
     """
+    from kzoo.data import Data  # imports TensorFlow, which predictions on another backend do without
+
     if data is None or isinstance(data, str | os.PathLike | Data):
         for name, value in {"y": y, "validation_data": validation}.items():
             if value is not None:
