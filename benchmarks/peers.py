@@ -6,7 +6,8 @@
 Every side of a work runs in a process of its own, with the weights of kzoo where it can take them; its outputs must be
 kzoo's before it is timed. Then the sides take turns, round after round, and every time is the minimum over all turns.
 The table and the progress go to stderr; the last line on stdout is JSON that says where the result lies, in --output
-with a CSV and a chart. Exit status: 0, 1 if a side failed or nothing was measured, 2 for bad arguments, 130 after Ctrl-C.
+with a CSV and a chart. Exit status: 0, 1 if a side failed or nothing was measured, 2 for bad arguments, 130 after
+Ctrl-C.
 """
 
 import csv
