@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 
@@ -187,6 +188,23 @@ class Task:
 
     # What a server is given
 
+    def bare_output(self, model) -> tuple:
+        """What exports call an output that the model gives no name, and what its numbers are."""
+        if card_of(model).overrides.get("num_classes") == 0:
+            return "features", "features"
+        if gives_probabilities(model):
+            return "probabilities", "probabilities"
+        how = "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax over the last axis"
+        return "logits", f"logits, {how} gives probabilities"
+
+    def output_words(self, model) -> dict:
+        """`{name: what it holds}` of a model's outputs in flat order: the key in a dict, else what the task calls it."""
+        name, words = self.bare_output(model)
+        if isinstance(model.output, dict):
+            return dict.fromkeys(keyed(model.output), words)
+        others = {f"auxiliary_{name}_{index}": words for index in range(1, len(model.outputs))}
+        return {name: words, **others}
+
     def endpoints(self, model) -> dict:
         """`{signature: Endpoint}` of a SavedModel, beside `serve`."""
         from kzoo.tasks import endpoints
@@ -198,6 +216,11 @@ class Task:
         if not takes_images(model):
             taken = ", ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in model.inputs)
             raise ValueError(f"with_preprocessing is for models of images of one size; {model.name} takes {taken}")
+
+
+def keyed(structure) -> list:
+    """A name for each leaf of a structure in flat order: its keys, joined."""
+    return ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(structure)]
 
 
 def takes_images(model) -> bool:

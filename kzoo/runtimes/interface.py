@@ -1,0 +1,81 @@
+"""What a server is told of a model: its inputs and outputs by name, and what surrounds them; formats hold it as text."""
+
+import dataclasses
+import json
+
+from kzoo.catalog import card_of
+from kzoo.data import columns
+from kzoo.tasks import endpoints
+
+
+def interface_of(model, original=None, length=None) -> dict:
+    """What a file that holds a model says of itself, as JSON has it.
+
+    Args:
+        model: what the file holds.
+        original: the model whose card is meant, where `model` is made from it to take pixels.
+        length: what open sizes other than the batch are in the file; None leaves them open.
+
+    Returns `model`, `task`, `inputs` and `outputs` with dtype, shape and words by name, inputs with the limits of their
+    `values`; and `class_names`, `preprocessing` (how images are brought to the input) and `tokenizer` (vocabulary size
+    and the ids of its special tokens), each None where there is none.
+    """
+    original = model if original is None else original
+    card = card_of(original)
+    inputs, outputs = columns.inputs_of(model), endpoints.named_outputs(model)
+    reads_images = any(column.kind == "image" for column in inputs.values())
+    return {
+        "model": card.name,
+        "task": card.task,
+        "inputs": {
+            tensor.name: _shaped(tensor, length)
+            | {"words": inputs[tensor.name].words, "values": inputs[tensor.name].limits(card.preprocessing)}
+            for tensor in model.inputs
+        },
+        "outputs": {
+            name: _shaped(tensor, length) | {"words": words}
+            for (name, words), tensor in zip(outputs.items(), model.outputs, strict=True)
+        },
+        "class_names": card.class_names,
+        "preprocessing": _preprocessing(card.preprocessing, model is not original) if reads_images else None,
+        "tokenizer": card.tokenizer and {
+            "vocabulary_size": card.tokenizer.vocabulary_size,
+            "special_ids": {role: index for role, index in card.tokenizer.special_ids.items() if index is not None},
+        },
+    }  # fmt: skip
+
+
+def _shaped(tensor, length):
+    batch, *sizes = tensor.shape
+    return {"dtype": str(tensor.dtype), "shape": [batch, *(length if size is None else size for size in sizes)]}
+
+
+def _preprocessing(how, normalises):
+    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(how).items()}
+    if normalises:  # inside the file
+        del fields["mean"], fields["std"]
+    return fields
+
+
+def in_words(side) -> dict:
+    """The inputs or the outputs of an interface as `{name: dtype and shape}`."""
+    return {name: f"{row['dtype']} ({', '.join(map(str, row['shape']))}{',' * (len(row['shape']) == 1)})"
+            for name, row in side.items()}  # fmt: skip
+
+
+def sentence(row) -> str:
+    """An input or an output of an interface in one line."""
+    limits = row.get("values")
+    between = "; from {:.6g} to {:.6g}".format(*limits) if limits else ""
+    return f"{row['words'] or 'numbers'}{between}"
+
+
+def as_texts(interface, inputs) -> dict:
+    """An interface as `{key: text}`, which is what formats hold: values that are no strings as JSON.
+
+    Args:
+        inputs: the names of those that the file has; one that nothing reads may be gone.
+    """
+    there = {**interface, "inputs": {name: row for name, row in interface["inputs"].items() if name in inputs}}
+    known = {key: value for key, value in there.items() if value is not None}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in known.items()}
