@@ -6,10 +6,11 @@ import time
 
 import keras
 
+from kzoo import graph
 from kzoo.building import Assembly
 from kzoo.data import load
 from kzoo.exporting import other_formats, saved_model
-from kzoo.exporting.report import READABLE, readable
+from kzoo.exporting.report import READABLE, REPORT_FILE, readable
 from kzoo.runtimes import choices
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
@@ -17,7 +18,6 @@ from kzoo.tasks import of_or_guess
 from kzoo.version import __version__
 
 FORMATS = tuple(choices.FORMATS)
-REPORT_FILE = "kzoo_export.json"
 
 
 def export(
@@ -69,13 +69,16 @@ def export(
         raise ValueError(f"exports need KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
     begin = time.perf_counter()
     data = load(data, model) if isinstance(data, str) else data
-    with atomic.folder(path, overwrite) as temporary:
+    size = graph.num_bytes(model.variables) // (4 if precision.startswith("int8") else 1)
+    with atomic.folder(path, overwrite, size) as temporary:
         report = {"model": model.name, "format": format}
         if format == "saved_model":
             report |= saved_model.write(model, temporary, data)
         else:
             how = {"precision": precision, "calibration": calibration, "data": data, "length": length, "ranges": ranges}
             report |= other_formats.write(model, temporary, choices.FORMATS[format], with_preprocessing, **how)
+        files = [each.relative_to(temporary).as_posix() for each in temporary.rglob("*") if each.is_file()]
+        report["files"] = sorted([*files, REPORT_FILE, READABLE])
         report |= {"seconds": round(time.perf_counter() - begin, 2), "versions": _versions()}
         (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (temporary / READABLE).write_text(readable(report), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a server is told of a model: its inputs and outputs by name, and what surrounds them; formats hold it as text."""
+"""What a server is told of a model: its inputs and outputs by name, and what surrounds them."""
 
 import dataclasses
 import json
@@ -16,28 +16,27 @@ def interface_of(model, original=None, length=None) -> dict:
         original: the model whose card is meant, where `model` is made from it to take pixels.
         length: what open sizes other than the batch are in the file; None leaves them open.
 
-    Returns `model`, `task`, `inputs` and `outputs` with dtype, shape and words by name, inputs with the limits of their
-    `values`; and `class_names`, `preprocessing` (how images are brought to the input) and `tokenizer` (vocabulary size
-    and the ids of its special tokens), each None where there is none.
+    Returns `model`, `task`, `inputs` and `outputs` with dtype, shape and words by name, inputs with their `kind` and
+    the limits of their `values`; and `class_names`, `preprocessing` (how images are brought to the input) and
+    `tokenizer` (vocabulary size and the ids of its special tokens), each None where there is none.
     """
     original = model if original is None else original
-    card = card_of(original)
+    card, takes_pixels = card_of(original), model is not original
     inputs, outputs = columns.inputs_of(model), endpoints.named_outputs(model)
     reads_images = any(column.kind == "image" for column in inputs.values())
     return {
         "model": card.name,
         "task": card.task,
         "inputs": {
-            tensor.name: _shaped(tensor, length)
-            | {"words": inputs[tensor.name].words, "values": inputs[tensor.name].limits(card.preprocessing)}
+            tensor.name: _shaped(tensor, length) | _told(inputs[tensor.name], card.preprocessing)
             for tensor in model.inputs
         },
         "outputs": {
-            name: _shaped(tensor, length) | {"words": words}
+            name: _shaped(tensor, length) | {"words": words or (name if takes_pixels else None)}
             for (name, words), tensor in zip(outputs.items(), model.outputs, strict=True)
         },
         "class_names": card.class_names,
-        "preprocessing": _preprocessing(card.preprocessing, model is not original) if reads_images else None,
+        "preprocessing": _preprocessing(card.preprocessing, takes_pixels) if reads_images else None,
         "tokenizer": card.tokenizer and {
             "vocabulary_size": card.tokenizer.vocabulary_size,
             "special_ids": {role: index for role, index in card.tokenizer.special_ids.items() if index is not None},
@@ -48,6 +47,10 @@ def interface_of(model, original=None, length=None) -> dict:
 def _shaped(tensor, length):
     batch, *sizes = tensor.shape
     return {"dtype": str(tensor.dtype), "shape": [batch, *(length if size is None else size for size in sizes)]}
+
+
+def _told(column, preprocessing):
+    return {"kind": column.kind, "words": column.words, "values": column.limits(preprocessing)}
 
 
 def _preprocessing(how, normalises):
@@ -67,7 +70,7 @@ def sentence(row) -> str:
     """An input or an output of an interface in one line."""
     limits = row.get("values")
     between = "; from {:.6g} to {:.6g}".format(*limits) if limits else ""
-    return f"{row['words'] or 'numbers'}{between}"
+    return f"{row['words'] or 'as the model gives them'}{between}"
 
 
 def as_texts(interface, inputs) -> dict:

@@ -94,7 +94,8 @@ def _converted(model, folder, settings):
                 "'kzoo[onnx]'"
             )
         path = folder / onnxruntime.FILE
-        notes = onnxruntime.write(model, folder, dataclasses.replace(settings, precision="float32", interface=None), None)
+        plain = dataclasses.replace(settings, precision="float32", interface=None)
+        notes = onnxruntime.write(model, folder, plain, None)
         converted = openvino.convert_model(str(path))
         path.unlink()
         frozen = freeze(model, settings.batch_size, settings.length)

@@ -195,10 +195,10 @@ class Task:
         if gives_probabilities(model):
             return "probabilities", "probabilities"
         how = "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax over the last axis"
-        return "logits", f"logits, {how} gives probabilities"
+        return "logits", f"logits ({how} gives probabilities)"
 
     def output_words(self, model) -> dict:
-        """`{name: what it holds}` of a model's outputs in flat order: the key in a dict, else what the task calls it."""
+        """`{name: what it holds}` of a model's outputs in flat order: its key in a dict, else `bare_output`."""
         name, words = self.bare_output(model)
         if isinstance(model.output, dict):
             return dict.fromkeys(keyed(model.output), words)

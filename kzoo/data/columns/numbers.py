@@ -125,7 +125,7 @@ class Image(Numbers):
         if self.dtype == "uint8":
             return [0, 255]
         mean, std = (np.array(values) for values in preprocessing.constants(self.shape[-1]))
-        return [float(np.min(-mean / std)), float(np.max((1 - mean) / std))]
+        return [float(np.min((0 - mean) / std)), float(np.max((1 - mean) / std))]
 
     def _check_values(self, x):
         if len(self.shape) == 3:

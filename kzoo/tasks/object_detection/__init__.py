@@ -96,7 +96,7 @@ class ObjectDetection(base.Task):
 
     def output_words(self, model) -> dict:
         told = {
-            "class_logits": "logits of every anchor, sigmoid gives the probability of each class",
+            "class_logits": "logits of every anchor (sigmoid gives the probability of each class)",
             "box_regression": "offsets of every anchor's box, as Ren et al. 2015 scale them",
         }
         return {name: told[name] for name in base.keyed(model.output)}

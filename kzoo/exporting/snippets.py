@@ -1,0 +1,84 @@
+"""A short program for each format that runs an export where neither kzoo nor Keras is installed."""
+
+from kzoo.runtimes.interface import sentence
+
+RUN = {
+    "tensorflow": (
+        "import tensorflow as tf",
+        'served = tf.saved_model.load(".")',
+        'outputs = served.signatures["serve"](**{name: tf.constant(array) for name, array in inputs.items()})',
+    ),
+    "litert": (
+        "from ai_edge_litert.interpreter import Interpreter",
+        'serve = Interpreter("model.tflite").get_signature_runner("serve")',
+        "outputs = serve(**inputs)",
+    ),
+    "onnxruntime": (
+        "import onnxruntime",
+        'session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
+        "names = [output.name for output in session.get_outputs()]\n"
+        "outputs = dict(zip(names, session.run(names, inputs)))",
+    ),
+    "openvino": (
+        "import openvino",
+        'program = openvino.compile_model("model.xml", "CPU")',
+        "outputs = {port.any_name: array for port, array in program(inputs).items()}",
+    ),
+}
+SHOWN = 20  # numbers that are written out
+
+
+def snippet(runtime, interface, model, arrays, calls=None) -> str:
+    """A program that runs an export in the folder where it lies.
+
+    Args:
+        runtime: a key of RUN.
+        interface: of the export, as `kzoo.runtimes.interface` has it.
+        arrays: one example of each input of the model, whose sizes the program takes.
+        calls: `{signature: {input: array}}` of the other signatures of a SavedModel.
+    """
+    package, load, run = RUN[runtime]
+    shapes = {tensor.name: array.shape for tensor, array in zip(model.inputs, arrays, strict=True)}
+    labels = _labels(interface)
+    lines = [*(["import json", ""] if labels else []), "import numpy as np", package, ""]
+    for name, row in interface["inputs"].items():
+        lines += _example(name, row, shapes[name], interface["preprocessing"] or {})
+    given = ", ".join(f'"{name}": {name}' for name in interface["inputs"])
+    lines += [f"inputs = {{{given}}}", load, run]
+    lines += [f"# {name}: {sentence(row)}" for name, row in interface["outputs"].items()]
+    lines += ["for name, array in outputs.items():", "    print(name, array.shape)", *labels]
+    for name, given in (calls or {}).items():
+        told = [f"    {key}={_constant(array)}," for key, array in given.items()]
+        lines += [f'print(served.signatures["{name}"](', *told, "))"]
+    return "\n".join(lines) + "\n"
+
+
+def _example(name, row, shape, preprocessing):
+    """Lines that make an example of an input: pixels for images, as people have them, and how they are normalised."""
+    told = f"# {row['words']}"
+    if "mean" not in preprocessing or row["kind"] != "image":
+        return [f'{name} = np.ones({shape}, "{row["dtype"]}")  {told}']
+    mean, std = preprocessing["mean"], preprocessing["std"]
+    moved = "pixels / 255" if set(mean) == {0.0} else f"(pixels / 255 - {mean})"
+    scaled = moved if set(std) == {1.0} else f"{moved} / {std}"
+    return [
+        f'pixels = np.zeros({shape}, "uint8")  # images of this size, channels last',
+        f'{name} = ({scaled}).astype("{row["dtype"]}")',
+    ]
+
+
+def _labels(interface):
+    """Lines that print the name of the likeliest class, if the first output stands for classes with names."""
+    name, row = next(iter(interface["outputs"].items()))
+    classes = interface["class_names"]
+    if not classes or row["shape"][1:] != [len(classes)]:
+        return []
+    return ['with open("kzoo_export.json", encoding="utf-8") as file:',
+            '    class_names = json.load(file)["interface"]["class_names"]',
+            f'print(class_names[np.argmax(outputs["{name}"][0])])']  # fmt: skip
+
+
+def _constant(array):
+    if array.size > SHOWN:
+        return f'tf.zeros({array.shape}, "{array.dtype}")'
+    return f'tf.constant({array.tolist()}, "{array.dtype}")'
