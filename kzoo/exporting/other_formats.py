@@ -38,7 +38,7 @@ def write(model, folder, runtime, with_preprocessing, precision="float32", calib
     report = {
         "signatures": {"serve": {side: in_words(interface[side]) for side in ("inputs", "outputs")}},
         "interface": interface,
-        "snippet": snippet(runtime, interface, model, samples.random_inputs(model, 1, length)),
+        "snippet": snippet(runtime, interface, model, samples.random_inputs(model, 1, length), precision),
         "runtime": runtime,
         "precision": precision,
         "length": length,
@@ -60,7 +60,7 @@ def write(model, folder, runtime, with_preprocessing, precision="float32", calib
 
 def _check_names(interface, inputs, outputs):
     """Leaves of an interface's inputs those that the file has; ValueError if the file calls its outputs otherwise."""
-    if sorted(outputs) != sorted(interface["outputs"]):
+    if set(outputs) != set(interface["outputs"]):
         raise ValueError(f"export: the file calls its outputs {', '.join(outputs)}; wanted "
                          f"{', '.join(interface['outputs'])}")  # fmt: skip
     interface["inputs"] = {name: row for name, row in interface["inputs"].items() if name in inputs}

@@ -63,7 +63,7 @@ def _snippet(model, endpoints, interface):
     random = np.random.default_rng(0)
     calls = {name: dict(zip(one.specs, map(np.asarray, one.draw(random, 1)), strict=True))
              for name, one in endpoints.items()}  # fmt: skip
-    return snippet("tensorflow", interface, model, samples.random_inputs(model, 1), calls)
+    return snippet("tensorflow", interface, model, samples.random_inputs(model, 1), calls=calls)
 
 
 def _runner(model, loaded):

@@ -1,6 +1,7 @@
 """A short program for each format that runs an export where neither kzoo nor Keras is installed."""
 
 from kzoo.runtimes.interface import sentence
+from kzoo.runtimes.openvino import HINTS
 
 RUN = {
     "tensorflow": (
@@ -21,24 +22,26 @@ RUN = {
     ),
     "openvino": (
         "import openvino",
-        'program = openvino.compile_model("model.xml", "CPU")',
+        'program = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "%s"})',
         "outputs = {port.any_name: array for port, array in program(inputs).items()}",
     ),
 }
 SHOWN = 20  # numbers that are written out
 
 
-def snippet(runtime, interface, model, arrays, calls=None) -> str:
+def snippet(runtime, interface, model, arrays, precision="float32", calls=None) -> str:
     """A program that runs an export in the folder where it lies.
 
     Args:
         runtime: a key of RUN.
         interface: of the export, as `kzoo.runtimes.interface` has it.
         arrays: one example of each input of the model, whose sizes the program takes.
+        precision: of the export; OpenVINO would compute in bfloat16 unasked where a processor can.
         calls: `{signature: {input: array}}` of the other signatures of a SavedModel.
     """
     package, load, run = RUN[runtime]
     shapes = {tensor.name: array.shape for tensor, array in zip(model.inputs, arrays, strict=True)}
+    load = load % HINTS[precision] if "%s" in load else load
     labels = _labels(interface)
     lines = [*(["import json", ""] if labels else []), "import numpy as np", package, ""]
     for name, row in interface["inputs"].items():

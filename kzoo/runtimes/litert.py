@@ -96,10 +96,11 @@ def _plain(name):
 
 
 def _named(graph, index, name):
-    """Names a tensor, also for a signature."""
+    """An entry of a signature for a tensor, which gets the name too unless an input that is an output has its own."""
     from ai_edge_litert import schema_py_generated as schema
 
-    graph.tensors[index].name = name
+    if isinstance(graph.tensors[index].name, bytes):  # as it was read
+        graph.tensors[index].name = name
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = name, index
     return entry
