@@ -237,6 +237,9 @@ def test_inputs_say_their_kinds_and_limits():
     told = interface_of(classifier())
     assert told["inputs"]["image"]["values"] == pytest.approx([-2.5, 2.5])
     assert told["preprocessing"]["mean"] == [0.5, 0.4, 0.3] and told["tokenizer"] is None
+    grey = kzoo.build("cnn", input_shape=(12, 8, 1), filters=(4, 5))
+    update_card(grey, preprocessing=HOW)
+    assert interface_of(grey)["preprocessing"]["mean"] == pytest.approx([0.4])
     assert interface_of(blank("rnn"))["inputs"]["features"]["values"] is None
 
 

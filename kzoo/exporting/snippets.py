@@ -1,5 +1,7 @@
 """A short program for each format that runs an export where neither kzoo nor Keras is installed."""
 
+import json
+
 from kzoo.runtimes.interface import sentence
 from kzoo.runtimes.openvino import HINTS
 
@@ -44,10 +46,11 @@ def snippet(runtime, interface, model, arrays, precision="float32", calls=None) 
     load = load % HINTS[precision] if "%s" in load else load
     labels = _labels(interface)
     lines = [*(["import json", ""] if labels else []), "import numpy as np", package, ""]
+    lines.append("inputs = {")
     for name, row in interface["inputs"].items():
-        lines += _example(name, row, shapes[name], interface["preprocessing"] or {})
-    given = ", ".join(f'"{name}": {name}' for name in interface["inputs"])
-    lines += [f"inputs = {{{given}}}", load, run]
+        example = _example(row, shapes[name], interface["preprocessing"] or {})
+        lines.append(f"    {json.dumps(name)}: {example},  # {row['words']}")
+    lines += ["}", load, run]
     lines += [f"# {name}: {sentence(row)}" for name, row in interface["outputs"].items()]
     lines += ["for name, array in outputs.items():", "    print(name, array.shape)", *labels]
     for name, given in (calls or {}).items():
@@ -56,18 +59,16 @@ def snippet(runtime, interface, model, arrays, precision="float32", calls=None) 
     return "\n".join(lines) + "\n"
 
 
-def _example(name, row, shape, preprocessing):
-    """Lines that make an example of an input: pixels for images, as people have them, and how they are normalised."""
-    told = f"# {row['words']}"
+def _example(row, shape, preprocessing):
+    """An example of an input: for images pixels, as people have them, and how they are normalised."""
     if "mean" not in preprocessing or row["kind"] != "image":
-        return [f'{name} = np.ones({shape}, "{row["dtype"]}")  {told}']
-    mean, std = preprocessing["mean"], preprocessing["std"]
-    moved = "pixels / 255" if set(mean) == {0.0} else f"(pixels / 255 - {mean})"
-    scaled = moved if set(std) == {1.0} else f"{moved} / {std}"
-    return [
-        f'pixels = np.zeros({shape}, "uint8")  # images of this size, channels last',
-        f'{name} = ({scaled}).astype("{row["dtype"]}")',
-    ]
+        return f'np.ones({shape}, "{row["dtype"]}")'
+    scaled = f'np.zeros({shape}, "uint8") / 255'
+    if set(preprocessing["mean"]) != {0.0}:
+        scaled = f"({scaled} - {preprocessing['mean']})"
+    if set(preprocessing["std"]) != {1.0}:
+        scaled = f"{scaled} / {preprocessing['std']}"
+    return f'({scaled}).astype("{row["dtype"]}")'
 
 
 def _labels(interface):
@@ -78,7 +79,7 @@ def _labels(interface):
         return []
     return ['with open("kzoo_export.json", encoding="utf-8") as file:',
             '    class_names = json.load(file)["interface"]["class_names"]',
-            f'print(class_names[np.argmax(outputs["{name}"][0])])']  # fmt: skip
+            f"print(class_names[np.argmax(outputs[{json.dumps(name)}][0])])"]  # fmt: skip
 
 
 def _constant(array):

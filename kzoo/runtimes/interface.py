@@ -1,6 +1,5 @@
 """What a server is told of a model: its inputs and outputs by name, and what surrounds them."""
 
-import dataclasses
 import json
 
 from kzoo.catalog import card_of
@@ -21,9 +20,7 @@ def interface_of(model, original=None, length=None) -> dict:
     `tokenizer` (vocabulary size and the ids of its special tokens), each None where there is none.
     """
     original = model if original is None else original
-    card, takes_pixels = card_of(original), model is not original
-    inputs, outputs = columns.inputs_of(model), endpoints.named_outputs(model)
-    reads_images = any(column.kind == "image" for column in inputs.values())
+    card, inputs, outputs = card_of(original), columns.inputs_of(model), endpoints.named_outputs(model)
     return {
         "model": card.name,
         "task": card.task,
@@ -32,11 +29,11 @@ def interface_of(model, original=None, length=None) -> dict:
             for tensor in model.inputs
         },
         "outputs": {
-            name: _shaped(tensor, length) | {"words": words or (name if takes_pixels else None)}
+            name: _shaped(tensor, length) | {"words": words or (None if model is original else name)}
             for (name, words), tensor in zip(outputs.items(), model.outputs, strict=True)
         },
         "class_names": card.class_names,
-        "preprocessing": _preprocessing(card.preprocessing, takes_pixels) if reads_images else None,
+        "preprocessing": _preprocessing(card.preprocessing, inputs),
         "tokenizer": card.tokenizer and {
             "vocabulary_size": card.tokenizer.vocabulary_size,
             "special_ids": {role: index for role, index in card.tokenizer.special_ids.items() if index is not None},
@@ -53,11 +50,16 @@ def _told(column, preprocessing):
     return {"kind": column.kind, "words": column.words, "values": column.limits(preprocessing)}
 
 
-def _preprocessing(how, normalises):
-    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(how).items()}
-    if normalises:  # inside the file
-        del fields["mean"], fields["std"]
-    return fields
+def _preprocessing(how, columns_of):
+    """How people's images become the first input of images, or None; one that takes pixels normalises them itself."""
+    image = next((column for column in columns_of.values() if column.kind == "image"), None)
+    if image is None:
+        return None
+    cut = {"crop": how.crop, "interpolation": how.interpolation}
+    if image.dtype == "uint8":
+        return cut
+    mean, std = how.constants(image.shape[-1])
+    return {"mean": list(mean), "std": list(std), **cut}
 
 
 def in_words(side) -> dict:
