@@ -138,6 +138,8 @@ def test_a_saved_model_says_it_in_assets_and_keeps_the_models_structure(tmp_path
     assert [path.rpartition("/")[2] for path in paths] == ["interface.json", "tokenizer.json"]
     with open(paths[0], encoding="utf-8") as file:
         assert json.load(file) == report["interface"]
+    held = tmp_path / "model" / "variables" / "variables.data-00000-of-00001"
+    assert 4 * model.count_params() <= held.stat().st_size < 1.5 * 4 * model.count_params(), "weights stand there once"
     assert kzoo.data.Tokenizer.load(paths[1]).digest == model.kzoo.tokenizer.digest
     x = {name: np.ones((1, 3), "int32") for name in ("token_ids", "padding_mask")}
     bare = loaded.serve(x)
