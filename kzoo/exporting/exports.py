@@ -6,10 +6,11 @@ import time
 
 import keras
 
+from kzoo import graph
 from kzoo.building import Assembly
 from kzoo.data import load
 from kzoo.exporting import other_formats, saved_model
-from kzoo.exporting.report import READABLE, readable
+from kzoo.exporting.report import READABLE, REPORT_FILE, readable
 from kzoo.runtimes import choices
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
@@ -17,7 +18,6 @@ from kzoo.tasks import of_or_guess
 from kzoo.version import __version__
 
 FORMATS = tuple(choices.FORMATS)
-REPORT_FILE = "kzoo_export.json"
 
 
 def export(
@@ -26,14 +26,15 @@ def export(
 ) -> dict:  # fmt: skip
     """Exports a model for servers that have neither kzoo nor Keras, and proves the export equal to the model.
 
-    The SavedModel's signature `serve` (also `serving_default`) maps the model's inputs, with any batch size, to its
-    outputs. Image classifiers also get `serve_images`, from uint8 images (batch, height, width, channels) of any size
-    to `probabilities` (batch, num_classes) and `label` (batch,). For a detector of one input size it gives `boxes`
-    (batch, 300, 4), left, top, right, bottom in pixels of the images as passed, `scores` and `labels` (batch, 300),
-    the best first and -1 after the last, and `count` (batch,). Batch norm is folded and weights are constants, except
-    in models that `generate`, whose signatures share variables, and beyond 2 GiB. The other formats hold the model's
-    inputs and outputs alone, or with preprocessing uint8 images to `probabilities`: `litert` is one file, `onnx` too
-    (with an open batch), `openvino` two files. None of them holds `generate`, whose loop keeps a cache.
+    Inputs and outputs have the same names in every format. The SavedModel's signature `serve` (also `serving_default`)
+    maps the model's inputs, with any batch size, to its outputs by name. Image classifiers also get `serve_images`,
+    from uint8 images (batch, height, width, channels) of any size to `probabilities` (batch, num_classes) and `label`
+    (batch,). For a detector of one input size it gives `boxes` (batch, 300, 4), left, top, right, bottom in pixels of
+    the images as passed, `scores` and `labels` (batch, 300), the best first and -1 after the last, and `count`
+    (batch,). Batch norm is folded and weights are constants, except in models that `generate`, whose signatures share
+    variables, and beyond 2 GiB. The other formats hold the model's inputs and outputs alone, or with preprocessing
+    uint8 images to `probabilities`: `litert` is one file, `onnx` too (with an open batch), `openvino` two files. None
+    of them holds `generate`, whose loop keeps a cache.
 
     Args:
         path: folder to create; it must be absent or empty unless `overwrite`.
@@ -44,10 +45,11 @@ def export(
         data: a data set of kzoo, or its name, on which the report compares accuracy before and after.
 
     Returns the report, which is also stored in the folder as `kzoo_export.json` and, for people, `report.md`:
-    signatures, the largest difference between the reloaded export and the model on random inputs at two batch sizes,
-    the scale of the outputs, bytes, and latency before and after. An `Assembly` gets a folder for each part, and
-    `parts` has their reports. Raises ValueError if the path is occupied, the format
-    is unknown, or the export differs; nothing is left behind then.
+    signatures, what a server must know as `interface`, a program that runs the export without kzoo as `snippet`, the
+    largest difference between the reloaded export and the model on random inputs at two batch sizes, the scale of the
+    outputs, bytes, and latency before and after. An `Assembly` gets a folder for each part, and `parts` has their
+    reports. Raises ValueError if the path is occupied, the format is unknown, or the export differs, and OSError if the
+    disk is full; nothing is left behind then.
     """
     if isinstance(model, Assembly):
         given = (format, False, precision, calibration, data, length, ranges, with_preprocessing)
@@ -69,13 +71,16 @@ def export(
         raise ValueError(f"exports need KERAS_BACKEND=tensorflow; this process runs {keras.backend.backend()}")
     begin = time.perf_counter()
     data = load(data, model) if isinstance(data, str) else data
-    with atomic.folder(path, overwrite) as temporary:
+    size = graph.num_bytes(model.variables) // (4 if precision.startswith("int8") else 1)
+    with atomic.folder(path, overwrite, size) as temporary:
         report = {"model": model.name, "format": format}
         if format == "saved_model":
             report |= saved_model.write(model, temporary, data)
         else:
             how = {"precision": precision, "calibration": calibration, "data": data, "length": length, "ranges": ranges}
             report |= other_formats.write(model, temporary, choices.FORMATS[format], with_preprocessing, **how)
+        files = [each.relative_to(temporary).as_posix() for each in temporary.rglob("*") if each.is_file()]
+        report["files"] = sorted([*files, REPORT_FILE, READABLE])
         report |= {"seconds": round(time.perf_counter() - begin, 2), "versions": _versions()}
         (temporary / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (temporary / READABLE).write_text(readable(report), encoding="utf-8")

@@ -1,15 +1,23 @@
 """A SavedModel: the model's own signature, what its task gives a server, and the proof that both are the model's."""
 
+import json
+import pathlib
+import tempfile
+
 import keras
 import numpy as np
 
 from kzoo import graph
+from kzoo.catalog import card_of
 from kzoo.data.synthetic import synthetic_inputs
+from kzoo.exporting.snippets import snippet
 from kzoo.runtimes import comparison, samples, verdicts
 from kzoo.runtimes.fast_path import Settings, folder_bytes
 from kzoo.runtimes.frozen import MAX_GRAPH_BYTES, freeze
+from kzoo.runtimes.interface import in_words, interface_of
 from kzoo.tasks import of_or_guess
 
+INTERFACE_FILE = "interface.json"
 TOLERANCE = 1e-5  # of the outputs' scale
 HALF_TOLERANCE = 2e-2  # in half precision, whose last bit is that large
 
@@ -24,18 +32,21 @@ def write(model, folder, data=None) -> dict:
     """
     import tensorflow as tf
 
-    endpoints = of_or_guess(model).endpoints(model)
+    endpoints, interface = of_or_guess(model).endpoints(model), interface_of(model)
     weights, size = "constants", graph.num_bytes(model.variables)
     if any(endpoint.shares_variables for endpoint in endpoints.values()):
         weights = "variables, which all signatures share"
     elif size > MAX_GRAPH_BYTES:
         weights = f"variables: {size:,} bytes are more than a graph holds"
-    _write(model, endpoints, weights, folder)
+    _write(model, endpoints, interface, weights, folder)
     loaded = tf.saved_model.load(str(folder))
+    own = {side: in_words(interface[side]) for side in ("inputs", "outputs")}
     described = {name: {"inputs": one.inputs, "outputs": one.outputs} for name, one in endpoints.items()}
     report = {
         "precision": "float32",
-        "signatures": {"serve": in_words(model), **described},
+        "signatures": {"serve": own, **described},
+        "interface": interface,
+        "snippet": _snippet(model, endpoints, interface),
         "weights": weights,
         **_compare(model, endpoints, loaded),
         "batch_sizes": list(verdicts.BATCH_SIZES),
@@ -48,10 +59,11 @@ def write(model, folder, data=None) -> dict:
     return report
 
 
-def in_words(model) -> dict:
-    """The model's own inputs and outputs as the report has them."""
-    sides = {"inputs": model.inputs, "outputs": model.outputs}
-    return {side: {one.name: f"{one.dtype} {tuple(one.shape)}" for one in tensors} for side, tensors in sides.items()}
+def _snippet(model, endpoints, interface):
+    random = np.random.default_rng(0)
+    calls = {name: dict(zip(one.specs, map(np.asarray, one.draw(random, 1)), strict=True))
+             for name, one in endpoints.items()}  # fmt: skip
+    return snippet("tensorflow", interface, model, samples.random_inputs(model, 1), calls=calls)
 
 
 def _runner(model, loaded):
@@ -65,24 +77,39 @@ def _runner(model, loaded):
     return run
 
 
-def _write(model, endpoints, weights, folder):
+def _write(model, endpoints, interface, weights, folder):
+    """Writes the signatures, whose outputs have names, and as assets the interface and the files of the tokenizer."""
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
-    if weights == "constants":
-        frozen = freeze(model, flatten=True)  # one graph of constants, which all signatures share
-
-        def call(inputs):
-            return keras.tree.pack_sequence_as(model.output, frozen.function(*keras.tree.flatten(inputs)))
-    else:
-        archive.track(model)
-        call = _plain_call(model)
+    module, signatures = tf.Module(), {}
+    call = _frozen_call(model) if weights == "constants" else _plain_call(model)
     wanted = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype, name=t.name), model.input)
-    archive.add_endpoint("serve", call, input_signature=[wanted])
+    module.serve = tf.function(call, input_signature=[wanted], autograph=False)  # outputs in the model's structure
+
+    def by_name(inputs):
+        return dict(zip(interface["outputs"], keras.tree.flatten(module.serve(inputs)), strict=True))
+
+    named = tf.function(by_name, input_signature=[wanted], autograph=False)
+    signatures["serve"] = signatures["serving_default"] = named
     for name, endpoint in endpoints.items():
         specs = [tf.TensorSpec(shape, dtype, name=key) for key, (shape, dtype) in endpoint.specs.items()]
-        archive.add_endpoint(name, endpoint.make(call), input_signature=specs)
-    archive.write_out(str(folder), verbose=False)
+        signatures[name] = tf.function(endpoint.make(call), input_signature=specs, autograph=False)
+        setattr(module, name, signatures[name])
+    traced = {name: function.get_concrete_function() for name, function in signatures.items()}
+    module.weights = list({id(one): one for function in traced.values() for one in function.variables}.values())
+    with tempfile.TemporaryDirectory() as place:
+        place = pathlib.Path(place)
+        (place / INTERFACE_FILE).write_text(json.dumps(interface, indent=2) + "\n", encoding="utf-8")
+        if card_of(model).tokenizer is not None:
+            card_of(model).tokenizer.save(place)
+        module.files = [tf.saved_model.Asset(str(file)) for file in sorted(place.iterdir())]
+        tf.saved_model.save(module, str(folder), signatures)
+
+
+def _frozen_call(model):
+    """The model as one graph of constants, which all signatures share."""
+    frozen = freeze(model, flatten=True)
+    return lambda inputs: keras.tree.pack_sequence_as(model.output, frozen.function(*keras.tree.flatten(inputs)))
 
 
 def _plain_call(model):

@@ -15,7 +15,7 @@ from kzoo.runtimes import choices, samples, verdicts
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a runtime is to build; the fields are arguments of `fast`."""
+    """What a runtime is to build; the fields are arguments of `fast`, and what a file is to say of itself."""
 
     batch_size: int | None = None
     precision: str = "float32"
@@ -23,6 +23,7 @@ class Settings:
     xla: bool | None = None
     seconds: float = 1.0
     ranges: str | None = None
+    interface: dict | None = None
 
 
 def fast(

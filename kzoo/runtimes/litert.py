@@ -13,8 +13,11 @@ from kzoo.rewrites import masking
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
+from kzoo.runtimes.interface import as_texts
 
 FILE = "model.tflite"
+SIGNATURE = "serve"
+IDENTIFIER = b"TFL3"  # of the format
 
 
 def write(model, folder, settings, calibration) -> dict:
@@ -37,6 +40,8 @@ def write(model, folder, settings, calibration) -> dict:
     check_fits_a_file(frozen, "LiteRT")
     examples = functools.partial(samples.batches, calibration, frozen.names, size)
     content = converted(frozen.concrete, settings.precision, examples)
+    if settings.interface:
+        content = _described(content, settings.interface)
     (folder / FILE).write_bytes(content)
     if settings.precision == "float32":
         return frozen.changes
@@ -57,6 +62,54 @@ def converted(concrete, precision, calibration=None) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     with _quiet():
         return converter.convert()
+
+
+def _described(content, interface):
+    """A program with names for its inputs and outputs, a signature of them, and what it says of itself as metadata.
+
+    The converter would make a signature only of a SavedModel, which it converts otherwise.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    file = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph, signature = file.subgraphs[0], schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
+    taken = [_plain(graph.tensors[index].name.decode()) for index in graph.inputs]
+    signature.inputs = [_named(graph, index, name) for index, name in zip(graph.inputs, taken, strict=True)]
+    results = zip(graph.outputs, interface["outputs"], strict=True)
+    signature.outputs = [_named(graph, index, name) for index, name in results]
+    file.signatureDefs, file.metadata = [signature], file.metadata or []
+    for key, text in as_texts(interface, taken).items():
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer, buffer.data = f"kzoo.{key}", len(file.buffers), list(text.encode())
+        file.metadata.append(entry)
+        file.buffers.append(buffer)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(file.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _plain(name):
+    """The name of an input without what TensorFlow puts around it."""
+    return name.removeprefix("serving_default_").partition(":")[0]
+
+
+def _named(graph, index, name):
+    """An entry of a signature for a tensor, which gets the name too unless an input that is an output has its own."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    if isinstance(graph.tensors[index].name, bytes):  # as it was read
+        graph.tensors[index].name = name
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name, index
+    return entry
+
+
+def names(folder) -> tuple:
+    """The names of the inputs and of the outputs, as the file has them."""
+    signature = make_interpreter((folder / FILE).read_bytes()).get_signature_list()[SIGNATURE]
+    return signature["inputs"], signature["outputs"]
 
 
 @contextlib.contextmanager
@@ -87,7 +140,7 @@ def make_interpreter(content, **options):
 def runner(interpreter, names) -> Callable:
     """A program as a function from a list of arrays, in the order of these names, to a list of arrays."""
     details = interpreter.get_input_details()
-    rows = {row["name"].removeprefix("serving_default_").partition(":")[0]: row["index"] for row in details}
+    rows = {_plain(row["name"]): row["index"] for row in details}
     places = [rows[name] for name in names]
     lock, shapes = threading.Lock(), []
 

@@ -8,6 +8,7 @@ from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
+from kzoo.runtimes.interface import as_texts, sentence
 
 FILE = "model.onnx"
 OPSET = 17
@@ -26,8 +27,11 @@ def write(model, folder, settings, calibration) -> dict:
         raise ValueError(f"{model.name} is recurrent, and ONNX Runtime quantises no loops: pass length= (--length)")
     frozen = freeze(model, settings.batch_size, settings.length, unroll=is_int8)
     check_fits_a_file(frozen, "an ONNX file")
-    proto, notes = _convert(frozen), {**frozen.changes, "opset": OPSET}
+    names = list(settings.interface["outputs"]) if settings.interface else None
+    proto, notes = _convert(frozen, names), {**frozen.changes, "opset": OPSET}
     onnx_tidying.tidy(proto)
+    if settings.interface:
+        _describe(proto, settings.interface)
     if not is_int8:
         onnx_tidying.name_batch_norms(proto)
         (folder / FILE).write_bytes(proto.SerializeToString())
@@ -38,7 +42,25 @@ def write(model, folder, settings, calibration) -> dict:
     return {**notes, "int8_coverage": onnx_int8.coverage(folder / FILE, feeds)}
 
 
-def _convert(frozen):
+def _describe(proto, interface):
+    """Writes what a model says of itself into its metadata, and what its inputs and outputs hold beside them."""
+    import onnx
+
+    graph = proto.graph
+    onnx.helper.set_model_props(proto, as_texts(interface, {row.name for row in graph.input}))
+    for row in (*graph.input, *graph.output):
+        row.doc_string = sentence((interface["inputs"] | interface["outputs"])[row.name])
+
+
+def names(folder) -> tuple:
+    """The names of the inputs and of the outputs, as the file has them."""
+    import onnx
+
+    graph = onnx.load(str(folder / FILE)).graph
+    return [row.name for row in graph.input], [row.name for row in graph.output]
+
+
+def _convert(frozen, output_names=None):
     """The function as an ONNX model, by the steps that tf2onnx.convert.from_function takes."""
     import logging
 
@@ -50,6 +72,7 @@ def _convert(frozen):
     concrete = frozen.concrete
     inputs, outputs = ([tensor.name for tensor in side] for side in (concrete.inputs, concrete.outputs))
     plain = {name: name.partition(":")[0] for name in inputs}
+    plain |= dict(zip(outputs, output_names or outputs, strict=True))
     definition = tf_loader.from_function(concrete, inputs, outputs)
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")

@@ -13,6 +13,7 @@ from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import choices, onnxruntime, samples
 from kzoo.runtimes.frozen import freeze
+from kzoo.runtimes.interface import as_texts
 
 FILE = "model.xml"
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32", "int8_weights": "f32"}
@@ -58,12 +59,30 @@ def write(model, folder, settings, calibration) -> dict:
         converted = _quantised(model, converted, calibration, frozen.names, settings)
     elif settings.precision == "int8_weights":
         converted = with_int8_weights(converted)
+    if settings.interface:
+        _describe(converted, frozen, settings.interface)
     openvino.save_model(converted, str(folder / FILE), compress_to_fp16=False)
     if not settings.precision.startswith("int8"):
         return frozen.changes
     arrays = samples.random_inputs(model, settings.batch_size or 1, settings.length)
     shapes = {name: array.shape for name, array in zip(frozen.names, arrays, strict=True)}
     return {**frozen.changes, "int8_coverage": coverage(converted, shapes, is_int8)}
+
+
+def _describe(converted, frozen, interface):
+    """Names the outputs, and writes what a model says of itself as `kzoo` of its `rt_info`."""
+    names = dict(zip((tensor.name for tensor in frozen.concrete.outputs), interface["outputs"], strict=True))
+    for port in converted.outputs:
+        port.tensor.set_names({name for told, name in names.items() if told in port.names})
+    taken = {name for port in converted.inputs for name in port.names}
+    for key, text in as_texts(interface, taken).items():
+        converted.set_rt_info(text, ["kzoo", key])
+
+
+def names(folder) -> tuple:
+    """The names of the inputs and of the outputs, as the file has them."""
+    program = import_openvino().Core().read_model(str(folder / FILE))
+    return tuple([name for port in side for name in port.names] for side in (program.inputs, program.outputs))
 
 
 def _converted(model, folder, settings):
@@ -75,7 +94,8 @@ def _converted(model, folder, settings):
                 "'kzoo[onnx]'"
             )
         path = folder / onnxruntime.FILE
-        notes = onnxruntime.write(model, folder, dataclasses.replace(settings, precision="float32"), None)
+        plain = dataclasses.replace(settings, precision="float32", interface=None)
+        notes = onnxruntime.write(model, folder, plain, None)
         converted = openvino.convert_model(str(path))
         path.unlink()
         frozen = freeze(model, settings.batch_size, settings.length)

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import uuid
 
+BLOCK = 2**20  # bytes
 UNSAFE = re.compile(r"[*?\[\]\\]")  # what TensorFlow's file functions read as a pattern
 
 
@@ -96,13 +97,14 @@ def file(path, num_bytes=None):
 
 
 @contextlib.contextmanager
-def folder(path, overwrite=False):
+def folder(path, overwrite=False, num_bytes=None):
     """Yields a temporary folder beside `path` that is renamed on success; ValueError if `path` is not empty.
 
     With `overwrite` the old folder is parked first and deleted last; the next writer puts a parked folder back whose
     process died in between. Of two that write to one path at the same time, the last to finish stays. The yielded
     path is one that TensorFlow's file functions, which read patterns in names, take literally. Raises OSError that
-    names `path` when the disk is full.
+    names `path`, and the bytes needed (`num_bytes`, if known), when the disk is full; libraries that write have errors
+    of their own for that, so after one of theirs it is tried whether so many bytes can be written.
     """
     path = pathlib.Path(path)
     _clear(path)
@@ -120,10 +122,24 @@ def folder(path, overwrite=False):
         for old in parked:
             _remove(old)
     except BaseException as error:
+        found = error if isinstance(error, OSError) else _disk_error(error, temporary, num_bytes)
         _remove(temporary)
-        if not isinstance(error, OSError) or error.errno is None:
+        if found is None or found.errno is None:
             raise
-        raise _naming(error, path) from error
+        raise _naming(found, path, num_bytes) from error
+
+
+def _disk_error(error, folder, num_bytes):
+    """The system's error where a folder cannot hold so many bytes more, after an error that a library may have made."""
+    if num_bytes is None or isinstance(error, ValueError | TypeError) or not isinstance(error, Exception):
+        return None
+    try:
+        with open(folder / "probe", "wb") as probe:
+            for _ in range(num_bytes // BLOCK + 1):
+                probe.write(bytes(BLOCK))
+    except OSError as found:
+        return found
+    return None
 
 
 def _exchange(temporary, path):

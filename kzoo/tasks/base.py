@@ -232,6 +232,21 @@ class Task:
 
     # What a server is given
 
+    def bare_output(self, model) -> tuple:
+        """What exports call an output that the model gives no name, and what its numbers are."""
+        if gives_probabilities(model):
+            return "probabilities", "probabilities"
+        how = "sigmoid" if model.outputs[0].shape[-1] == 1 else "softmax over the last axis"
+        return "logits", f"logits ({how} gives probabilities)"
+
+    def output_words(self, model) -> dict:
+        """`{name: what it holds}` of a model's outputs in flat order: its key in a dict, else `bare_output`."""
+        name, words = self.bare_output(model)
+        if isinstance(model.output, dict):
+            return dict.fromkeys(keyed(model.output), words)
+        others = {f"auxiliary_{name}_{index}": words for index in range(1, len(model.outputs))}
+        return {name: words, **others}
+
     def endpoints(self, model) -> dict:
         """`{signature: Endpoint}` of a SavedModel, beside `serve`."""
         from kzoo.tasks import endpoints
@@ -243,6 +258,11 @@ class Task:
         if not takes_images(model):
             taken = ", ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in model.inputs)
             raise ValueError(f"with_preprocessing is for models of images of one size; {model.name} takes {taken}")
+
+
+def keyed(structure) -> list:
+    """A name for each leaf of a structure in flat order: its keys, joined."""
+    return ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(structure)]
 
 
 def takes_images(model) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 
 from kzoo.catalog import card_of
 from kzoo.data import columns
+from kzoo.tasks import base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,24 @@ class Endpoint:
     compared: str
     exact: bool = False
     shares_variables: bool = False
+
+
+def named_outputs(model) -> dict:
+    """`{name: what it holds}` of a model's outputs in flat order, as every export names them.
+
+    Where the task is not known, outputs keep the names that Keras gives them, and what they hold is None. No output has
+    the name of an input, since ONNX has one name for one tensor.
+    """
+    from kzoo.tasks import of
+
+    if card_of(model).task is not None:
+        words = of(model).output_words(model)
+    else:
+        words = dict.fromkeys(base.keyed(model.output) if isinstance(model.output, dict) else model.output_names)
+    if len(words) != len(model.outputs):  # one layer gives several
+        words = dict.fromkeys(f"output_{index}" for index in range(len(model.outputs)))
+    inputs = {tensor.name for tensor in model.inputs}
+    return {f"{name}_output" if name in inputs else name: told for name, told in words.items()}
 
 
 def of_images(model, finish, outputs, compared) -> dict:

@@ -25,6 +25,9 @@ class FeatureExtraction(Task):
     def read(self, model, outputs):
         return outputs
 
+    def bare_output(self, model) -> tuple:
+        return "features", "features"
+
     def predict(self, model, x, batch_size=64):
         parts = [model.predict_on_batch(part) for part in in_batches(x, batch_size)]
         return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

@@ -19,6 +19,11 @@ class MultilabelClassification(AnyInput):
     def target(self, model):
         return columns.LabelSet(model.outputs[0].shape[-1], num_outputs(model))
 
+    def bare_output(self, model) -> tuple:
+        if gives_probabilities(model):
+            return self.results, "the probability of each label"
+        return "logits", "logits (sigmoid gives the probability of each label)"
+
     def loss(self, model, label_smoothing=0.0):
         return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
 

@@ -23,6 +23,9 @@ class Regression(AnyInput):
     def target(self, model):
         return columns.Values(model.outputs[0].shape[-1], num_outputs(model))
 
+    def bare_output(self, model) -> tuple:
+        return self.results, "numbers as they were learned"
+
     def loss(self, model, label_smoothing=0.0):
         if label_smoothing:
             raise ValueError(f"label_smoothing={label_smoothing} is for classes; {model.name} is for {self.words}")

@@ -8,5 +8,8 @@ class SentenceEmbedding(FeatureExtraction):
 
     name = "sentence_embedding"
 
+    def bare_output(self, model) -> tuple:
+        return "embedding", "embeddings, one vector a text"
+
 
 TASK = SentenceEmbedding()

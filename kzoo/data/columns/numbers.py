@@ -20,9 +20,13 @@ class Numbers:
     Args:
         model: the model whose input it is.
         tensor: the input, with its name, shape (batch first, None where open) and dtype.
+
+    Attributes:
+        words: what a server is told that it holds.
     """
 
     kind = "numbers"
+    words = "numbers"
 
     def __init__(self, model, tensor):
         self.name, self.shape, self.dtype = tensor.name, tuple(tensor.shape[1:]), str(tensor.dtype)
@@ -76,6 +80,10 @@ class Numbers:
     def _drawn_shape(self, batch_size, length):
         return (batch_size, *(length if size is None else size for size in self.shape))
 
+    def limits(self, preprocessing) -> list | None:
+        """The lowest and the highest value, both inclusive; None where any number may come."""
+        return None
+
     def read(self, path) -> np.ndarray:
         """A file as a batch: an `.npy` array of one or more examples, or the pixels of an image.
 
@@ -102,6 +110,7 @@ class Sequence(Numbers):
     """Floating-point numbers (length, features), one row per step, such as the rows of an image."""
 
     kind = "sequence"
+    words = "one row of numbers for each step"
 
 
 class Image(Numbers):
@@ -123,6 +132,18 @@ class Image(Numbers):
             from kzoo.graph import check_image_size  # imports Keras, which whoever has a model has
 
             check_image_size(self.model, *x.shape[1:3])
+
+    @property
+    def words(self) -> str:
+        scaled = "" if self.dtype == "uint8" else ": pixels scaled to [0, 1], minus mean, divided by std"
+        return f"images, channels last{scaled}"
+
+    def limits(self, preprocessing):
+        """Of all channels together, after normalisation."""
+        if self.dtype == "uint8":
+            return [0, 255]
+        mean, std = (np.array(values) for values in preprocessing.constants(self.shape[-1]))
+        return [float(np.min((0 - mean) / std)), float(np.max((1 - mean) / std))]
 
     def _check_values(self, x):
         self._check_size(x)

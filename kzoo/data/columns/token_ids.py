@@ -11,6 +11,7 @@ class Tokens(Numbers):
     """Token ids (length,), each the number of a row of the table that looks them up; 0 is padding."""
 
     kind = "tokens"
+    words = "token ids"
     first = 1  # the lowest id that random batches hold
 
     def __init__(self, model, tensor):
@@ -34,6 +35,9 @@ class Tokens(Numbers):
     def holds_pixels(self, x) -> bool:
         return False
 
+    def limits(self, preprocessing):
+        return [0, self.limit - 1] if self.limit else None
+
     def read(self, path):
         raise ValueError(f"{self.label} takes token ids, which {path} cannot give; pass texts, or use --data")
 
@@ -42,6 +46,7 @@ class Segments(Tokens):
     """Which of two texts each token belongs to, (length,): 0 or 1."""
 
     kind = "segments"
+    words = "which of two texts each token belongs to"
     first = 0
 
 
@@ -49,6 +54,10 @@ class Mask(Numbers):
     """Which places hold a real token, (length,): 1, or 0 for padding."""
 
     kind = "mask"
+    words = "1 for a real token, 0 for padding"
+
+    def limits(self, preprocessing):
+        return [0, 1]
 
     def _check_values(self, x):
         return x.astype(np.int32)

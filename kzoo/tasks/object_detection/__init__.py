@@ -97,6 +97,13 @@ class ObjectDetection(base.Task):
             return {}
         return coco.average_precision(model, choose_split(data, split), data.objects[split], data.class_names)
 
+    def output_words(self, model) -> dict:
+        told = {
+            "class_logits": "logits of every anchor (sigmoid gives the probability of each class)",
+            "box_regression": "offsets of every anchor's box, as Ren et al. 2015 scale them",
+        }
+        return {name: told[name] for name in base.keyed(model.output)}
+
     def endpoints(self, model) -> dict:
         from kzoo.tasks.object_detection import serving_boxes
 
