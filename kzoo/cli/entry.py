@@ -2,12 +2,14 @@
 
 import functools
 import json
+import logging
 import os
 import pathlib
 import sys
 
 import click
 
+from kzoo.support import quiet
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
@@ -39,10 +41,8 @@ def import_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "keras" in sys.modules or os.environ.get("KZOO_TRACEBACK"):
         return
-    sys.stderr.flush()
-    saved, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    with quiet.silent_stderr():
         import keras
 
         if keras.backend.backend() == "tensorflow":
@@ -50,10 +50,6 @@ def import_keras() -> None:
 
             tf.config.list_physical_devices()
             tf.get_logger().setLevel("ERROR")
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(silent)
 
 
 def command(*examples):

@@ -14,6 +14,7 @@ from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
 from kzoo.runtimes.interface import as_texts
+from kzoo.support import quiet
 
 FILE = "model.tflite"
 SIGNATURE = "serve"
@@ -134,7 +135,10 @@ def make_interpreter(content, **options):
     """A program that is ready for its inputs and runs on all cores."""
     from ai_edge_litert.interpreter import Interpreter
 
-    return Interpreter(model_content=content, num_threads=os.cpu_count(), **options)
+    with quiet.silent_stderr():  # it tells which delegate it made
+        interpreter = Interpreter(model_content=content, num_threads=os.cpu_count(), **options)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def runner(interpreter, names) -> Callable:
