@@ -69,6 +69,17 @@ def load(
     return _noting_ids((task.synthetic if name == "synthetic" else task.batches)(name, model, how), model)
 
 
+def width_of(name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_):
+    """The `num_classes` that a data set asks of a model, int, or None where that is open; keywords are those of `load`.
+
+    Raises ValueError as `load` does for a name without data.
+    """
+    from kzoo.data import dataset
+
+    how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns)
+    return of_or_guess(model).width_of(name, model, how)
+
+
 def _noting_ids(data, model):
     """The data, saying which ids they may hold: those of their tokenizer, else those of the model."""
     known = data.tokenizer.vocabulary_size if data.tokenizer else None
