@@ -92,4 +92,4 @@ def rows_of_table(task, model, path, names, tokenizer, top=3, skip_bad=False) ->
         rows = [{"text": list(pair), **row} for pair, row in zip(zip(*x, strict=True), rows, strict=True)]
     else:
         rows = task.rows(task.predict(model, prepare_inputs(model, x[0])), model.kzoo.class_names, top)
-    return [{"file": f"{path}, {table.places[place]}", **row} for place, row in zip(good, rows, strict=True)]
+    return [{"file": str(path), "row": table.places[place], **row} for place, row in zip(good, rows, strict=True)]

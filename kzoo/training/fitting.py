@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import logging
-import math
 import os
 import pathlib
 import shutil
@@ -16,7 +15,7 @@ from kzoo.data import Data, Split, check_data
 from kzoo.tasks import given
 from kzoo.training import backup, execution
 from kzoo.training.pruning import pruned, sparsity
-from kzoo.training.recipe import make_optimizer, make_recipe
+from kzoo.training.recipe import make_optimizer, make_recipe, with_short_warmup
 from kzoo.training.reports import metrics_of
 from kzoo.training.resuming import State, identity, restored
 from kzoo.training.run_folder import open_run
@@ -93,7 +92,9 @@ def fit(
     update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
     _freeze(model, recipe.train_from)
     num_batches = data.train.num_batches
-    recipe = _fitted(recipe, num_batches, choices, folder and resume and open_run(folder).facts)
+    begun = open_run(folder).facts if folder and resume else {}
+    epochs = begun["recipe"].get("epochs", recipe.epochs) if begun else recipe.epochs
+    recipe = with_short_warmup(recipe, choices, epochs * num_batches)  # a run that goes on keeps its own
     num_steps = recipe.epochs * num_batches
     optimizer_of = functools.partial(make_optimizer, recipe, num_steps=num_steps)
     chosen = trainee.compile(recipe, optimizer_of, functools.partial(execution.choose, recipe, num_batches=num_batches))
@@ -185,27 +186,6 @@ def _open_folder(run_folder, resume, overwrite):
     run = open_run(run_folder)
     run.prepare(resume, overwrite)
     return run.path
-
-
-def _fitted(recipe, num_batches, choices, facts):
-    """The recipe with a warm-up that suits a short run, unless it was chosen; a run that goes on keeps its own.
-
-    The highest rate of the transformer schedule hangs on the warm-up; it stays what it was.
-    """
-    num_steps = num_batches * (facts["recipe"]["epochs"] if facts else recipe.epochs)
-    given = recipe.warmup_steps
-    if "warmup_steps" in choices or 2 * given <= num_steps:
-        return recipe
-    changes, is_transformer = {"warmup_steps": num_steps // 10}, recipe.schedule == "transformer"
-    if is_transformer:
-        changes["warmup_steps"] = steps = max(1, num_steps // 10)
-        if "learning_rate" not in choices:
-            changes["learning_rate"] = recipe.learning_rate * math.sqrt(steps / given)
-    logging.getLogger("kzoo").warning(
-        f"the run has {num_steps:,} steps, so the warm-up takes {changes['warmup_steps']:,} of them and not {given:,}"
-        f"{', at the same highest rate' if is_transformer else ''}; warmup_steps= (--warmup-steps) chooses another"
-    )
-    return dataclasses.replace(recipe, **changes)
 
 
 def _freeze(model, train_from):
