@@ -36,7 +36,7 @@ recipe_options = entry.with_options(
 )
 
 
-@entry.command("train mnist_cnn --epochs 5", "train resnet50 --data photos/ --set num_classes=3", "train --resume")
+@entry.command("train mnist_cnn --epochs 5", "train resnet50 --data photos/", "train --resume")
 @click.argument("name", required=False)
 @entry.model_options
 @entry.data_options
