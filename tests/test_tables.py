@@ -13,6 +13,7 @@ from kzoo import tasks
 from kzoo.cli.commands import cli
 from kzoo.data import load
 from kzoo.data.sources import chosen_columns, table_files
+from kzoo.tasks.loading import width_of
 from kzoo.training.recipe import Recipe, TransformerSchedule, with_short_warmup
 
 WORDS = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 8, "vocabulary_size": 150}
@@ -244,6 +245,32 @@ def test_a_language_model_reads_one_column(tmp_path):
     data = load(tmp_path / "a.csv", model, max_length=8, batch_size=2)
     assert data.notes[0] == "columns: review"
     assert "train: 36 texts" in " ".join(data.notes)
+
+
+@pytest.mark.parametrize("suffix", ["conll", "jsonl"])
+def test_tags_of_words(tmp_path, suffix):
+    path, words, tags = tmp_path / f"a.{suffix}", ["EU", "rejects", "lambs"], ["B-ORG", "O", "O"]
+    if suffix == "conll":
+        path.write_text("-DOCSTART- -X- O\n\n" + "EU NNP B-ORG\nrejects VBZ O\nlambs NNS O\n\n" * 4)
+    else:
+        path.write_text((json.dumps({"id": 1, "tokens": words, "ner_tags": tags}) + "\n") * 4)
+    model = kzoo.build("bert", head="token_classification", **{**WORDS, "num_classes": 2})
+    assert width_of(path, model) == 2
+    data = load(path, model, tokenizer="characters", max_length=11, validation_fraction=0)
+    x, y, weight = next(iter(data.train.as_it_is().dataset))
+    assert data.tokenizer.tokens(x["token_ids"][0])[:11] == ["[START]", *"EUrejects", "[END]"]  # cut
+    assert [data.class_names[tag] for tag in y[0].numpy()[weight[0] > 0]] == ["B-ORG", "O"]
+    assert np.flatnonzero(weight[0]).tolist() == [1, 3]  # the first letters of two words
+    if suffix == "jsonl":
+        path.write_text(json.dumps({"tokens": words, "tags": tags[:2]}))
+        with pytest.raises(ValueError, match="line 1: 3 words and 2 tags"):
+            load(path, model)
+    else:
+        path.write_text("EU B-ORG\nrejects\n")
+        with pytest.raises(ValueError, match="line 1: line 2 has 1 columns, wanted 2"):
+            load(path, model)
+    with pytest.raises(ValueError, match="is for token classification: name a file of words and tags"):
+        load("digits", model)
 
 
 @pytest.mark.parametrize(("schedule", "num_steps", "choices", "wanted"), [

@@ -76,6 +76,7 @@ def width_of(name, model, data_dir=None, manual_dir=None, download=False, skip_b
     """
     from kzoo.data import dataset
 
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns)
     return of_or_guess(model).width_of(name, model, how)
 

@@ -8,9 +8,9 @@ import numpy as np
 from kzoo.data import columns as kinds
 from kzoo.data.sources import table_files
 
-TARGETS = ("label", "labels", "target", "targets", "tgt", "class", "category", "sentiment", "tags")
+TARGETS = ("label", "labels", "target", "targets", "tgt", "class", "category", "sentiment", "tags", "ner_tags")
 PATHS = ("path", "image", "file", "filename", "file_name", "image_path")
-EXAMPLES = {"texts": "text,label", "images": "path,label", "numbers": "width,height:price"}
+EXAMPLES = {"texts": "text,label", "images": "path,label", "numbers": "width,height:price", "words": "tokens,tags"}
 NUMBERING = ("", "id", "idx", "index", "unnamed: 0")  # columns that count rows
 MARKS = "|;,"  # between the names of several labels in one cell
 
@@ -73,7 +73,9 @@ def choose(table, wanted, kind, most, several=False, learns=True) -> Chosen:
 def _guessed(table, names, kind, several, learns):
     targets = [name for name in names if name.lower() in TARGETS]
     inputs = rest = [name for name in names if name not in targets and name.lower() not in NUMBERING]
-    if kind == "images":
+    if kind == "words":
+        inputs = [name for name in rest if name.lower() in ("tokens", "words")] or rest[:1]
+    elif kind == "images":
         inputs = [name for name in rest if name.lower() in PATHS][:1] or rest[:1]
     elif kind == "texts":
         inputs = [name for name in rest if not _are_numbers(table, name)] or rest
@@ -217,6 +219,16 @@ def inputs_of(table, names, kind) -> list:
     if kind == "numbers":
         return [numbers_of(table, names)]
     return [(texts_of if kind == "texts" else paths_of)(table, name) for name in names]
+
+
+def words_of(table, words, tags) -> tuple:
+    """Two columns of lists, the words of sentences and their tags; rows of other cells or lengths are bad."""
+    for row, pair in enumerate(zip(table.columns[words], table.columns[tags], strict=True)):
+        if not all(isinstance(one, list) and one for one in pair):
+            table.bad.setdefault(row, f"{words} and {tags} are no lists of words and tags")
+        elif len(pair[0]) != len(pair[1]):
+            table.bad.setdefault(row, f"{len(pair[0])} words and {len(pair[1])} tags")
+    return table.columns[words], table.columns[tags]
 
 
 def read_texts(files, how, learns) -> Opened:
