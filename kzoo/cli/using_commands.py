@@ -34,7 +34,6 @@ def _of_split(split, name, source, model, **options):
 
 
 @entry.command(
-    "predict runs/mnist_cnn digit.png",
     "predict runs/photos photos/new/ --output rows.csv",
     "predict runs/reviews reviews.csv --columns text",
     "predict runs/mnist_cnn --data digits --limit 10",
