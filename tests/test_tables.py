@@ -116,7 +116,8 @@ def test_bad_rows_are_left_out_and_counted(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("text\tlabel\n" + "\n".join(lines).replace(", number", " number").replace(",", "\t"))
     data = load(str(path), reader(), skip_bad=True, validation_fraction=0, tokenizer="words")
-    assert data.train.num_examples == 29
+    assert data.train.num_examples == 29 and data.fingerprint["skip_bad"]  # by which a run reads its data again
+    assert data.fingerprint["columns"] == [["text"], ["label"]]
     assert any("1 of 30 rows cannot be read (line 5: 1 columns" in note for note in data.notes)
 
 

@@ -44,7 +44,8 @@ def labelled(task, name, files, model, how):
 
     target, known, parts = task.target(model), card_of(model).class_names, {}
     kind, most = _inputs(model)
-    opened = chosen_columns.open_tables(files, how.columns, kind, most, isinstance(target, columns.Values))
+    several = isinstance(target, columns.Values)
+    opened = chosen_columns.open_tables(files, how.columns, kind, most, several, skip_bad=how.skip_bad)
     for split, table in opened.tables.items():
         x = chosen_columns.inputs_of(table, opened.chosen.inputs, kind)
         y, names = chosen_columns.targets_of(target, table, opened.chosen.targets)
@@ -52,7 +53,7 @@ def labelled(task, name, files, model, how):
         y, known = chosen_columns.encoded(f"{name} {split} labels", target, _taken(y, good), known or names)
         parts[split] = (tuple(_taken(column, good) for column in x), np.asarray(y))
         opened.notes += table.notes
-    identity = {"name": name, "columns": opened.identity, "class_names": known}
+    identity = {"name": name, **opened.identity, "class_names": known}
     if kind == "images":
         files = {split: list(zip(paths, y.tolist(), strict=True)) for split, ((paths,), y) in parts.items()}
         root = pathlib.Path(os.path.commonpath([path.parent for part in files.values() for path, _ in part]))

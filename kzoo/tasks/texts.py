@@ -73,7 +73,7 @@ def _corpus(task, name, how):
         opened = chosen_columns.read_texts(files, how, learns=False)
         texts = {split: next(iter(table.columns.values())) for split, table in opened.tables.items()}
         texts = {"train" if split == "all" else split: part for split, part in texts.items()}
-        return {"columns": opened.identity}, texts, opened.notes
+        return {**opened.identity}, texts, opened.notes
     path = corpora.find(name)
     if path is not None:
         return {}, corpora.read_files(path), []

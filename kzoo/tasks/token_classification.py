@@ -39,13 +39,13 @@ class TokenClassification(Task):
                 [tagged_words.BETWEEN.join(str(next(flat)) for _ in row) for row in tags],
             )
         notes = opened.notes + chosen_columns.carve(name, encoded, how.options)
-        identity = {"name": name, "columns": opened.identity, "class_names": known}
+        identity = {"name": name, **opened.identity, "class_names": known}
         data = tagged_words.from_sentences(name, identity, encoded, model, how.options, how.texts, known)
         data.notes[:0] = notes
         return data
 
     def _read(self, files, columns, skip_bad):
-        opened, parts = chosen_columns.open_tables(files, columns, "words", 1), {}
+        opened, parts = chosen_columns.open_tables(files, columns, "words", 1, skip_bad=skip_bad), {}
         for split, table in opened.tables.items():
             pair = chosen_columns.words_of(table, *opened.chosen.inputs, *opened.chosen.targets)
             good = table.good_rows(skip_bad)

@@ -48,7 +48,7 @@ class Translation(WritingTask):
         opened = chosen_columns.read_texts(files, how, learns=True)
         pairs = {split: tuple(table.columns.values()) for split, table in opened.tables.items()}
         notes = opened.notes + chosen_columns.carve(name, pairs, how.options)
-        identity = {"name": name, "columns": opened.identity}
+        identity = {"name": name, **opened.identity}
         data = text_pairs.from_pairs(name, identity, pairs, model, how.options, how.texts)
         data.notes[:0] = notes
         return data

@@ -107,11 +107,12 @@ class Opened:
     tables: dict
     chosen: Chosen
     notes: list
+    skip_bad: bool
 
     @property
-    def identity(self) -> list:
-        """The chosen columns as a fingerprint says them, and as `asked` takes them."""
-        return [self.chosen.inputs, self.chosen.targets]
+    def identity(self) -> dict:
+        """What a fingerprint says of them, as `kzoo.data.load` takes it."""
+        return {"columns": [self.chosen.inputs, self.chosen.targets], "skip_bad": self.skip_bad}
 
     @property
     def first(self) -> str:
@@ -119,7 +120,7 @@ class Opened:
         return next(iter(self.tables))
 
 
-def open_tables(files, columns, kind, most, several=False, learns=True) -> Opened:
+def open_tables(files, columns, kind, most, several=False, learns=True, skip_bad=False) -> Opened:
     """Reads all splits and chooses columns by the one that is learned from; the others must have them too."""
     wanted = asked(columns)
     first = "train" if "train" in files else "all"
@@ -131,7 +132,7 @@ def open_tables(files, columns, kind, most, several=False, learns=True) -> Opene
             _named(table, name)
     arrow = f" -> {', '.join(chosen.targets)}" if chosen.targets else ""
     notes = [f"columns: {', '.join(chosen.inputs)}{arrow}"]
-    return Opened(tables, chosen, notes)
+    return Opened(tables, chosen, notes, skip_bad)
 
 
 def texts_of(table, name) -> list:
@@ -237,7 +238,7 @@ def read_texts(files, how, learns) -> Opened:
     Args:
         how: the `kzoo.data.dataset.How` of the call.
     """
-    opened = open_tables(files, how.columns, "texts", 1, learns=learns)
+    opened = open_tables(files, how.columns, "texts", 1, learns=learns, skip_bad=how.skip_bad)
     for table in opened.tables.values():
         names = (*opened.chosen.inputs, *opened.chosen.targets)
         found = [texts_of(table, name) for name in names]
