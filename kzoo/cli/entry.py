@@ -106,12 +106,14 @@ def load_data(name, source, model, **options):
     """The data set named, else the one the run was trained on, else the task's default, with the run's tokenizer."""
     from kzoo import tasks
     from kzoo.data import load
+    from kzoo.data.sources import table_files
     from kzoo.training import open_run
 
     run = open_run(source)
     name = name or run.facts.get("data", {}).get("name") or tasks.of(model).default_data
     options = {key: value for key, value in options.items() if value is not None}
-    return load(name, model, **{**run.data_choices, **options})
+    known = {key: value for key, value in run.data_choices.items() if key != "columns" or table_files.find(name)}
+    return load(name, model, **{**known, **options})
 
 
 def with_options(*options):
@@ -138,10 +140,11 @@ place_options = with_options(
     click.option("--data-dir", metavar="FOLDER", help="The folder of prepared data (TFDS_DATA_DIR by default)."),
     click.option("--manual-dir", metavar="FOLDER", help="The data set's files as their authors publish them."),
     click.option("--download", is_flag=True, default=None, help="Download the data set if it is not prepared."),
-    click.option("--skip-bad", is_flag=True, default=None, help="Leave out files of a folder that are not images."),
+    click.option("--skip-bad", is_flag=True, default=None, help="Leave out files that are not images, and bad rows."),
 )
 data_options = with_options(
-    click.option("--data", "data_name", metavar="NAME|FOLDER", help="A data set, or a folder of class folders."),
+    click.option("--data", "data_name", metavar="NAME|PATH", help="A data set, a folder of class folders, a table."),
+    click.option("--columns", metavar="NAMES", help="A table's columns, the one to learn last: text,label."),
     place_options,
     click.option("--tokenizer", metavar="KIND|PATH", help="A kind to train (see kzoo.data.load), a file or a folder."),
     click.option("--max-length", type=int, help="The most tokens of a text, or the tokens of a language model's row."),

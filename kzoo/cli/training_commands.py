@@ -1,12 +1,13 @@
 """The command that trains."""
 
+import functools
 import shlex
 
 import click
 
 from kzoo.cli import entry, low_rank_options, pruning_options
 
-DATA_KEYS = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words")
+DATA_KEYS = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words", "columns")
 
 recipe_options = entry.with_options(
     click.option("--epochs", type=int, help="Passes over the training data."),
@@ -36,7 +37,7 @@ recipe_options = entry.with_options(
 )
 
 
-@entry.command("train mnist_cnn --epochs 5", "train resnet50 --data photos/ --set num_classes=3", "train --resume")
+@entry.command("train mnist_cnn --epochs 5", "train resnet50 --data photos/", "train --resume")
 @click.argument("name", required=False)
 @entry.model_options
 @entry.data_options
@@ -96,7 +97,10 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
 
 
 def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
-    """The model that a command asks for, and its data; the vocabulary of a new one follows the tokenizer unless set."""
+    """The model that a command asks for, and its data.
+
+    The vocabulary of a new one follows the tokenizer, and the number of its classes the data, unless they are set.
+    """
     import keras
 
     from kzoo import building, catalog, tasks
@@ -116,7 +120,10 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
         how["tokenizer"], sizes["vocabulary_size"] = tokenizer, tokenizer.vocabulary_size
         click.echo(f"vocabulary_size={tokenizer.vocabulary_size}, as many tokens as the tokenizer has", err=True)
 
-    is_open = "vocabulary_size" in catalog.arguments_of(catalog.find(name), sizes) and "vocabulary_size" not in sizes
+    settings = catalog.arguments_of(catalog.find(name), sizes)
+    if is_new and "num_classes" in settings and "num_classes" not in sizes:
+        _fit_classes(asked, how)
+    is_open = "vocabulary_size" in settings and "vocabulary_size" not in sizes
     if is_new and is_open and how.get("tokenizer", KINDS[0]) not in KINDS:
         fit_vocabulary(Tokenizer.load(how["tokenizer"]))
         is_open = False
@@ -125,6 +132,20 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
         fit_vocabulary(data.tokenizer)
         model, data = prepare()
     return model, data
+
+
+def _fit_classes(asked, how):
+    """Sets `num_classes` to what the data hold, where that differs from what the model would have."""
+    from kzoo import building, tasks
+    from kzoo.measure import without_weights
+    from kzoo.tasks.loading import width_of
+
+    sizes = asked["overrides"]
+    model = without_weights(functools.partial(building.build, asked["name"], **sizes))
+    count = width_of(asked["data"] or tasks.of(model).default_data, model, **how)
+    if count is not None and count != tasks.of(model).num_results(model):
+        sizes["num_classes"] = count
+        click.echo(f"num_classes={count}, as many as the data hold", err=True)
 
 
 def _newest():

@@ -1,15 +1,17 @@
 """Commands that use a model: evaluate, predict, export, and look at its data."""
 
+import pathlib
+
 import click
 
-from kzoo.cli import entry
+from kzoo.cli import entry, row_files
 
 
 @entry.command("evaluate runs/mnist_cnn", "evaluate resnet50 --weights FILE --data photos/ --split train")
 @click.argument("source")
 @entry.model_options
 @entry.data_options
-@click.option("--split", default="test", help="train, validation or test.")
+@click.option("--split", default="test", help="train, validation or test; all for a table or folder without splits.")
 @click.option("--batch-size", type=int, default=64)
 @entry.json_option
 def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
@@ -20,12 +22,22 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
-    data = entry.load_data(data_name, source, model, **options)
+    data = _of_split(split, data_name, source, model, **options)
     numbers = {"model": model.kzoo.name, "data": data.name, "split": split, **tasks.evaluate(model, data, split)}
     return entry.print_json(numbers) if as_json else click.echo(entry.line_of(numbers))
 
 
-@entry.command("predict runs/mnist_cnn digit.png", "predict runs/mnist_cnn --data digits --limit 10")
+def _of_split(split, name, source, model, **options):
+    """The data of a command, nothing set aside where all of it is asked for."""
+    whole = {"validation_fraction": 0} if split == "all" else {}
+    return entry.load_data(name, source, model, **whole, **options)
+
+
+@entry.command(
+    "predict runs/photos photos/new/ --output rows.csv",
+    "predict runs/reviews reviews.csv --columns text",
+    "predict runs/mnist_cnn --data digits --limit 10",
+)
 @click.argument("source")
 @click.argument("files", nargs=-1)
 @entry.model_options
@@ -34,36 +46,60 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
 @click.option("--limit", type=click.IntRange(1), default=5, help="The number of examples of --data.")
 @click.option("--top", type=click.IntRange(1), default=3, help="The number of classes to name.")
 @click.option("--draw", metavar="FILE.png", help="Draw the boxes that a detector finds into this file.")
+@click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
 @entry.json_option
-def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, as_json, **options):
+def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
 
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
-    images or .npy arrays of examples. A model of text takes texts, or files with one text per line, instead.
+    images, folders or patterns of images, .npy arrays of examples, or tables (.csv, .tsv, .jsonl, .parquet) with a
+    column of texts, paths or numbers. A model of text takes texts, or files with one text per line, instead.
     """
+    if output:
+        row_files.check(output)
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
-    from kzoo.tasks import base, reading
 
     task, data = tasks.of(model), None
-    if files and task.takes_texts and base.takes_tokens(model):
-        from kzoo.data import Tokenizer
-
-        tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer
-        rows = task.rows_of_texts(model, reading.lines_of(files), tokenizer, top)
-    elif files:
-        rows = task.rows_of_files(model, files, top)
+    if files:
+        files, rows = _rows_of(task, model, files, source, top, options)
     else:
-        data = entry.load_data(data_name, source, model, batch_size=limit, **options)
+        data = _of_split(split, data_name, source, model, batch_size=limit, **options)
         rows = task.rows_of_data(model, data, split, limit, top)
     if draw:
         task.draw(draw, model, rows, files, data, split)
         click.echo(f"wrote {draw}", err=True)
+    if output:
+        row_files.write(output, rows)
+        click.echo(f"wrote {len(rows):,} rows to {output}", err=True)
     if as_json:
         return entry.print_json(rows)
-    for row in rows:
+    for row in () if output else rows:
         click.echo(task.line(row))
     return None
+
+
+def _rows_of(task, model, files, source, top, options):
+    """The files that arguments stand for, and rows of results for all of them: tables, texts, images and arrays."""
+    from kzoo.data import Tokenizer
+    from kzoo.data.sources import folders, table_files
+    from kzoo.tasks import base, from_tables, reading
+    from kzoo.training import open_run
+
+    tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer
+    are_texts = task.takes_texts and base.takes_tokens(model)
+    known = open_run(source).data_choices
+    names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
+    found, rows = [], []
+    for one in files:
+        if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
+            rows += from_tables.rows_of_table(task, model, one, names, tokenizer, top, skip_bad)
+        elif are_texts:
+            rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
+        else:
+            found += (paths := row_files.expanded([one], (*folders.SUFFIXES, ".npy")))
+            rows += task.rows_of_files(model, paths, top)
+    return found, rows
 
 
 @entry.command("export runs/mnist_cnn exports/mnist_cnn", "export runs/gpt2 exports/gpt2 --format onnx --length 128")

@@ -103,12 +103,13 @@ class How:
     manual_dir: str | None = None
     download: bool = False
     skip_bad: bool = False
+    columns: str | list | None = None
 
 
-def carve(name, rows, keys, options) -> list:
-    """Sets validation examples aside where there are none, then keeps `num_examples` of train; changes `rows`.
+def carve(name, rows, keys, options, split="validation") -> list:
+    """Sets examples of a split aside where there are none, then keeps `num_examples` of train; changes `rows`.
 
-    Validation takes the examples whose content (`keys`: arrays) has the lowest hashes: the choice depends on neither
+    The split takes the examples whose content (`keys`: arrays) has the lowest hashes: the choice depends on neither
     seed, order nor model, and equal examples never fall on both sides. Returns notes for the user.
     """
     notes = []
@@ -116,13 +117,13 @@ def carve(name, rows, keys, options) -> list:
     def take(which):
         return tf.nest.map_structure(lambda array: array[which], rows["train"])
 
-    if "validation" not in rows and options.validation_fraction:
+    if split not in rows and options.validation_fraction:
         order = np.array([_hash(*example) for example in zip(*keys, strict=True)], np.uint64)
         count = round(options.validation_fraction * len(order))
         aside = order < np.partition(order, count)[count] if 0 < count < len(order) else np.zeros(0, bool)
         if aside.any():
-            rows["validation"], rows["train"] = take(aside), take(~aside)
-            notes.append(f"{name}: {aside.sum():,} training examples were set aside for validation")
+            rows[split], rows["train"] = take(aside), take(~aside)
+            notes.append(f"{name}: {aside.sum():,} training examples were set aside for {split}")
     total = len(tf.nest.flatten(rows["train"])[0])
     wanted = _limit(options, total)
     if wanted < total:

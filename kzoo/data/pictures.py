@@ -60,15 +60,25 @@ def from_tfds(name, builder, pair, model, target, options) -> dataset.Data:
 
 def from_folder(name, root, model, target, options, skip_bad) -> dataset.Data:
     """The images of a folder of class folders: in memory if they are small enough, else read batch by batch."""
-    column = _only_input(name, model)
-    wanted, classes = column.shape, target.num_classes
     class_names, parts = folders.survey(root)
-    count, listed = len(class_names), ", ".join(class_names[:5])
+    count, listed, classes = len(class_names), ", ".join(class_names[:5]), target.num_classes
     if classes != count:
         raise ValueError(
             f"{root} holds {count} classes ({listed}{', ...' * (count > 5)}), but the model's output has {classes}; "
             f"build it with num_classes={count} (--set num_classes={count})"
         )
+    return from_files(name, root, parts, class_names, model, target, options, skip_bad)
+
+
+def from_files(name, root, parts, class_names, model, target, options, skip_bad) -> dataset.Data:
+    """The images of files with what is learned of each: in memory if they are small enough, else read batch by batch.
+
+    Args:
+        root: the folder that they are in, at any depth.
+        parts: `{split: [(path, target)]}`; `{"all": ...}` where examples are to be set aside for validation and test.
+    """
+    column = _only_input(name, model)
+    wanted = column.shape
     shape = resizing.image_shape((None, None, 3), wanted) if len(wanted) > 1 else (None,)
     if None in shape:
         raise ValueError(

@@ -23,11 +23,12 @@ class AnyInput(Task):
         require_outputs(self, model, rank=2, least=1)
 
     def batches(self, name, model, how):
-        from kzoo.data.sources import folders
+        from kzoo.data.sources import folders, table_files
 
-        if folders.find(name) is not None:
+        if table_files.find(name) is None and folders.find(name) is not None:
             raise ValueError(
-                f"{name} holds a class for every image; {model.name} is for {self.words}: pass arrays (x, y) instead"
+                f"{name} holds a class for every image; {model.name} is for {self.words}: pass arrays (x, y), or a "
+                "table"
             )
         return batches_by_input(self, name, model, how)
 

@@ -79,8 +79,12 @@ class Task:
             how: the `kzoo.data.dataset.How` of the call.
         """
         from kzoo.data import pictures
-        from kzoo.data.sources import folders
+        from kzoo.data.sources import folders, table_files
+        from kzoo.tasks import from_tables
 
+        files = table_files.find(name)
+        if files is not None:
+            return from_tables.labelled(self, name, files, model, how)
         folder = folders.find(name)
         if folder is not None:
             return pictures.from_folder(name, folder, model, self.target(model), how.options, how.skip_bad)
@@ -88,12 +92,29 @@ class Task:
         pair = self.pair_of(name, builder, model)
         return pictures.from_tfds(name, builder, pair, model, self.target(model), how.options)
 
+    def width_of(self, name, model, how) -> int | None:
+        """The `num_classes` that a data set asks of a model which could have others; None where that is open."""
+        from kzoo.data.sources import folders, table_files
+        from kzoo.tasks import from_tables
+
+        files = table_files.find(name)
+        if files is not None:
+            return from_tables.width(self, files, model, how.columns)
+        if name == "synthetic":
+            return None
+        folder = None if takes_tokens(model) else folders.find(name)
+        if folder is not None:
+            return len(folders.survey(folder)[0])
+        features = self.prepared(name, how).info.features
+        classes = [feature.num_classes for feature in features.values() if hasattr(feature, "num_classes")]
+        return classes[0] if len(classes) == 1 else None
+
     def prepared(self, name, how):
         """The builder of a prepared data set; ValueError where none is meant."""
         from kzoo.data.sources import prepared
 
         if how.skip_bad:
-            raise ValueError(f"skip_bad (--skip-bad) is for folders of images, and {name!r} is none")
+            raise ValueError(f"skip_bad (--skip-bad) is for folders of images and tables, and {name!r} is neither")
         return prepared.find(name, how.data_dir, how.manual_dir, how.download)
 
     def takes(self, builder) -> bool:

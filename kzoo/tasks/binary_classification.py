@@ -19,6 +19,9 @@ class BinaryClassification(Task):
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=2, least=1, most=1, hint=": pass num_classes=1")
 
+    def width_of(self, name, model, how) -> None:
+        return None
+
     def batches(self, name, model, how):
         return batches_by_input(self, name, model, how)
 

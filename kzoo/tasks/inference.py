@@ -12,7 +12,7 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
 
     Args:
         data: what `kzoo.fit` takes; of examples and batches all are scored.
-        split: "train", "validation" or "test"; or y.
+        split: "train", "validation" or "test"; "all" for a table or folder without splits; or y.
 
     Returns a dict: loss and the task's metrics, as means over every example or token that counts, whatever the
     batches; `num_examples`, `seconds`; for language models also `perplexity`, and `bits_per_character` where the data
@@ -29,7 +29,7 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
         split, y = "test", split
     has_splits = data is None or isinstance(data, str | os.PathLike | Data)
     if not isinstance(data, Data):
-        how = {} if has_splits else {"validation_fraction": 0}
+        how = {} if has_splits and split != "all" else {"validation_fraction": 0}
         data = given.loaded(model, data, y, batch_size=batch_size, **how)
     check_data(model, data)
     if not has_splits:
@@ -51,6 +51,8 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
 def choose_split(data, split):
     """The named split of a data set; ValueError that says which there are if it has none of that name."""
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    if split == "all" and data.train is not None and data.train.draw is None and data.validation is data.test is None:
+        return data.train.as_it_is()
     there = [name for name, part in parts.items() if part is not None]
     if parts.get(split) is None:
         raise ValueError(f"data set {data.name} has no {split!r} split; it has {', '.join(there)}")

@@ -2,7 +2,7 @@
 
 import math
 
-from kzoo.tasks.texts import WritingTask, corpus, predicted, rows_of_tokens
+from kzoo.tasks.texts import WritingTask, learned_from, predicted, rows_of_tokens
 
 
 class LanguageModeling(WritingTask):
@@ -13,7 +13,7 @@ class LanguageModeling(WritingTask):
     def batches(self, name, model, how):
         from kzoo.data import language
 
-        return language.from_texts(*corpus(self, name, how), model, how.options, how.texts)
+        return learned_from(language.from_texts, self, name, model, how)
 
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """Which token comes next."""

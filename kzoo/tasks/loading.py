@@ -13,7 +13,7 @@ from kzoo.tasks import every, of_or_guess
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
     tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
-    skip_bad=False, whole_words=False, length_buckets=True,
+    skip_bad=False, whole_words=False, length_buckets=True, columns=None,
 ):  # fmt: skip
     """Loads a data set by name, fitted to a model.
 
@@ -23,9 +23,10 @@ def load(
 
     Args:
         name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
-            prepared, can be prepared from `manual_dir`, or may be downloaded; or a folder of class folders of images
-            (`folders`). Translation takes a pair of texts, classification of texts one or two texts and a label, a
-            language model or pre-training a feature `text`, a .txt file or a folder of them.
+            prepared, can be prepared from `manual_dir`, or may be downloaded; a folder of class folders of images
+            (`folders`); a table (.csv, .tsv, .jsonl, .parquet), a folder of tables called train, validation and test,
+            or parallel texts, "train.en,train.de". Translation takes a pair of texts, classification of texts one or
+            two texts and a label, a language model or pre-training a feature `text`, a .txt file or a folder of them.
         model: a model of `kzoo.build`, or a Keras classifier; its task, inputs and outputs say what is wanted.
         augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
@@ -39,13 +40,16 @@ def load(
         max_length: tokens a text is cut to, or a row of a language model has; 128 by default, or the model's own limit.
             How many texts were cut is in `notes`.
         drop_remainder: leave out a last training batch that is not full.
-        skip_bad: leave out the files of a folder that are no images; `notes` counts and names them.
+        skip_bad: leave out the files of a folder that are no images, and bad rows of a table; `notes` counts them.
         whole_words: mask words with all their tokens (masked language modelling).
         length_buckets: put texts of like length into a training batch.
+        columns: those of a table that are meant, by name or by number from 0: `"text,label"`, the last one to be
+            learned, or `"width,height:price,rent"`. By default guessed, as `notes` say.
 
     Raises ValueError that names what was passed, what is wanted and the fix.
     """
     from kzoo.data import dataset, token_rows
+    from kzoo.data.sources import table_files
 
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str) or not name:
@@ -59,8 +63,22 @@ def load(
         drop_remainder,
     )  # fmt: skip
     texts = token_rows.TextOptions(tokenizer or card.tokenizer, max_length, whole_words, length_buckets)
-    how = dataset.How(options, texts, data_dir, manual_dir, download, skip_bad)
+    how = dataset.How(options, texts, data_dir, manual_dir, download, skip_bad, columns)
+    if columns and table_files.find(name) is None:
+        raise ValueError(f"columns={columns!r} (--columns) is for tables, and {name!r} is none")
     return _noting_ids((task.synthetic if name == "synthetic" else task.batches)(name, model, how), model)
+
+
+def width_of(name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_):
+    """The `num_classes` that a data set asks of a model, int, or None where that is open; keywords are those of `load`.
+
+    Raises ValueError as `load` does for a name without data.
+    """
+    from kzoo.data import dataset
+
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns)
+    return of_or_guess(model).width_of(name, model, how)
 
 
 def _noting_ids(data, model):

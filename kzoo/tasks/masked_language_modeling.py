@@ -1,10 +1,11 @@
 """Masked language modelling: the tokens that were masked in a text."""
 
+import functools
 import math
 
 import numpy as np
 
-from kzoo.tasks.texts import TokenTask, corpus, predicted, rows_of_tokens
+from kzoo.tasks.texts import TokenTask, learned_from, predicted, rows_of_tokens
 
 
 class MaskedLanguageModeling(TokenTask):
@@ -15,7 +16,7 @@ class MaskedLanguageModeling(TokenTask):
     def batches(self, name, model, how):
         from kzoo.data import language
 
-        return language.from_texts(*corpus(self, name, how), model, how.options, how.texts, masked=True)
+        return learned_from(functools.partial(language.from_texts, masked=True), self, name, model, how)
 
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """What the mask tokens of each text stand for; ValueError for a text without one."""

@@ -88,6 +88,7 @@ def values(numbers, names) -> dict:
 def line(row) -> str:
     """One row as a line of text."""
     name = row.get("file", row.get("example", repr(row.get("text"))))
+    name = f"{name}, {row['row']}" if "row" in row else name
     if "tokens" in row:
         return f"{name}: " + " ".join(f"{entry['token']}/{entry['class']}" for entry in row["tokens"])
     if "masks" in row:

@@ -34,6 +34,11 @@ class Regression(AnyInput):
     def metrics(self, model) -> list | dict:
         return [keras.metrics.MeanAbsoluteError(), keras.metrics.RootMeanSquaredError()]
 
+    def width_of(self, name, model, how) -> int | None:
+        from kzoo.data.sources import table_files
+
+        return super().width_of(name, model, how) if table_files.find(name) else None
+
     def prepared(self, name, how):
         builder = super().prepared(name, how)
         keys = builder.info.supervised_keys

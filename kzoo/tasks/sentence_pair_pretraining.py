@@ -3,7 +3,7 @@
 from kzoo.data import columns
 from kzoo.tasks import base
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
-from kzoo.tasks.texts import PRETRAINING, corpus
+from kzoo.tasks.texts import PRETRAINING, learned_from
 
 
 class SentencePairPretraining(base.Task):
@@ -26,10 +26,13 @@ class SentencePairPretraining(base.Task):
     def metrics(self, model) -> list | dict:
         return {name: [Accuracy()] for name in model.output}
 
+    def width_of(self, name, model, how) -> None:
+        return None
+
     def batches(self, name, model, how):
         from kzoo.data import sentence_pairs
 
-        return sentence_pairs.from_texts(*corpus(self, name, how), model, how.options, how.texts)
+        return learned_from(sentence_pairs.from_texts, self, name, model, how)
 
 
 TASK = SentencePairPretraining()

@@ -17,8 +17,12 @@ class TextClassification(Task):
 
     def batches(self, name, model, how):
         from kzoo.data import labelled_texts
-        from kzoo.data.sources import corpora, prepared
+        from kzoo.data.sources import corpora, prepared, table_files
+        from kzoo.tasks import from_tables
 
+        files = table_files.find(name)
+        if files is not None:
+            return from_tables.labelled(self, name, files, model, how)
         builder = self.prepared(name, how)
         parts, class_names = corpora.read_labelled(builder, prepared.sizes(builder))
         identity = prepared.identity(name, builder)

@@ -24,6 +24,9 @@ class TokenTask(Task):
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=3, least=2)
 
+    def width_of(self, name, model, how) -> None:
+        return None
+
     def predict_texts(self, model, texts, batch_size=64) -> list:
         return self.rows_of_texts(model, texts, model.kzoo.tokenizer)
 
@@ -50,15 +53,32 @@ class WritingTask(TokenTask):
         )
 
 
-def corpus(task, name, how) -> tuple:
-    """(name, identity, {split: texts}) of a text file, a folder of them, or a prepared data set with a text."""
-    from kzoo.data.sources import corpora, prepared
+def learned_from(make, task, name, model, how):
+    """The `Data` that `make` gives for a text file, a folder of them, a table or a prepared data set with a text.
 
+    Args:
+        make: `make(name, identity, {split: texts}, model, options, text options)`.
+    """
+    identity, texts, notes = _corpus(task, name, how)
+    data = make(name, {"name": name, **identity}, texts, model, how.options, how.texts)
+    data.notes[:0] = notes
+    return data
+
+
+def _corpus(task, name, how):
+    from kzoo.data.sources import chosen_columns, corpora, prepared, table_files
+
+    files = table_files.find(name)
+    if files is not None:
+        opened = chosen_columns.read_texts(files, how, learns=False)
+        texts = {split: next(iter(table.columns.values())) for split, table in opened.tables.items()}
+        texts = {"train" if split == "all" else split: part for split, part in texts.items()}
+        return {**opened.identity}, texts, opened.notes
     path = corpora.find(name)
     if path is not None:
-        return name, {"name": name}, corpora.read_files(path)
+        return {}, corpora.read_files(path), []
     builder = task.prepared(name, how)
-    return name, prepared.identity(name, builder), corpora.read_texts(builder, prepared.sizes(builder))
+    return prepared.identity(name, builder), corpora.read_texts(builder, prepared.sizes(builder)), []
 
 
 def predicted(task, model, texts, tokenizer, framed=True, batch_size=64) -> tuple:

@@ -1,5 +1,7 @@
 """Token classification: a class for every token, such as a tag."""
 
+from kzoo.catalog import card_of
+from kzoo.data.sources import chosen_columns
 from kzoo.tasks.base import Task, require_outputs
 from kzoo.tasks.text_classification import RECIPE
 from kzoo.tasks.texts import predicted, rows_of_tokens
@@ -15,6 +17,50 @@ class TokenClassification(Task):
 
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=3, least=2)
+
+    def batches(self, name, model, how):
+        from kzoo.data import tagged_words
+        from kzoo.data.sources import table_files
+
+        files = table_files.find(name)
+        if files is None:
+            raise ValueError(
+                f"{model.name} is for {self.words}: name a file of words and tags (.conll, .jsonl, .parquet), or pass "
+                f"arrays; {name!r} is neither"
+            )
+        opened, parts = self._read(files, how.columns, how.skip_bad)
+        known, encoded = card_of(model).class_names, {}
+        for split, (words, tags) in parts.items():
+            flat = [str(tag) for row in tags for tag in row]
+            flat, known = chosen_columns.encoded(f"{name} {split} tags", self.target(model), flat, known)
+            flat = iter(flat.tolist())
+            encoded[split] = (
+                [tagged_words.BETWEEN.join(map(str, row)) for row in words],
+                [tagged_words.BETWEEN.join(str(next(flat)) for _ in row) for row in tags],
+            )
+        notes = opened.notes + chosen_columns.carve(name, encoded, how.options)
+        identity = {"name": name, **opened.identity, "class_names": known}
+        data = tagged_words.from_sentences(name, identity, encoded, model, how.options, how.texts, known)
+        data.notes[:0] = notes
+        return data
+
+    def _read(self, files, columns, skip_bad):
+        opened, parts = chosen_columns.open_tables(files, columns, "words", 1, skip_bad=skip_bad), {}
+        for split, table in opened.tables.items():
+            pair = chosen_columns.words_of(table, *opened.chosen.inputs, *opened.chosen.targets)
+            good = table.good_rows(skip_bad)
+            parts[split] = tuple([column[row] for row in good] for column in pair)
+            opened.notes += table.notes
+        return opened, parts
+
+    def width_of(self, name, model, how) -> int | None:
+        from kzoo.data.sources import table_files
+
+        files = table_files.find(name)
+        if files is None:
+            return None
+        opened, parts = self._read(files, how.columns, how.skip_bad)
+        return len({str(tag) for row in parts[opened.first][1] for tag in row})
 
     def predict_texts(self, model, texts, batch_size=64) -> list:
         return self.rows_of_texts(model, texts, model.kzoo.tokenizer)

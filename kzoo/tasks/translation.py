@@ -27,16 +27,31 @@ class Translation(WritingTask):
 
     def batches(self, name, model, how):
         from kzoo.data import text_pairs
-        from kzoo.data.sources import prepared
+        from kzoo.data.sources import prepared, table_files
 
         if name in self.generated_data:
             how.texts.tokenizer = how.texts.tokenizer or "characters"
             pairs = text_pairs.reverse_digits()
             return text_pairs.from_pairs(name, {"name": name}, pairs, model, how.options, how.texts)
+        files = table_files.find(name)
+        if files is not None:
+            return self._from_tables(name, files, model, how)
         builder = self.prepared(name, how)
         pair = self.pair_of(name, builder, model, texts=True)
         pairs = {split: prepared.read_columns(builder, split, pair) for split in prepared.sizes(builder)}
         return text_pairs.from_pairs(name, prepared.identity(name, builder), pairs, model, how.options, how.texts)
+
+    def _from_tables(self, name, files, model, how):
+        from kzoo.data import text_pairs
+        from kzoo.data.sources import chosen_columns
+
+        opened = chosen_columns.read_texts(files, how, learns=True)
+        pairs = {split: tuple(table.columns.values()) for split, table in opened.tables.items()}
+        notes = opened.notes + chosen_columns.carve(name, pairs, how.options)
+        identity = {"name": name, **opened.identity}
+        data = text_pairs.from_pairs(name, identity, pairs, model, how.options, how.texts)
+        data.notes[:0] = notes
+        return data
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """The best next token everywhere, given the true beginning (teacher forcing)."""

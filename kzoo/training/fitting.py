@@ -15,7 +15,7 @@ from kzoo.data import Data, Split, check_data
 from kzoo.tasks import given
 from kzoo.training import backup, execution
 from kzoo.training.pruning import pruned, sparsity
-from kzoo.training.recipe import make_optimizer, make_recipe
+from kzoo.training.recipe import make_optimizer, make_recipe, with_short_warmup
 from kzoo.training.reports import metrics_of
 from kzoo.training.resuming import State, identity, restored
 from kzoo.training.run_folder import open_run
@@ -92,6 +92,9 @@ def fit(
     update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
     _freeze(model, recipe.train_from)
     num_batches = data.train.num_batches
+    begun = open_run(folder).facts if folder and resume else {}
+    epochs = begun["recipe"].get("epochs", recipe.epochs) if begun else recipe.epochs
+    recipe = with_short_warmup(recipe, choices, epochs * num_batches)  # a run that goes on keeps its own
     num_steps = recipe.epochs * num_batches
     optimizer_of = functools.partial(make_optimizer, recipe, num_steps=num_steps)
     chosen = trainee.compile(recipe, optimizer_of, functools.partial(execution.choose, recipe, num_batches=num_batches))

@@ -1,6 +1,7 @@
 """How a model is trained: every choice with its default, all checked before anything runs."""
 
 import dataclasses
+import logging
 import math
 
 import keras
@@ -149,6 +150,31 @@ def make_recipe(defaults, choices) -> Recipe:
         if name not in known:
             raise TypeError(f"{did_you_mean('training option', name, known)} (all: {', '.join(known)})")
     return Recipe(**{**defaults, **choices})
+
+
+def with_short_warmup(recipe, choices, num_steps) -> Recipe:
+    """The recipe with a warm-up of a tenth of a run that it would take the greater half of, unless it was chosen.
+
+    The highest rate of the transformer schedule hangs on the warm-up; it stays what it was, unless the learning rate
+    was chosen. What is shortened is logged.
+
+    Args:
+        choices: the fields that a user chose.
+        num_steps: the steps of the run.
+    """
+    long, is_transformer = recipe.warmup_steps, recipe.schedule == "transformer"
+    if "warmup_steps" in choices or 2 * long <= num_steps:
+        return recipe
+    short = max(num_steps // 10, 1 if is_transformer else 0)
+    changes, told = {"warmup_steps": short}, ""
+    if is_transformer and "learning_rate" not in choices:
+        changes["learning_rate"] = recipe.learning_rate * math.sqrt(short / long)
+        told = ", at the same highest rate"
+    logging.getLogger("kzoo").warning(
+        f"the run has {num_steps:,} steps, so the warm-up takes {short:,} of them and not {long:,}{told}; "
+        "warmup_steps= (--warmup-steps) chooses another"
+    )
+    return dataclasses.replace(recipe, **changes)
 
 
 def make_optimizer(recipe, model, num_steps) -> keras.Optimizer:

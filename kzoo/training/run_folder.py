@@ -52,7 +52,7 @@ class RunFolder:
     def data_choices(self) -> dict:
         """Keywords of `kzoo.data.load` with which the run read its data, except for those of the recipe."""
         data = self.facts.get("data", {})
-        known = {key: data[key] for key in ("skip_bad", "max_length", "whole_words") if data.get(key)}
+        known = {key: data[key] for key in ("skip_bad", "max_length", "whole_words", "columns") if data.get(key)}
         if (self.path / saving.TOKENIZER_FILE).is_file():
             known["tokenizer"] = self.path / saving.TOKENIZER_FILE
         return known

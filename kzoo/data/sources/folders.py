@@ -104,7 +104,7 @@ def load(root, parts, fraction, fits, skip_bad):
             labels.append(label)
             paths.append(str(path))
         if labels:
-            loaded[split] = (kept[: len(labels)] if keep else np.array(paths)), np.array(labels, np.int32)
+            loaded[split] = (kept[: len(labels)] if keep else np.array(paths)), _targets(labels)
     notes = []
     if bad:
         listed = ", ".join(f"{path.relative_to(root)} ({wrong})" for path, wrong in itertools.islice(bad.items(), 5))
@@ -121,6 +121,11 @@ def load(root, parts, fraction, fits, skip_bad):
         notes += [f"{shared} of {len(parts[split])} files of {split} are also in train"] if shared else []
     notes += [f"{len(parts[split])} of {count} files were set aside for {split}" for split in splits if split in loaded]
     return loaded, digest.hexdigest(), notes
+
+
+def _targets(labels):
+    found = np.array(labels)
+    return found.astype(np.int32 if found.dtype.kind == "i" else np.float32)
 
 
 def _hash(contents):

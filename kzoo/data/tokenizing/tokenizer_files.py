@@ -69,9 +69,10 @@ def read_text(path) -> str:
     try:
         return contents.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        line = contents[: error.start].count(b"\n") + 1
         raise ValueError(
-            f"{path} is not UTF-8: byte 0x{contents[error.start]:02x} at offset {error.start}; convert it, for example "
-            "with iconv -f LATIN1 -t UTF-8"
+            f"{path} is not UTF-8: byte 0x{contents[error.start]:02x} at offset {error.start} (line {line}); convert "
+            "it, for example with iconv -f LATIN1 -t UTF-8"
         ) from error
 
 

@@ -36,6 +36,9 @@ class ObjectDetection(base.Task):
 
         return boxed_images.has_boxes(builder)
 
+    def width_of(self, name, model, how) -> None:
+        return None
+
     def batches(self, name, model, how):
         from kzoo.data.sources import folders
         from kzoo.tasks.object_detection import boxed_images
