@@ -54,7 +54,7 @@ class Preprocessing:
         return tuple(values if len(values) in (1, num_channels) else (sum(values) / len(values),) for values in pair)
 
 
-def read_beside(file):
+def read_beside(file) -> Preprocessing | None:
     """The preprocessing that a weight file's folder describes, or None: kzoo's, timm's and transformers' files.
 
     Raises ValueError that names the file if it describes one that cannot be followed.

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 MODULES_FILE = "modules.json"
 TRANSFORMER = "Transformer"  # the class of the module that is the network itself
@@ -9,7 +10,7 @@ TEXT_FILE = "sentence_bert_config.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
 
 
-def read_json(path, kind=dict):
+def read_json(path, kind=dict) -> Any:
     """The content of a JSON file; ValueError that names it if it is damaged or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

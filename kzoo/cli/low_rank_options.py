@@ -1,5 +1,7 @@
 """Low-rank updates on the command line: the options of `kzoo train`."""
 
+from typing import Any
+
 import click
 
 OPTIONS = (
@@ -21,7 +23,7 @@ def take(options) -> dict:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
 
-def adapt(model, settings, rewrites=()):
+def adapt(model, settings, rewrites=()) -> Any:
     """The model as a resumed run rewrote it, else with the updates that were asked for, if any."""
     from kzoo import rewrites as rooms
 

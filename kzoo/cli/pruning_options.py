@@ -1,6 +1,7 @@
 """Pruning on the command line: the options of `kzoo train` and its report on sparse weights."""
 
 import pathlib
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ OPTIONS = (
 )
 
 
-def parse(options, resumed):
+def parse(options, resumed) -> None:
     """Turns a share among a command's options into a number; UsageError for a schedule without a share."""
     given = [key for key in options if key.startswith("prune_")]
     if given and "prune" not in options and not resumed:
@@ -26,7 +27,7 @@ def parse(options, resumed):
             raise click.UsageError(f"--prune takes a share such as 0.8 or N:M such as 2:4, got {text!r}") from error
 
 
-def rewrites_beside(weights):
+def rewrites_beside(weights) -> Any:
     """The rewrites of the model in the saved folder or run folder `weights`; none for other weights."""
     if not weights or not (pathlib.Path(weights) / "model.json").is_file():
         return ()
@@ -35,7 +36,7 @@ def rewrites_beside(weights):
     return saving.read_description(weights).get("rewrites", ())
 
 
-def show(report):
+def show(report) -> None:
     """Prints the result of `kzoo.sparsity`, if there is one: a line for each kernel and one for all of them."""
     if report is None:
         return

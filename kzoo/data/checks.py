@@ -111,7 +111,7 @@ def place_of(name, word, words) -> int:
     return words.index(word)
 
 
-def check_token_labels(labels, classes, name="labels"):
+def check_token_labels(labels, classes, name="labels") -> tuple:
     """Labels of tokens (examples, length) as int32 in 0..classes-1, and their weights; ValueError for other values.
 
     -100, as in PyTorch, says that a token has no label: its weight is 0, that of all others 1.

@@ -119,7 +119,7 @@ def erase(images, boxes) -> tf.Tensor:
     return tf.where(inside(boxes, tf.shape(images)[1], tf.shape(images)[2]), mean, images)
 
 
-def mix(images, targets, shares):
+def mix(images, targets, shares) -> tuple:
     """Every example mixed with the one before it in its batch: `(images, targets)`.
 
     The order of a batch is random already, so the neighbour is a random partner. Targets are mixed like the pixels.

@@ -1,10 +1,12 @@
 """Checks of arrays and data sets against a model, made before its first step."""
 
+import numpy as np
+
 from kzoo.catalog import card_of
 from kzoo.data import columns
 
 
-def check_inputs(model, x):
+def check_inputs(model, x) -> np.ndarray | dict:
     """Arrays that a user passes to `predict`, in the structure, shapes and dtypes of the model's inputs.
 
     A model with one input takes one array, a model with several a dict by input name. uint8 images are divided by 255,
@@ -30,7 +32,7 @@ def check_inputs(model, x):
     return checked
 
 
-def prepare_inputs(model, x):
+def prepare_inputs(model, x) -> np.ndarray | dict:
     """Arrays as people have them, as the model takes them: what data pipelines do before every step.
 
     Images of any size, uint8, uint16 or floats in [0, 1], are resized, cropped, scaled and normalised as the model's

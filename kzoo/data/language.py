@@ -35,7 +35,7 @@ class Rows:
         """Where the rows start, int32 (rows,): every token is in one."""
         return np.arange(0, self.period, self.length, dtype=np.int32)
 
-    def gather(self, starts, width):
+    def gather(self, starts, width) -> tuple:
         """Ids (batch, width) from these positions on, and which of them are in the stream, bool."""
         places = starts[:, None] + tf.range(width)
         if self.wraps:
@@ -73,7 +73,7 @@ def from_texts(name, identity, texts, model, options, choices, masked=False) -> 
     return data
 
 
-def carve(name, texts, options):
+def carve(name, texts, options) -> tuple:
     """Texts by split without empty ones, validation set aside where there is none; and what a user should read."""
     full = {split: [text for text in part if text.strip()] for split, part in texts.items()}
     if not full["train"]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -146,7 +147,7 @@ def _checked(label, target, x, y, weight):
     return (x, y) if weight is None else (x, y, weight)
 
 
-def checked_targets(label, target, x, y):
+def checked_targets(label, target, x, y) -> Any:
     """Labels, by name where the model's outputs have names, and their weights or None."""
     if not isinstance(target, dict):
         return target.check(label, y[0] if isinstance(y, tuple) else y, x)  # auxiliary heads have the same
@@ -213,7 +214,7 @@ def _changed(batch, shape, options, random, size):
     return batch if random is None else options.augment.apply(batch, random, size)
 
 
-def image_finish(model, target, column, shape, size, options):
+def image_finish(model, target, column, shape, size, options) -> Any:
     """What happens to every batch; images that need no resizing come with `shape` None, and augmented become `size`."""
     mixes = options.augment and options.augment.mixes
     if mixes and not target.mixes:

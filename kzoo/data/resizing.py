@@ -6,6 +6,7 @@ that images that need no resizing stay uint8 in memory.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -39,7 +40,7 @@ def image_shape(source, wanted) -> tuple:
     )
 
 
-def resize(images, shape, preprocessing=DEFAULT):
+def resize(images, shape, preprocessing=DEFAULT) -> Any:
     """Resizes images (..., height, width, channels) to `shape`, antialiased, and crops them if `preprocessing` says so.
 
     Sizes that are None stay. Images that need no resizing keep their dtype; others become float32 (`to_float`).
@@ -89,7 +90,7 @@ def _centre(images, size, shape, preprocessing):
     return tf.ensure_shape(images, (*images.shape[:-3], *shape[:2], images.shape[-1]))
 
 
-def to_float(images):
+def to_float(images) -> Any:
     """Converts uint8 and uint16 images to float32 in [0, 1]; other numbers keep their values."""
     images = tf.convert_to_tensor(images)
     if images.dtype in (tf.uint8, tf.uint16):
@@ -97,7 +98,7 @@ def to_float(images):
     return tf.cast(images, tf.float32)
 
 
-def to_input(images, shape, preprocessing=DEFAULT):
+def to_input(images, shape, preprocessing=DEFAULT) -> Any:
     """A batch of float32 images (batch, height, width, channels), normalised, in a model's input shape (no batch)."""
     if len(shape) == 3 and shape[2] == 3 and images.shape[-1] == 1:
         images = tf.repeat(images, 3, axis=-1)

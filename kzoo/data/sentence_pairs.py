@@ -82,7 +82,7 @@ def _sentences(tokenizer, document):
     return [ids for ids in tokenizer.encode(parts) if ids]
 
 
-def find_chunks(documents, room):
+def find_chunks(documents, room) -> tuple:
     """`Chunks` of documents, each a list of sentences as lists of ids; and how many documents have only one sentence.
 
     A chunk takes sentences as long as they fit into `room` tokens, but at least two. A sentence longer than half of

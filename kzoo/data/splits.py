@@ -1,6 +1,7 @@
 """A split: the examples of one part of a data set, as batches whose order and augmentation repeat exactly."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -82,7 +83,7 @@ class Split:
         plain.shuffle, plain.draw, plain.drop_remainder = False, None, False
         return plain
 
-    def examples(self, ids, epoch=None):
+    def examples(self, ids, epoch=None) -> Any:
         """The batch of the examples at these positions, augmented as in `epoch`, or unchanged without one."""
         with tf.device("CPU"):
             ids = tf.constant(list(ids), tf.int32)  # which ragged rows take, unlike a list
@@ -128,7 +129,7 @@ class Split:
         return None if self.draw is None else self.draw(self._key(epoch, -1), self.num_examples)
 
 
-def fold(key, purpose):
+def fold(key, purpose) -> Any:
     """The key of one purpose among several that draw from `key`."""
     return tf.random.fold_in(key, tf.cast(purpose, tf.int64), alg="philox")
 

@@ -1,11 +1,13 @@
 """Random inputs for a model. NumPy only."""
 
+from typing import Any
+
 import numpy as np
 
 from kzoo.data import columns
 
 
-def synthetic_inputs(model, batch_size, random=0, length=32):
+def synthetic_inputs(model, batch_size, random=0, length=32) -> Any:
     """Random arrays in the structure of a model's inputs: one array, or a dict by name.
 
     Args:

@@ -22,7 +22,7 @@ def reverse_digits(seed=0) -> dict:
     return {split: (sources, [source[::-1] for source in sources]) for split, sources in parts.items()}
 
 
-def encode_pairs(pairs, tokenizer, max_length):
+def encode_pairs(pairs, tokenizer, max_length) -> tuple:
     """Rows for a `Split` from (sources, targets), and how many pairs were cut to `max_length` tokens.
 
     Sources become tokens and end, targets start, tokens and end, both ragged int32.

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import logging
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -74,7 +75,7 @@ def ragged(rows) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_lengths(values, np.array([len(row) for row in rows], np.int64))
 
 
-def padded(rows, pad=0, limit=None):
+def padded(rows, pad=0, limit=None) -> tuple:
     """Ragged ids as (batch, length), a multiple of 8 but at most `limit` long, and their mask, 1 for a token."""
     lengths = rows.row_lengths()
     length = -(-tf.reduce_max(lengths) // LENGTH_STEP) * LENGTH_STEP
@@ -117,13 +118,13 @@ class Inputs:
         known = {"token_ids": ids, "padding_mask": tf.cast(real, tf.int32), "segment_ids": segments}
         return {name: known[name] for name in self.names} if len(self.names) > 1 else ids
 
-    def of_ragged(self, ids, first, pad, longest=None):
+    def of_ragged(self, ids, first, pad, longest=None) -> Any:
         """From ragged ids, padded; the tokens of a row after its `first` ones belong to segment 1."""
         ids, mask = padded(ids, pad, longest)
         return self(ids, mask, tf.cast(tf.range(tf.shape(ids)[1])[None] >= first[:, None], tf.int32) * mask)
 
 
-def batch(model, texts, tokenizer, framed=True):
+def batch(model, texts, tokenizer, framed=True) -> tuple:
     """A model's inputs for a list of texts, or a pair of lists, as NumPy arrays, and which places hold a token.
 
     Texts longer than the model's positions lose their end, those of a language model their beginning.
@@ -151,7 +152,7 @@ def batch(model, texts, tokenizer, framed=True):
     return tf.nest.map_structure(lambda array: array.numpy(), x), padded(ids, limit=longest)[1].numpy()
 
 
-def encode(texts, tokenizer, max_length):
+def encode(texts, tokenizer, max_length) -> tuple:
     """One or two columns of texts as ragged ids with the special tokens of BERT, as far as the vocabulary has them.
 
     Returns the ids, how many tokens of each row belong to the first text (int32), and how many rows were cut: the

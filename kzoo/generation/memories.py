@@ -8,7 +8,7 @@ not in the table is refused by name, never guessed at.
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
@@ -34,7 +34,7 @@ class Now(NamedTuple):
     is_token: bool
 
     @property
-    def real(self):
+    def real(self) -> Any:
         """Which of the new tokens are not padding: bool (batch, length)."""
         return self.places[None, :] >= self.num_pads[:, None]
 

@@ -1,9 +1,11 @@
 """Choosing the next token from logits."""
 
+from typing import Any
+
 from keras import ops
 
 
-def penalise(logits, seen, penalty):
+def penalise(logits, seen, penalty) -> Any:
     """Logits in which those of tokens already seen are divided by `penalty` where positive, multiplied where negative.
 
     Keskar et al. 2019, https://arxiv.org/abs/1909.05858, section 4.1, in the form that does not reward negative logits.
@@ -16,7 +18,7 @@ def penalise(logits, seen, penalty):
     return ops.where(seen, ops.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
-def sample(logits, uniform, temperature, top_k=None, top_p=None):
+def sample(logits, uniform, temperature, top_k=None, top_p=None) -> Any:
     """One token a row, drawn from softmax(logits / temperature): int32 (batch,).
 
     The draw inverts the cumulative distribution at a number that the caller passes, so that it depends on its arguments

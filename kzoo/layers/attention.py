@@ -3,6 +3,8 @@
 Vaswani et al. 2017, "Attention Is All You Need", https://arxiv.org/abs/1706.03762, section 3.2.
 """
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -127,7 +129,7 @@ class DotProductAttention(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator() if dropout > 0 else None
         self.attention = scaled_dot_product_attention  # a rewrite may put another function in its place
 
-    def call(self, query, key, value, padding_mask=None, bias=None, return_scores=False, training=False):
+    def call(self, query, key, value, padding_mask=None, bias=None, return_scores=False, training=False) -> Any:
         query, key, value = (split_heads(x, self.num_heads) for x in (query, key, value))
         result = self.attention(
             query,
@@ -142,7 +144,9 @@ class DotProductAttention(layers.Layer):
         )
         return (join_heads(result[0]), result[1]) if return_scores else join_heads(result)
 
-    def compute_output_spec(self, query, key, value, padding_mask=None, bias=None, return_scores=False, training=False):
+    def compute_output_spec(
+        self, query, key, value, padding_mask=None, bias=None, return_scores=False, training=False
+    ) -> Any:
         for x in (query, key, value):
             check_heads(self.num_heads, x.shape[-1])
         output = keras.KerasTensor((*query.shape[:2], value.shape[-1]), dtype=self.compute_dtype)

@@ -1,6 +1,7 @@
 """A frozen linear map with a trained update of low rank."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -65,7 +66,7 @@ class LowRankDense(layers.Layer):
         """The factor of A B."""
         return self.alpha / self.rank
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         if not self.dense.built:
             self.dense.build(input_shape)
         # uniform between -1 / sqrt(inputs) and 1 / sqrt(inputs)
@@ -73,7 +74,7 @@ class LowRankDense(layers.Layer):
         self.lora_a = self.add_weight((input_shape[-1], self.rank), initializer=initializer, name="lora_a")
         self.lora_b = self.add_weight((self.rank, self.units), initializer="zeros", name="lora_b")
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False) -> Any:
         x = inputs
         if training and self.dropout > 0:
             x = keras.random.dropout(x, self.dropout, seed=self.seed_generator)
@@ -84,10 +85,10 @@ class LowRankDense(layers.Layer):
         x = ops.add(x, update)
         return x if self.activation is None else self.activation(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "dense": keras.saving.serialize_keras_object(self.dense),
@@ -97,5 +98,5 @@ class LowRankDense(layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> Any:
         return cls(**{**config, "dense": keras.saving.deserialize_keras_object(config["dense"])})

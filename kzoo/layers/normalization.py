@@ -1,5 +1,7 @@
 """Local response normalisation: how networks kept activations in range before batch normalisation."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -42,8 +44,8 @@ class LocalResponseNormalization(layers.Layer):
         self.beta = beta
         self.k = k
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         return local_response_normalization(inputs, self.size, self.alpha, self.beta, self.k)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return input_shape

@@ -1,5 +1,7 @@
 """Pooling to a fixed size: an image of any size to so many cells, a text of any length to one vector."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -33,7 +35,7 @@ class AdaptiveAveragePooling2D(layers.Layer):
             raise ValueError(f"output_size must be an int of at least 1, got {output_size!r}")
         self.output_size = output_size
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         if inputs.shape[1:3] == (self.output_size, self.output_size):
             return inputs
         _, height, width, _ = ops.shape(inputs)
@@ -43,7 +45,7 @@ class AdaptiveAveragePooling2D(layers.Layer):
         x = ops.einsum("biwc,jw->bijc", x, cell_means(width, self.output_size))
         return ops.cast(x, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return (input_shape[0], self.output_size, self.output_size, input_shape[3])
 
 
@@ -59,10 +61,10 @@ class MaskedAveragePooling1D(layers.Layer):
     Computed in float32.
     """
 
-    def call(self, inputs, padding_mask):
+    def call(self, inputs, padding_mask) -> Any:
         real = ops.cast(ops.cast(padding_mask, "bool"), "float32")[..., None]
         total = ops.sum(ops.where(real > 0, ops.cast(inputs, "float32"), 0.0), axis=1)
         return ops.cast(total / ops.maximum(ops.sum(real, axis=1), 1.0), inputs.dtype)
 
-    def compute_output_shape(self, inputs_shape, padding_mask_shape):
+    def compute_output_shape(self, inputs_shape, padding_mask_shape) -> tuple:
         return (inputs_shape[0], inputs_shape[2])

@@ -6,6 +6,7 @@ is right depends on the checkpoint.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -153,12 +154,12 @@ class SinusoidalPositions(layers.Layer):
         self.ordering = ordering
         self.max_wavelength = max_wavelength
 
-    def call(self, inputs, positions=None):
+    def call(self, inputs, positions=None) -> Any:
         positions = token_positions(inputs) if positions is None else positions
         encoding = sinusoids(positions, inputs.shape[-1], self.ordering, self.max_wavelength)
         return inputs + ops.cast(encoding, inputs.dtype)
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape) -> tuple:
         check_even(inputs_shape[-1])
         return inputs_shape
 
@@ -191,12 +192,12 @@ class LearnedPositions(layers.Layer):
         self.max_length = max_length
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape) -> None:
         self.embeddings = self.add_weight(
             (self.max_length, inputs_shape[-1]), initializer=self.embeddings_initializer, name="weight"
         )
 
-    def call(self, inputs, padding_mask=None, positions=None):
+    def call(self, inputs, padding_mask=None, positions=None) -> Any:
         if positions is not None:
             return inputs + ops.take(ops.convert_to_tensor(self.embeddings), positions, axis=0)
         self.check_length(inputs.shape[1])
@@ -207,11 +208,11 @@ class LearnedPositions(layers.Layer):
             return inputs + table
         return inputs + ops.take(table, positions_of_tokens(padding_mask), axis=0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         self.check_length(input_shape[1])
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         initializer = keras.initializers.serialize(self.embeddings_initializer)
         return {**super().get_config(), "max_length": self.max_length, "embeddings_initializer": initializer}
 
@@ -246,13 +247,13 @@ class RotaryPositions(layers.Layer):
         self.ordering = ordering
         self.max_wavelength = max_wavelength
 
-    def call(self, inputs, positions=None):
+    def call(self, inputs, positions=None) -> Any:
         self.check_width(inputs.shape[-1])
         positions = token_positions(inputs) if positions is None else positions
         heads = split_heads(inputs, self.num_heads)
         return join_heads(rotate(heads, positions, self.ordering, self.max_wavelength))
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape) -> tuple:
         self.check_width(inputs_shape[-1])
         return inputs_shape
 
@@ -297,14 +298,14 @@ class RelativePositionBias(layers.Layer):
         self.max_distance = max_distance
         self.bidirectional = bidirectional
 
-    def build(self, query_shape, key_shape):
+    def build(self, query_shape, key_shape) -> None:
         self.embeddings = self.add_weight((self.num_buckets, self.num_heads), initializer="normal", name="weight")
 
-    def call(self, query, key):
+    def call(self, query, key) -> Any:
         distances = token_positions(key)[None, :] - token_positions(query)[:, None]
         buckets = relative_position_bucket(distances, self.num_buckets, self.max_distance, self.bidirectional)
         bias = ops.take(self.embeddings, buckets, axis=0)  # (query_length, key_length, num_heads)
         return ops.transpose(bias, (2, 0, 1))[None]
 
-    def compute_output_shape(self, query_shape, key_shape):
+    def compute_output_shape(self, query_shape, key_shape) -> tuple:
         return (1, self.num_heads, query_shape[1], key_shape[1])

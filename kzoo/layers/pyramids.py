@@ -1,5 +1,7 @@
 """Bringing a coarse feature map to the size of a finer one, for pyramids of feature maps."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -16,7 +18,7 @@ class NearestResize(layers.Layer):
         like: (batch, new_height, new_width, any), of which only the size matters.
     """
 
-    def call(self, inputs, like):
+    def call(self, inputs, like) -> Any:
         for axis in (1, 2):
             size, wanted = inputs.shape[axis], like.shape[axis]
             if size is None or wanted is None:
@@ -29,5 +31,5 @@ class NearestResize(layers.Layer):
             inputs = ops.take(inputs, ops.arange(wanted, dtype="int32") * size // wanted, axis=axis)
         return inputs
 
-    def compute_output_shape(self, inputs_shape, like_shape):
+    def compute_output_shape(self, inputs_shape, like_shape) -> tuple:
         return (inputs_shape[0], *like_shape[1:3], inputs_shape[3])

@@ -1,5 +1,7 @@
 """Small steps between the layers of sequence models: a token prepended, taken out or reversed, a split, a bias."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -16,15 +18,15 @@ class ClassToken(layers.Layer):
 
     TENSORS = {"embedding": ("{}", "same")}  # a parameter of the network itself, under the layer's name
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         self.embedding = self.add_weight((1, 1, input_shape[-1]), initializer="zeros", name="embedding")
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         batch, _, hidden_dim = ops.shape(inputs)
         token = ops.broadcast_to(ops.convert_to_tensor(self.embedding), (batch, 1, hidden_dim))
         return ops.concatenate([ops.cast(token, inputs.dtype), inputs], axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         batch, length, hidden_dim = input_shape
         return (batch, None if length is None else length + 1, hidden_dim)
 
@@ -42,10 +44,10 @@ class Split(layers.Layer):
             raise ValueError(f"num_parts must be an int of at least 1, got {num_parts!r}")
         self.num_parts = num_parts
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         return ops.split(inputs, self.num_parts, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         *others, size = input_shape
         if size % self.num_parts:
             raise ValueError(f"{self.name}: num_parts {self.num_parts} does not divide the last axis, {size}")
@@ -56,10 +58,10 @@ class Split(layers.Layer):
 class FirstToken(layers.Layer):
     """The first token's features: (batch, length, hidden_dim) to (batch, hidden_dim); no weights."""
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         return inputs[:, 0]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return (input_shape[0], input_shape[2])
 
 
@@ -67,10 +69,10 @@ class FirstToken(layers.Layer):
 class Reverse(layers.Layer):
     """Reverses a sequence, padding included: (batch, length, ...) with the last step first; no weights."""
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         return ops.flip(inputs, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return input_shape
 
 
@@ -83,11 +85,11 @@ class Bias(layers.Layer):
 
     TENSORS = {"bias": ("bias", "same")}
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         self.bias = self.add_weight((input_shape[-1],), initializer="zeros", name="bias")
 
-    def call(self, inputs):
+    def call(self, inputs) -> Any:
         return inputs + self.bias
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return input_shape

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import math
+from typing import Any
 
 import keras
 
@@ -88,7 +89,7 @@ def _num_parameters(variables):
     return sum(math.prod(variable.shape) for variable in variables)
 
 
-def without_weights(function):
+def without_weights(function) -> Any:
     """What `function()` returns; the variables that it makes have shapes but no values.
 
     It runs in a thread of its own, because Keras keeps a list for each thread of the variables that still need values,

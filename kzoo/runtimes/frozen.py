@@ -1,6 +1,7 @@
 """A model as one TensorFlow function whose weights are constants, which is what every runtime is made from."""
 
 import dataclasses
+from typing import Any
 
 import keras
 
@@ -29,7 +30,7 @@ class Frozen:
     changes: dict
 
     @property
-    def concrete(self):
+    def concrete(self) -> Any:
         """The function traced for `specs`."""
         return self.function.get_concrete_function()
 

@@ -8,6 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from kzoo.rewrites import masking
 from kzoo.rewrites.unrolling import is_recurrent
@@ -131,7 +132,7 @@ def load(folder, model, settings) -> Callable:
     return runner(make_interpreter((folder / FILE).read_bytes()), [tensor.name for tensor in model.inputs])
 
 
-def make_interpreter(content, **options):
+def make_interpreter(content, **options) -> Any:
     """A program that is ready for its inputs and runs on all cores."""
     from ai_edge_litert.interpreter import Interpreter
 

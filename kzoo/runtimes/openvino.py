@@ -8,6 +8,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from kzoo.rewrites.masking import attends
 from kzoo.rewrites.unrolling import is_recurrent
@@ -25,7 +26,7 @@ PASSING = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Squeeze",
            "StridedSlice", "Slice", "Split", "VariadicSplit", "Concat")  # fmt: skip
 
 
-def import_openvino():
+def import_openvino() -> Any:
     """The package, told to send no statistics."""
     # OpenVINO and NNCF report their use over the network if this package is found, and do without it otherwise.
     sys.modules.setdefault("openvino_telemetry", None)
@@ -114,7 +115,7 @@ def _converted(model, folder, settings):
     return frozen, converted
 
 
-def with_int8_weights(converted):
+def with_int8_weights(converted) -> Any:
     """The program with the weights of its products in 8 bits, with a scale and a zero point for each channel."""
     with _quiet_nncf() as nncf:
         return nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
@@ -138,7 +139,7 @@ def _quantised(model, converted, calibration, names, settings):
         )
 
 
-def compiled(folder, precision):
+def compiled(folder, precision) -> Any:
     """The program in a folder, compiled for this processor; ValueError for bfloat16 on one that lacks it."""
     core = import_openvino().Core()
     if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import uuid
+from collections.abc import Iterator
 
 BLOCK = 2**20  # bytes
 UNSAFE = re.compile(r"[*?\[\]\\]")  # what TensorFlow's file functions read as a pattern
@@ -76,7 +77,7 @@ def _naming(error, path, num_bytes=None):
 
 
 @contextlib.contextmanager
-def file(path, num_bytes=None):
+def file(path, num_bytes=None) -> Iterator:
     """Yields a temporary path beside `path`, which is synced to disk and renamed on success, and removed on failure.
 
     Raises OSError that names `path`, and the bytes needed (`num_bytes`, if known), when the disk is full.
@@ -97,7 +98,7 @@ def file(path, num_bytes=None):
 
 
 @contextlib.contextmanager
-def folder(path, overwrite=False, num_bytes=None):
+def folder(path, overwrite=False, num_bytes=None) -> Iterator:
     """Yields a temporary folder beside `path` that is renamed on success; ValueError if `path` is not empty.
 
     With `overwrite` the old folder is parked first and deleted last; the next writer puts a parked folder back whose

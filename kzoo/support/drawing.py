@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 
 from kzoo.support import atomic
 
@@ -14,7 +15,7 @@ FONTS = (
 
 
 @contextlib.contextmanager
-def picture(path, size, dpi=100):
+def picture(path, size, dpi=100) -> Iterator:
     """Yields a matplotlib `Figure` of `size` (width, height) inches, which is written to `path` as a PNG at the end.
 
     `$` in a text is a dollar, not the beginning of a formula.

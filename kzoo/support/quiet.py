@@ -3,10 +3,11 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def silent_stderr():
+def silent_stderr() -> Iterator:
     """A context in which nothing that this process writes to standard error is seen."""
     sys.stderr.flush()
     saved, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -1,10 +1,12 @@
 """What tasks share that are not about one kind of input: images, texts, sequences and rows of numbers learn alike."""
 
+from typing import Any
+
 from kzoo.tasks.base import Task, require_outputs, takes_images, takes_tokens
 from kzoo.tasks.text_classification import TextClassification
 
 
-def batches_by_input(task, name, model, how):
+def batches_by_input(task, name, model, how) -> Any:
     """The `Data` of a name: as a classifier of texts reads it where the model takes tokens, else as one of images."""
     return (TextClassification if takes_tokens(model) else Task).batches(task, name, model, how)
 
@@ -22,7 +24,7 @@ class AnyInput(Task):
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=2, least=1)
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data.sources import folders, table_files
 
         if table_files.find(name) is None and folders.find(name) is not None:

@@ -3,6 +3,9 @@
 A task is one file of this folder with one instance, TASK. Every other room asks that instance and compares no name.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -51,11 +54,11 @@ class Task:
         hint = ": build one logit with task='binary_classification'" if model.outputs[0].shape[-1] == 1 else ""
         require_outputs(self, model, rank=2, least=2, hint=hint)
 
-    def target(self, model):
+    def target(self, model) -> Any:
         """The column of a model's targets, or a dict of them where its outputs have names."""
         return _label(model.outputs[0], num_outputs(model))
 
-    def loss(self, model, label_smoothing=0.0):
+    def loss(self, model, label_smoothing=0.0) -> Any:
         """A fresh loss for one output, or a dict of losses by output."""
         return SparseCrossEntropy(not gives_probabilities(model), label_smoothing)
 
@@ -63,7 +66,7 @@ class Task:
         """Fresh metrics for the first output, or a dict of them by output."""
         return [Accuracy()]
 
-    def trainee(self, model):
+    def trainee(self, model) -> Any:
         """What `kzoo.fit` trains, backs up and saves."""
         from kzoo.tasks.trainee import Trainee
 
@@ -71,7 +74,7 @@ class Task:
 
     # What it is fed
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         """The `Data` of a name for a model.
 
         Args:
@@ -109,7 +112,7 @@ class Task:
         classes = [feature.num_classes for feature in features.values() if hasattr(feature, "num_classes")]
         return classes[0] if len(classes) == 1 else None
 
-    def prepared(self, name, how):
+    def prepared(self, name, how) -> Any:
         """The builder of a prepared data set; ValueError where none is meant."""
         from kzoo.data.sources import prepared
 
@@ -121,7 +124,7 @@ class Task:
         """Whether a data set without a declared pair of features is one for this task."""
         return False
 
-    def pair_of(self, name, builder, model, texts=False):
+    def pair_of(self, name, builder, model, texts=False) -> Any:
         """The (input, target) features of a data set; ValueError for one that is for another task."""
         from kzoo.data.sources import prepared
         from kzoo.tasks import every
@@ -140,7 +143,7 @@ class Task:
             raise ValueError(f"data set {name!r} is a pair of {what}; {model.name} is for {self.words}")
         return pair
 
-    def synthetic(self, name, model, how):
+    def synthetic(self, name, model, how) -> Any:
         """Random examples in the structure of the model's inputs and targets."""
         from kzoo.data import pictures
         from kzoo.tasks.synthetic_batches import synthetic_batch
@@ -151,7 +154,7 @@ class Task:
         }
         return pictures.from_parts(name, {"name": name}, batches, model, self.target(model), how.options)
 
-    def arrays(self, name, parts, model, options, class_names=None):
+    def arrays(self, name, parts, model, options, class_names=None) -> Any:
         """The `Data` of `{split: (x, y, weight or None)}`."""
         from kzoo.data import pictures
 
@@ -163,11 +166,11 @@ class Task:
 
     # What comes out
 
-    def read(self, model, outputs):
+    def read(self, model, outputs) -> Any:
         """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit."""
         return probabilities(model, outputs)
 
-    def predict(self, model, x, batch_size=64):
+    def predict(self, model, x, batch_size=64) -> Any:
         """What `kzoo.predict` gives for checked inputs: the results of all examples."""
         parts = [
             keras.ops.convert_to_numpy(self.read(model, model.predict_on_batch(part)))
@@ -175,7 +178,7 @@ class Task:
         ]
         return np.concatenate(parts)
 
-    def predict_texts(self, model, texts, batch_size=64):
+    def predict_texts(self, model, texts, batch_size=64) -> Any:
         """What `kzoo.predict` gives for a list of texts, or a pair of lists."""
         from kzoo.tasks.texts import predicted
 
@@ -187,7 +190,7 @@ class Task:
         """How many numbers `read` gives for an example."""
         return num_classes(model)
 
-    def decide(self, results):
+    def decide(self, results) -> Any:
         """The answers that results stand for, to compare with targets; ValueError where right and wrong make no sense.
 
         Args:
@@ -316,7 +319,7 @@ def takes_tokens(model) -> bool:
     return any(column.kind == "tokens" for column in columns.inputs_of(model).values())
 
 
-def in_batches(x, batch_size):
+def in_batches(x, batch_size) -> Iterator:
     """The examples of a structure of arrays in pieces of `batch_size`."""
     for begin in range(0, len(keras.tree.flatten(x)[0]), batch_size):
         yield keras.tree.map_structure(lambda array, i=begin: array[i : i + batch_size], x)
@@ -327,7 +330,7 @@ def gives_probabilities(model) -> bool:
     return getattr(model.layers[-1], "activation", None) in (keras.activations.softmax, keras.activations.sigmoid)
 
 
-def probabilities(model, outputs):
+def probabilities(model, outputs) -> Any:
     """Class probabilities (batch, ..., num_classes) of a model's outputs; two classes for a single logit.
 
     Of several outputs the first is meant: the others are auxiliary heads. Raises ValueError for results by name.

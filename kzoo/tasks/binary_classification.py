@@ -1,5 +1,7 @@
 """Binary classification: one of two classes, for a single logit."""
 
+from typing import Any
+
 import keras
 
 from kzoo.data import columns
@@ -22,13 +24,13 @@ class BinaryClassification(Task):
     def width_of(self, name, model, how) -> None:
         return None
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         return batches_by_input(self, name, model, how)
 
-    def target(self, model):
+    def target(self, model) -> Any:
         return columns.Logit(2)
 
-    def loss(self, model, label_smoothing=0.0):
+    def loss(self, model, label_smoothing=0.0) -> Any:
         return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
 
     def metrics(self, model) -> list | dict:

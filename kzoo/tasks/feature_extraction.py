@@ -1,5 +1,7 @@
 """Feature extraction: numbers for other models to read, with no label to compare them with."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -22,13 +24,13 @@ class FeatureExtraction(Task):
     def check_suits(self, model) -> None:
         """Any outputs are features."""
 
-    def read(self, model, outputs):
+    def read(self, model, outputs) -> Any:
         return outputs
 
     def bare_output(self, model) -> tuple:
         return "features", "features"
 
-    def predict(self, model, x, batch_size=64):
+    def predict(self, model, x, batch_size=64) -> Any:
         parts = [model.predict_on_batch(part) for part in in_batches(x, batch_size)]
         return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
@@ -43,7 +45,7 @@ class FeatureExtraction(Task):
     def shown(self, target, class_names) -> dict:
         return {}
 
-    def decide(self, results):
+    def decide(self, results) -> None:
         raise ValueError("data: features are neither right nor wrong, so there is no accuracy to compare; leave it out")
 
     def endpoints(self, model) -> dict:

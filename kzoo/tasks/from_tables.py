@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def width(task, files, model, names) -> int | None:
     return len({word for value in good for word in ([value] if isinstance(value, str) else value)})
 
 
-def labelled(task, name, files, model, how):
+def labelled(task, name, files, model, how) -> Any:
     """The `Data` of tables with an example and its label, labels or numbers in each row."""
     from kzoo.data import labelled_texts, pictures
 

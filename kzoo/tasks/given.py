@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,13 @@ class Given:
     validation: object = None
     class_names: list | None = None
 
-    def load(self, model, **options):
+    def load(self, model, **options) -> Any:
         """The `Data` of these examples; `options` are those of `from_arrays`."""
         make = from_texts if takes_tokens(model) and are_texts(self.x) else from_arrays
         return make(self.x, self.y, model, validation=self.validation, class_names=self.class_names, **options)
 
 
-def read(model, data, y=None, validation=None):
+def read(model, data, y=None, validation=None) -> Any:
     """What is passed as data, as a `Data`, a name, None for the task's default, or `Given` examples.
 
     Raises ValueError or TypeError that names what was passed and what is wanted.
@@ -105,7 +106,7 @@ def _examples(model, data, y):
     return Given(by_order(model, x), y.to_numpy() if hasattr(y, "iloc") else y)
 
 
-def by_order(model, x):
+def by_order(model, x) -> Any:
     """Inputs of a model in the form that checks take: a list in the model's order becomes a dict."""
     from kzoo.data.given_batches import by_name
 
@@ -175,7 +176,7 @@ def _stacked(model, name, values):
     return np.stack(arrays)
 
 
-def loaded(model, data, y=None, validation=None, **options):
+def loaded(model, data, y=None, validation=None, **options) -> Any:
     """`read`, and the `Data` of what that gives."""
     found = data if isinstance(data, Given) else read(model, data, y, validation)
     if found is None or isinstance(found, str):

@@ -1,6 +1,7 @@
 """Image classification: images, or their pixels, to one of several classes."""
 
 import types
+from typing import Any
 
 import keras
 
@@ -14,7 +15,7 @@ class ImageClassification(Task):
     name = "image_classification"
 
 
-def canvas(name, data_dir=None, manual_dir=None, download=False):
+def canvas(name, data_dir=None, manual_dir=None, download=False) -> Any:
     """What `load` needs of a model, for looking at images in their own size, or at 224 x 224 if that varies."""
     from kzoo.data.sources import folders, prepared
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
     }
 
 
-def choose_split(data, split):
+def choose_split(data, split) -> Any:
     """The named split of a data set; ValueError that says which there are if it has none of that name."""
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
     if split == "all" and data.train is not None and data.train.draw is None and data.validation is data.test is None:
@@ -59,7 +60,7 @@ def choose_split(data, split):
     return parts[split]
 
 
-def predict(model, x, batch_size=64):
+def predict(model, x, batch_size=64) -> np.ndarray | list | dict:
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
     A detector gives a list instead, one dict per image: `boxes` (n, 4), left, top, right, bottom as fractions of the

@@ -1,6 +1,7 @@
 """Language modelling: the next token of a text."""
 
 import math
+from typing import Any
 
 from kzoo.tasks.texts import WritingTask, learned_from, predicted, rows_of_tokens
 
@@ -10,7 +11,7 @@ class LanguageModeling(WritingTask):
 
     name = "language_modeling"
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data import language
 
         return learned_from(language.from_texts, self, name, model, how)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,12 +10,15 @@ from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks import every, of_or_guess
 
+if TYPE_CHECKING:
+    from kzoo.data import Data
+
 
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
     tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
     skip_bad=False, whole_words=False, length_buckets=True, columns=None,
-):  # fmt: skip
+) -> "Data":  # fmt: skip
     """Loads a data set by name, fitted to a model.
 
     Images up to 1 GB live in memory; larger sets are streamed and shuffled in blocks. Order and augmentation depend on
@@ -69,7 +73,7 @@ def load(
     return _noting_ids((task.synthetic if name == "synthetic" else task.batches)(name, model, how), model)
 
 
-def width_of(name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_):
+def width_of(name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_) -> int | None:
     """The `num_classes` that a data set asks of a model, int, or None where that is open; keywords are those of `load`.
 
     Raises ValueError as `load` does for a name without data.
@@ -95,7 +99,7 @@ def _noting_ids(data, model):
     return data
 
 
-def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options):
+def from_arrays(x, y, model, validation=None, test=None, class_names=None, name="arrays", **options) -> "Data":
     """The same as `load` for NumPy arrays: `x` (examples, ...), `y` class indices or names (examples,).
 
     uint8 images of any size are fitted to the model and divided by 255; other numbers must have the input's shape. A
@@ -151,7 +155,7 @@ def _array(y):
 def from_texts(
     texts, labels, model, validation=None, test=None, class_names=None, name="texts", tokenizer=None, max_length=None,
     length_buckets=True, **options,
-):  # fmt: skip
+) -> "Data":  # fmt: skip
     """The same as `load` for the classification of one's own texts.
 
     Args:

@@ -1,5 +1,7 @@
 """What classifiers learn by: cross-entropy that takes labels or shares, accuracy, and means that no batch changes."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -18,7 +20,7 @@ class SparseCrossEntropy(keras.losses.Loss):
         self.from_logits = from_logits
         self.label_smoothing = label_smoothing
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> Any:
         if _are_shares(y_true, y_pred):
             loss = ops.categorical_crossentropy(y_true, y_pred, from_logits=self.from_logits)
         else:
@@ -39,7 +41,7 @@ class EveryMean(keras.metrics.Mean):
     Keras' own averages a row before it adds it up, so that a token in a batch of shorter rows counts for more.
     """
 
-    def update_state(self, values, sample_weight=None):
+    def update_state(self, values, sample_weight=None) -> None:
         """Takes values (batch, ...), and weights of the same shape or of its first axes."""
         values = ops.cast(values, self.dtype)
         weights = ops.ones_like(values) if sample_weight is None else ops.cast(sample_weight, self.dtype)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ class MaskedLanguageModeling(TokenTask):
 
     name = "masked_language_modeling"
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data import language
 
         return learned_from(functools.partial(language.from_texts, masked=True), self, name, model, how)

@@ -1,5 +1,7 @@
 """Multi-label classification: any number of labels per example, each with a probability of its own."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,7 +18,7 @@ class MultilabelClassification(AnyInput):
 
     name = "multilabel_classification"
 
-    def target(self, model):
+    def target(self, model) -> Any:
         return columns.LabelSet(model.outputs[0].shape[-1], num_outputs(model))
 
     def bare_output(self, model) -> tuple:
@@ -24,7 +26,7 @@ class MultilabelClassification(AnyInput):
             return self.results, "the probability of each label"
         return "logits", "logits (sigmoid gives the probability of each label)"
 
-    def loss(self, model, label_smoothing=0.0):
+    def loss(self, model, label_smoothing=0.0) -> Any:
         return keras.losses.BinaryCrossentropy(not gives_probabilities(model), label_smoothing, dtype="float32")
 
     def metrics(self, model) -> list | dict:
@@ -35,12 +37,12 @@ class MultilabelClassification(AnyInput):
         if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
             raise ValueError(f"{model.name} ends in a softmax, which lets one label hold; {self.words} needs a sigmoid")
 
-    def read(self, model, outputs):
+    def read(self, model, outputs) -> Any:
         """The probability of every label (batch, num_classes); of several outputs the first."""
         outputs = outputs[0] if isinstance(outputs, list | tuple) else outputs
         return outputs if gives_probabilities(model) else ops.sigmoid(outputs)
 
-    def decide(self, results):
+    def decide(self, results) -> Any:
         return np.asarray(results) > 0.5
 
     def rows(self, results, class_names, top=3) -> list:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+from typing import Any
 
 import keras
 
@@ -17,7 +18,7 @@ class OwnLoss(keras.losses.Loss):
         super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
         self.function = function
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> Any:
         return self.function(y_true, y_pred)
 
 
@@ -28,15 +29,15 @@ class OfProbabilities(keras.metrics.Metric):
         super().__init__(name=metric.name)
         self.metric, self.activation = metric, activation
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
         """Takes targets and logits."""
         self.metric.update_state(y_true, self.activation(y_pred), sample_weight)
 
-    def result(self):
+    def result(self) -> Any:
         """What the metric of probabilities gives."""
         return self.metric.result()
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forgets what the metric has seen."""
         self.metric.reset_state()
 
@@ -51,7 +52,7 @@ def _activation(model, task):
     return keras.ops.sigmoid if isinstance(target, columns.Logit | columns.LabelSet) else keras.ops.softmax
 
 
-def loss_of(loss, model, task, label_smoothing=0.0):
+def loss_of(loss, model, task, label_smoothing=0.0) -> Any:
     """A loss of Keras, its name or a function as a loss, or None where there is none.
 
     A name of Keras reads outputs as what they are, logits or probabilities. Raises ValueError for a loss of Keras that
@@ -79,7 +80,7 @@ def loss_of(loss, model, task, label_smoothing=0.0):
     return OwnLoss(found, re.sub(r"\W+", "_", name).strip("_") or "loss")
 
 
-def metrics_beside(more, model, task):
+def metrics_beside(more, model, task) -> Any:
     """The task's metrics and the user's, which see probabilities where the task has any."""
     own = task.metrics(model)
     if not more:

@@ -1,5 +1,7 @@
 """Regression: one or several numbers per example."""
 
+from typing import Any
+
 import keras
 
 from kzoo.data import columns
@@ -20,13 +22,13 @@ class Regression(AnyInput):
         if gives_probabilities(model):
             raise ValueError(f"{model.name} gives probabilities; {self.words} needs an output without an activation")
 
-    def target(self, model):
+    def target(self, model) -> Any:
         return columns.Values(model.outputs[0].shape[-1], num_outputs(model))
 
     def bare_output(self, model) -> tuple:
         return self.results, "numbers as they were learned"
 
-    def loss(self, model, label_smoothing=0.0):
+    def loss(self, model, label_smoothing=0.0) -> Any:
         if label_smoothing:
             raise ValueError(f"label_smoothing={label_smoothing} is for classes; {model.name} is for {self.words}")
         return keras.losses.MeanSquaredError(dtype="float32")
@@ -39,7 +41,7 @@ class Regression(AnyInput):
 
         return super().width_of(name, model, how) if table_files.find(name) else None
 
-    def prepared(self, name, how):
+    def prepared(self, name, how) -> Any:
         builder = super().prepared(name, how)
         keys = builder.info.supervised_keys
         label = keys[1] if isinstance(keys, tuple) and len(keys) == 2 else "label"
@@ -47,11 +49,11 @@ class Regression(AnyInput):
             raise ValueError(f"data set {name!r}: {label!r} is a class, and {self.words} learns numbers")
         return builder
 
-    def read(self, model, outputs):
+    def read(self, model, outputs) -> Any:
         """The numbers (batch, num_classes) as the model gives them; of several outputs the first."""
         return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
-    def decide(self, results):
+    def decide(self, results) -> None:
         raise ValueError("data: numbers are neither right nor wrong, so there is no accuracy to compare; leave it out")
 
     def rows(self, results, class_names, top=3) -> list:

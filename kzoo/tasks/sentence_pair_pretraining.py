@@ -1,5 +1,7 @@
 """BERT's pre-training: masked words, and whether the second of two segments follows the first."""
 
+from typing import Any
+
 from kzoo.data import columns
 from kzoo.tasks import base
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
@@ -13,13 +15,13 @@ class SentencePairPretraining(base.Task):
     default_data = "shakespeare"
     recipe = PRETRAINING
 
-    def target(self, model):
+    def target(self, model) -> dict:
         return {**base.label_by_output(model), "masked_words": columns.TokenLabel(model.outputs[0].shape[-1], first=1)}
 
     def check_suits(self, model) -> None:
         base.require_named_outputs(self, model, "masked_words", "next_sentence")
 
-    def loss(self, model, label_smoothing=0.0):
+    def loss(self, model, label_smoothing=0.0) -> dict:
         """The sum of both losses, Devlin et al. 2018, section A.2."""
         return {name: SparseCrossEntropy(True, label_smoothing) for name in model.output}
 
@@ -29,7 +31,7 @@ class SentencePairPretraining(base.Task):
     def width_of(self, name, model, how) -> None:
         return None
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data import sentence_pairs
 
         return learned_from(sentence_pairs.from_texts, self, name, model, how)

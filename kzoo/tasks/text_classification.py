@@ -1,5 +1,7 @@
 """Text classification: a class for a text, or for a pair of texts."""
 
+from typing import Any
+
 from kzoo.tasks.base import Task
 from kzoo.tasks.texts import PRETRAINING
 
@@ -15,7 +17,7 @@ class TextClassification(Task):
     recipe = RECIPE
     takes_texts = True
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data import labelled_texts
         from kzoo.data.sources import corpora, prepared, table_files
         from kzoo.tasks import from_tables

@@ -1,5 +1,7 @@
 """What the tasks of texts share: where texts come from, and predictions for texts and for rows of tokens."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -30,7 +32,7 @@ class TokenTask(Task):
     def predict_texts(self, model, texts, batch_size=64) -> list:
         return self.rows_of_texts(model, texts, model.kzoo.tokenizer)
 
-    def target(self, model):
+    def target(self, model) -> Any:
         return columns.TokenLabel(model.outputs[0].shape[-1], first=1)
 
     def metrics(self, model) -> list:
@@ -53,7 +55,7 @@ class WritingTask(TokenTask):
         )
 
 
-def learned_from(make, task, name, model, how):
+def learned_from(make, task, name, model, how) -> Any:
     """The `Data` that `make` gives for a text file, a folder of them, a table or a prepared data set with a text.
 
     Args:

@@ -1,5 +1,7 @@
 """Token classification: a class for every token, such as a tag."""
 
+from typing import Any
+
 from kzoo.catalog import card_of
 from kzoo.data.sources import chosen_columns
 from kzoo.tasks.base import Task, require_outputs
@@ -18,7 +20,7 @@ class TokenClassification(Task):
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=3, least=2)
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data import tagged_words
         from kzoo.data.sources import table_files
 

@@ -1,5 +1,7 @@
 """What `kzoo.fit` trains: which networks, with which optimizers and losses, and what of them is saved."""
 
+from typing import Any
+
 import keras
 
 from kzoo.building.saving import read_weights, write_description, write_weights
@@ -37,7 +39,7 @@ class Trainee:
         """Pairs of a flat model and the optimizer that trains it; the first stands for all in what a run reports."""
         return [(self.model, self.runner.optimizer)]
 
-    def compile(self, recipe, make_optimizer, choose):
+    def compile(self, recipe, make_optimizer, choose) -> Any:
         """Compiles the runner and returns how its steps run.
 
         Args:

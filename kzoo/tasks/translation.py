@@ -1,5 +1,7 @@
 """Translation: pairs of texts, the target learned token by token with its true beginning given."""
 
+from typing import Any
+
 from kzoo.data import checks, columns
 from kzoo.tasks.texts import WritingTask
 
@@ -19,13 +21,13 @@ class Translation(WritingTask):
     generated_data = ("reverse_digits",)
     takes_texts = False
 
-    def predict_texts(self, model, texts, batch_size=64):
+    def predict_texts(self, model, texts, batch_size=64) -> None:
         raise ValueError(f"{model.name} writes texts: kzoo.generate(model, texts) translates them")
 
-    def target(self, model):
+    def target(self, model) -> Any:
         return NextToken(columns.vocabulary_size(model), first=1)
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data import text_pairs
         from kzoo.data.sources import prepared, table_files
 
@@ -75,7 +77,7 @@ class Translation(WritingTask):
 class NextToken(columns.TokenLabel):
     """A token id in every place; in arrays of one's own every place counts."""
 
-    def check(self, label, y, x):
+    def check(self, label, y, x) -> tuple:
         return checks.check_token_ids(label, checks.check_array(label, y), self.num_classes), None
 
 

@@ -24,22 +24,22 @@ class OneRun(keras.callbacks.CallbackList):
         super().__init__(callbacks, **options)
         self.plain = plain
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None) -> None:
         super().on_train_batch_end(batch, logs and self.plain(logs))
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch, logs=None) -> None:
         super().on_test_batch_end(batch, logs and self.plain(logs))
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs=None) -> None:
         super().on_test_end(logs and self.plain(logs))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         super().on_epoch_end(epoch, logs and self.plain(logs))
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         pass
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs=None) -> None:
         pass
 
     def begin(self) -> None:
@@ -83,13 +83,13 @@ class StepWatch(keras.callbacks.Callback):
         if skipped:
             self.metrics_state = [keras.ops.convert_to_numpy(v.value) for v in self.model.metrics_variables]
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         if self.metrics_state is not None:  # Keras resets the metrics just before this
             for variable, value in zip(self.model.metrics_variables, self.metrics_state, strict=True):
                 variable.assign(value)
             self.metrics_state = None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None) -> None:
         self.first, self.done = self.done, min(self.skipped + batch + 1, self.split.num_batches)
         for name, value in (logs or {}).items():
             if name.endswith("loss") and not math.isfinite(value):
@@ -139,7 +139,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.console = Console(stderr=True)
         self.bar = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         if not self.console.is_terminal:
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -149,7 +149,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.task = self.bar.add_task(name, total=self.num_batches, completed=self.skipped, values="")
         self.bar.start()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None) -> None:
         if self.bar:
             done = min(self.skipped + batch + 1, self.num_batches)
             self.bar.update(self.task, completed=done, values=_in_words(logs or {}))

@@ -13,6 +13,7 @@ import math
 import operator
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -94,12 +95,12 @@ class Schedule:
         self.begin = min(round(recipe.prune_begin * num_steps), self.end)
         self.every = recipe.prune_every or max(1, min(100, (self.end - self.begin) // 20))
 
-    def is_due(self, step):
+    def is_due(self, step) -> Any:
         """Whether masks are updated in a step, counted from 0, as a bool tensor."""
         on_time = ops.logical_or(ops.equal((step - self.begin) % self.every, 0), ops.equal(step, self.end))
         return ops.logical_and(on_time, ops.logical_and(step >= self.begin, step <= self.end))
 
-    def num_zeros(self, step, size):
+    def num_zeros(self, step, size) -> Any:
         """How many of `size` weights are zero after a step, as an int32 tensor."""
         progress = ops.cast(step - self.begin, "float32") / max(1, self.end - self.begin)
         share = self.final * (1 - (1 - ops.clip(progress, 0.0, 1.0)) ** 3)
@@ -127,7 +128,7 @@ class Masked(keras.constraints.Constraint):
         self.mask.assign(mask)
         return ops.where(mask, weights, ops.zeros_like(weights))
 
-    def update(self, weights, mask, step):
+    def update(self, weights, mask, step) -> Any:
         """The mask after a step: what was zero stays zero, and the smallest of the rest join it."""
         sizes = ops.where(mask, ops.abs(ops.cast(weights, "float32")), -1.0)
         if self.schedule.pattern:

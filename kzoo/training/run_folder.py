@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 from kzoo.building import saving
 from kzoo.support import atomic
@@ -92,7 +93,7 @@ class RunFolder:
         atomic.require_writable(self.path)
 
     @contextlib.contextmanager
-    def locked(self):
+    def locked(self) -> Iterator:
         """Holds the folder for one run; ValueError that names the process which trains in it already."""
         try:
             import fcntl

@@ -1,5 +1,7 @@
 """The columns of targets: a class per example, one of two classes as a logit, a class per token."""
 
+from typing import Any
+
 import numpy as np
 
 from kzoo.data import checks
@@ -30,7 +32,7 @@ class Label:
         places = {word: checks.place_of(label, word, known) for word in {*words.ravel().tolist()}}
         return np.vectorize(places.get, otypes=[np.int32])(words), known
 
-    def check(self, label, y, x):
+    def check(self, label, y, x) -> tuple:
         """Labels as they are stored, and a weight for each or None; ValueError for what the model cannot learn.
 
         Args:
@@ -39,17 +41,17 @@ class Label:
         """
         return checks.check_labels(y, self.num_classes, label), None
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> tuple:
         """A random batch of labels, and weights or None."""
         return self.repeat(random.integers(0, self.num_classes, (batch_size,), dtype=np.int32)), None
 
-    def to_batch(self, labels):
+    def to_batch(self, labels) -> Any:
         """Stored labels as the tensor that the loss takes."""
         import tensorflow as tf
 
         return tf.cast(labels, tf.int32)
 
-    def repeat(self, labels):
+    def repeat(self, labels) -> Any:
         """The labels of one output as those of all of them."""
         return (labels,) * self.num_outputs if self.num_outputs > 1 else labels
 
@@ -59,14 +61,14 @@ class Logit(Label):
 
     mixes = False
 
-    def check(self, label, y, x):
+    def check(self, label, y, x) -> tuple:
         labels, weight = super().check(label, y, x)
         return labels.astype(np.float32)[:, None], weight
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> tuple:
         return random.integers(0, 2, (batch_size, 1)).astype(np.float32), None
 
-    def to_batch(self, labels):
+    def to_batch(self, labels) -> Any:
         import tensorflow as tf
 
         return tf.cast(tf.reshape(labels, (-1, 1)), tf.float32)
@@ -86,7 +88,7 @@ class TokenLabel(Label):
         super().__init__(num_classes)
         self.first, self.length = first, length
 
-    def check(self, label, y, x):
+    def check(self, label, y, x) -> tuple:
         """Neither tokens with label -100 (as in PyTorch) count nor those that a padding mask leaves out."""
         y, weight = checks.check_token_labels(y, self.num_classes, label)
         mask = x.get("padding_mask") if isinstance(x, dict) else None
@@ -96,7 +98,7 @@ class TokenLabel(Label):
             raise ValueError(f"{label} have shape {y.shape}, the padding mask {mask.shape}; wanted one label per token")
         return y, weight * (mask != 0)
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> tuple:
         shape = (batch_size, self.length or length)
         labels = random.integers(self.first, max(2, self.num_classes), shape, dtype=np.int32)
         return labels, np.ones(shape, np.float32)

@@ -138,7 +138,7 @@ class Image(Numbers):
         scaled = "" if self.dtype == "uint8" else ": pixels scaled to [0, 1], minus mean, divided by std"
         return f"images, channels last{scaled}"
 
-    def limits(self, preprocessing):
+    def limits(self, preprocessing) -> list:
         """Of all channels together, after normalisation."""
         if self.dtype == "uint8":
             return [0, 255]

@@ -1,5 +1,7 @@
 """The columns of targets with several numbers per example: values to come near to, and labels that hold together."""
 
+from typing import Any
+
 import numpy as np
 
 from kzoo.data import checks
@@ -17,7 +19,7 @@ class Values(Label):
             raise ValueError(f"{label} are words, such as {str(np.ravel(y)[0])!r}; the model learns numbers")
         return y, class_names
 
-    def check(self, label, y, x):
+    def check(self, label, y, x) -> tuple:
         y = checks.check_array(label, y)
         y = y[:, None] if y.ndim == 1 and self.num_classes == 1 else y
         if y.shape[1:] != (self.num_classes,):
@@ -29,10 +31,10 @@ class Values(Label):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
             return checks.check_finite(label, y.astype(np.float32)), None
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> tuple:
         return self.repeat(random.standard_normal((batch_size, self.num_classes), dtype=np.float32)), None
 
-    def to_batch(self, labels):
+    def to_batch(self, labels) -> Any:
         import tensorflow as tf
 
         return tf.cast(tf.reshape(labels, (-1, self.num_classes)), tf.float32)
@@ -61,7 +63,7 @@ class LabelSet(Values):
             encoded[place, [checks.place_of(label, word, known) for word in row]] = 1
         return encoded, known
 
-    def check(self, label, y, x):
+    def check(self, label, y, x) -> tuple:
         y, weight = super().check(label, y, x)
         bad = np.argwhere((y != 0) & (y != 1))
         if len(bad):
@@ -69,5 +71,5 @@ class LabelSet(Values):
             raise ValueError(f"{label}: example {bad[0][0]} holds {value:g}; wanted 1 for a label that holds, else 0")
         return y, weight
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> tuple:
         return self.repeat(random.integers(0, 2, (batch_size, self.num_classes)).astype(np.float32)), None

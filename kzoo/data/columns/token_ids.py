@@ -1,5 +1,7 @@
 """The columns of text: token ids, which of them are real, and which of two texts each belongs to."""
 
+from typing import Any
+
 import numpy as np
 
 from kzoo.catalog import card_of
@@ -29,16 +31,16 @@ class Tokens(Numbers):
             )
         return checks.check_token_ids(self.label, x, self.limit)
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> np.ndarray:
         return random.integers(self.first, self.limit or 2, self._drawn_shape(batch_size, length), dtype=np.int32)
 
     def holds_pixels(self, x) -> bool:
         return False
 
-    def limits(self, preprocessing):
+    def limits(self, preprocessing) -> Any:
         return [0, self.limit - 1] if self.limit else None
 
-    def read(self, path):
+    def read(self, path) -> None:
         raise ValueError(f"{self.label} takes token ids, which {path} cannot give; pass texts, or use --data")
 
 
@@ -56,13 +58,13 @@ class Mask(Numbers):
     kind = "mask"
     words = "1 for a real token, 0 for padding"
 
-    def limits(self, preprocessing):
+    def limits(self, preprocessing) -> list:
         return [0, 1]
 
     def _check_values(self, x):
         return x.astype(np.int32)
 
-    def draw(self, random, batch_size, length):
+    def draw(self, random, batch_size, length) -> np.ndarray:
         return np.ones(self._drawn_shape(batch_size, length), np.int32)
 
     holds_pixels, read = Tokens.holds_pixels, Tokens.read

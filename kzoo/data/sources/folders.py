@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,7 @@ MANAGERS = ("thumbs.db", "desktop.ini")  # files of file managers that no dot hi
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
-def find(name):
+def find(name) -> Any:
     """The folder that a data set's name stands for, or None if it is a name of tensorflow-datasets.
 
     Raises ValueError for a name that can only be a path but is not a folder of folders.
@@ -42,7 +43,7 @@ def find(name):
     raise ValueError(f"{path} holds no folders; wanted one folder of images per class, {path}/CLASS/*.png")
 
 
-def survey(root):
+def survey(root) -> tuple:
     """What a folder holds: `(class names, {split: [(path, label)]})`, or `{"all": ...}` where no split has a folder.
 
     Everything in a class folder counts, except hidden files and those of file managers. Raises ValueError for a class
@@ -78,7 +79,7 @@ def _folders(folder):
     return [path for path in _entries(folder) if path.is_dir()]
 
 
-def load(root, parts, fraction, fits, skip_bad):
+def load(root, parts, fraction, fits, skip_bad) -> tuple:
     """Reads all files of a survey, carving splits that lack a folder: `({split: (images, labels)}, digest, notes)`.
 
     Args:
@@ -170,7 +171,7 @@ def _carve(files, fraction, splits):
     return {"train": [file for file in files if file[2] >= low], **parts}
 
 
-def from_paths(fit, finish, shape):
+def from_paths(fit, finish, shape) -> Any:
     """The `finish` of a `Split` of paths: reads the files of a batch by `fit(contents)`, to `shape`, then `finish`."""
 
     def read(rows, random):

@@ -12,6 +12,8 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -44,7 +46,7 @@ def _is_writable(folder):
         return False
 
 
-def find(name, data_dir=None, manual_dir=None, download=False):
+def find(name, data_dir=None, manual_dir=None, download=False) -> Any:
     """The TFDS builder of a prepared data set, preparing it first where that needs no network or is asked for.
 
     Args:
@@ -197,7 +199,7 @@ def _read(builder, split, **how):
     return builder.as_dataset(split=split, shuffle_files=False, read_config=config, **how)
 
 
-def read_arrays(builder, split, size, fit=None):
+def read_arrays(builder, split, size, fit=None) -> tuple:
     """All images and labels of a split as NumPy arrays, each changed by `fit`."""
     x = y = None
     start = 0
@@ -230,7 +232,7 @@ def read_columns(builder, split, keys) -> list:
 
 
 @contextlib.contextmanager
-def damage_named(builder):
+def damage_named(builder) -> Iterator:
     """A context in which an error while reading becomes a ValueError that names the data set's folder."""
     try:
         yield

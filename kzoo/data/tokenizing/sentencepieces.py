@@ -3,13 +3,15 @@
 Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226. The library `sentencepiece` reads the file.
 """
 
+from typing import Any
+
 UNIGRAM, BPE = 1, 2
 UNKNOWN_PENALTY = 10  # how much less likely than the rarest piece an unknown character is
 ELSEWHERE = "\ue000"  # a character for private use
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6
 
 
-def read(path, vocabulary=None):
+def read(path, vocabulary=None) -> Any:
     """The tokenizer of a SentencePiece model (unigram or byte-pair encoding); ValueError for any other file.
 
     Args:

@@ -19,7 +19,7 @@ def json_path(path) -> pathlib.Path:
     return path if path.suffix == ".json" else path / "tokenizer.json"
 
 
-def read(path):
+def read(path) -> tuple:
     """A `tokenizers.Tokenizer`, `{role: token}` of its special tokens, and another one for targets or None.
 
     From a file or folder; ValueError if it holds none.

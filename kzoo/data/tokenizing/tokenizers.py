@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
+import pathlib
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class Tokenizer:
 
         return cls(*tokenizer_files.read(path))
 
-    def save(self, path):
+    def save(self, path) -> pathlib.Path:
         """Writes one JSON file, `tokenizer.json` if `path` is a folder. Returns the file's path.
 
         Special tokens with unusual names are listed in another file, `special_tokens_map.json`; a vocabulary that

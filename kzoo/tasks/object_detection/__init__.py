@@ -3,6 +3,8 @@
 Boxes are (left, top, right, bottom) in pixels, counted from the outer edge of the first pixel, unless said otherwise.
 """
 
+from typing import Any
+
 from kzoo.tasks import base
 from kzoo.tasks.object_detection.focal_losses import BoxLoss, FocalLoss, ObjectAccuracy
 
@@ -22,7 +24,7 @@ class ObjectDetection(base.Task):
     def check_suits(self, model) -> None:
         base.require_named_outputs(self, model, "class_logits", "box_regression")
 
-    def loss(self, model, label_smoothing=0.0):
+    def loss(self, model, label_smoothing=0.0) -> dict:
         """The sum of both losses, as in the paper."""
         if label_smoothing:
             raise ValueError(f"the focal loss takes no label_smoothing, got {label_smoothing!r}; leave it at 0")
@@ -39,7 +41,7 @@ class ObjectDetection(base.Task):
     def width_of(self, name, model, how) -> None:
         return None
 
-    def batches(self, name, model, how):
+    def batches(self, name, model, how) -> Any:
         from kzoo.data.sources import folders
         from kzoo.tasks.object_detection import boxed_images
 
@@ -47,12 +49,12 @@ class ObjectDetection(base.Task):
             raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
         return boxed_images.from_tfds(name, self.prepared(name, how), model, how.options)
 
-    def synthetic(self, name, model, how):
+    def synthetic(self, name, model, how) -> Any:
         from kzoo.tasks.object_detection import boxed_images
 
         return boxed_images.synthetic(name, model, base.SYNTHETIC_SIZES, how.options)
 
-    def arrays(self, name, parts, model, options, class_names=None):
+    def arrays(self, name, parts, model, options, class_names=None) -> None:
         raise ValueError(
             f"from_arrays takes one label per image; {model.name} learns boxes: name a data set that has them"
         )
@@ -63,7 +65,7 @@ class ObjectDetection(base.Task):
 
         return random_targets(model, x.shape, random), None
 
-    def predict(self, model, x, batch_size=64):
+    def predict(self, model, x, batch_size=64) -> list:
         from kzoo.tasks.object_detection.coco import find_objects
 
         return [row for part in base.in_batches(x, batch_size) for row in find_objects(model, part)]

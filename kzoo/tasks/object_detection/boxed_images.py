@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +31,7 @@ def has_boxes(builder) -> bool:
     return "image" in features and hasattr(objects, "keys") and {"bbox", "label"} <= set(objects.keys())
 
 
-def from_tfds(name, builder, model, options):
+def from_tfds(name, builder, model, options) -> Any:
     """A TFDS data set with boxes, its images in memory if they are small enough there, else streamed."""
     if not has_boxes(builder):
         features = ", ".join(builder.info.features)
@@ -75,7 +76,7 @@ def from_tfds(name, builder, model, options):
     return data
 
 
-def synthetic(name, model, sizes, options):
+def synthetic(name, model, sizes, options) -> Any:
     """Random images with one to four random boxes each, for tests and benchmarks."""
     (column,) = columns.inputs_of(model).values()
     wanted = column.shape
@@ -188,7 +189,7 @@ class Finish:
         self.anchors = anchors_of(model, *shape[:2]).boxes
         self.scale = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
 
-    def resize(self, image):
+    def resize(self, image) -> Any:
         """One image at the input's size."""
         return resizing.resize(image, self.shape, self.options.preprocessing)
 

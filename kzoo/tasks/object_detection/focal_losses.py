@@ -3,13 +3,15 @@
 Lin et al. 2017 (RetinaNet), equation 5 and section 4.1. Targets are those of `matching.targets`.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
 ALPHA, GAMMA = 0.25, 2.0
 
 
-def focal(targets, logits, alpha=ALPHA, gamma=GAMMA):
+def focal(targets, logits, alpha=ALPHA, gamma=GAMMA) -> Any:
     """-alpha_t (1 - p_t)^gamma log(p_t) of each logit, with targets 0 or 1 of the same shape; float32."""
     targets, logits = (ops.cast(x, "float32") for x in (targets, logits))
     probability = ops.sigmoid(logits)
@@ -35,7 +37,7 @@ class FocalLoss(keras.losses.Loss):
         super().__init__(name=name, dtype="float32")
         self.alpha, self.gamma = alpha, gamma
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> Any:
         labels = ops.cast(y_true, "int32")
         wanted = ops.cast(ops.expand_dims(labels, -1) == ops.arange(y_pred.shape[-1], dtype="int32"), "float32")
         counts = ops.cast(labels >= -1, "float32")
@@ -56,7 +58,7 @@ class BoxLoss(keras.losses.Loss):
     def __init__(self, name="box_loss"):
         super().__init__(name=name, dtype="float32")
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> Any:
         is_object = y_true[..., 4]
         errors = ops.sum(ops.abs(y_true[..., :4] - ops.cast(y_pred, "float32")), axis=-1) * is_object
         return _per_object(ops.sum(errors, axis=1), is_object)
@@ -73,7 +75,7 @@ class ObjectAccuracy(keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
         self._direction = "up"
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
         labels = ops.cast(y_true, "int32")
         right = ops.cast(ops.argmax(y_pred, axis=-1), "int32") == labels
         super().update_state(ops.cast(right, "float32"), ops.cast(labels >= 0, "float32"))
