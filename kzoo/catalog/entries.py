@@ -34,8 +34,8 @@ LITERALS = {
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
     "TRAINING_ONLY": "patterns of tensors that serve training alone",
     "DERIVED": "{tensor of the reference: where it comes from, `computed` or `zeros`}",
-    "ALIASES": "((pattern, replacement), ...) from the names of other releases to those of the layers; "
-    "`tensor[0]`, `tensor[1]`, ... are parts of one",
+    "NAMES": "{family of checkpoints: {name there, with {} for what changes: name here}}, see kzoo/weights/naming.py; "
+    "the first is the one that the layers are named after",
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
     "CONFIG": "{`model_type` of a published configuration, or `timm`: {`models`: {network there: keywords here, with "

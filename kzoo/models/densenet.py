@@ -33,7 +33,14 @@ CONFIG = {
         "ignored": ("model_args.*_rate",),
     },
 }
-ALIASES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)  # torchvision's published files say norm.1
+NAMES = {
+    "torchvision": {},
+    # torchvision's published files, which it renames itself when it loads them
+    "torchvision_published": {
+        "features.{}.{}.norm.{}.{}": "features.{}.{}.norm{}.{}",
+        "features.{}.{}.conv.{}.{}": "features.{}.{}.conv{}.{}",
+    },
+}
 
 
 def norm_relu_conv(x, filters, kernel_size, name, suffix="") -> keras.KerasTensor:

@@ -12,6 +12,8 @@ from keras import layers
 TASK = "sequence_classification"
 INPUTS = {"features": "sequence"}
 AGREES_WITH = "`torch.nn.LSTM`, `GRU`, `RNN`"
+# the attribute that other modules keep theirs in
+NAMES = {"torch": {}, "lstm": {"lstm.{}": "rnn.{}"}, "gru": {"gru.{}": "rnn.{}"}}
 VARIANTS = {"rnn_lstm": {"cell": "lstm"}, "rnn_gru": {"cell": "gru"}, "rnn_simple": {"cell": "simple"}}
 
 _CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}

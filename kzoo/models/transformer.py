@@ -54,6 +54,16 @@ DERIVED = {
     "model.encoder.embed_positions.weight": "computed",
     "model.decoder.embed_positions.weight": "computed",
 }
+NAMES = {
+    "transformers": {},
+    # MarianModel by itself
+    "base_model": {
+        "shared.{}": "model.shared.{}",
+        "encoder.{}": "model.encoder.{}",
+        "decoder.{}": "model.decoder.{}",
+        "final_logits_bias": None,
+    },
+}
 CONFIG = {
     "marian": {
         "models": {"MarianMTModel": {"positions": "half_split", "logits_bias": True}},

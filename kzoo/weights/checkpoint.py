@@ -14,22 +14,28 @@ import numpy as np
 from kzoo import catalog
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import read_beside
-from kzoo.weights import files
+from kzoo.weights import files, naming
 from kzoo.weights.hub import find_files
 from kzoo.weights.layouts import find_slots
 
 FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
-def save_weights(model, path) -> None:
+def save_weights(model, path, names=None) -> None:
     """Writes a model's weights as safetensors in the reference's names and layout, with its sha256 inside.
 
     The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
+
+    Args:
+        names: the family of checkpoints whose names they get, such as `"timm"`, one of those in the model file's NAMES;
+            by default the family that the model's weights came from, which stands on its card. Raises ValueError for
+            another, and for one that lacks a tensor of the model's.
     """
     arrays = {}
     for slot in find_slots(model):
         value = keras.ops.convert_to_numpy(slot.variable.value)
         arrays.update(zip(slot.names, slot.write(value), strict=True))
+    arrays = naming.written(model, names, arrays)
     # transformers loads a file only if its metadata names a framework's layout
     files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name})
 
@@ -88,6 +94,8 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
             slot.variable.assign(value)
     if preprocessing:
         catalog.update_card(model, preprocessing=preprocessing)
+    if checkpoint.family != catalog.card_of(model).names:
+        catalog.update_card(model, names=checkpoint.family)
     if told and load_head and (names := told.names_for(catalog.arguments(model))):
         catalog.update_card(model, class_names=names)
     if left:
@@ -133,24 +141,31 @@ class _Checkpoint:
         self.specification = {}  # name here -> (shape, dtype)
         self.files = weights
         self.weights = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
-        for file in self.files:
-            for name, facts in file.specification.items():
-                here = self._rename(name)
-                if here in self.stored:
-                    both = f"in {self.stored[here][0].path.name} and {file.path.name}"
-                    raise ValueError(f"{self.weights} holds {here} twice, {both}")
-                self.stored[here] = (file, name)
-                self.specification[here] = facts
+        tensors = [(file, name) for file in self.files for name in file.specification]
+        ties = self.literals.get("DERIVED", {})
+        is_known = lambda name: name in self.wanted or name in ties  # noqa: E731
+        family, renamed = naming.recognise(model, [name for _, name in tensors], is_known)
+        self.family = family.name if family else None
+        for (file, name), here in zip(tensors, renamed, strict=True):
+            if here in self.stored:
+                both = f"in {self.stored[here][0].path.name} and {file.path.name}"
+                raise ValueError(f"{self.weights} holds {here} twice, {both}")
+            self.stored[here] = (file, name)
+            self.specification[here] = file.specification[name]
         self.joined = self._join()
+        self._untie(ties)
 
-    def _rename(self, name):
-        """Names changed between releases of a reference; ALIASES of the model file lists (pattern, replacement)."""
-        for pattern, replacement in self.literals.get("ALIASES", ()):
-            name = re.sub(pattern, replacement, name)
-        return name
+    def _untie(self, ties):
+        """Gives a tensor that the file lacks the value of one that the reference ties to it, which the file holds."""
+        for name, sources in ties.items():
+            for source in (sources,) if isinstance(sources, str) else sources:
+                is_lacking = source in self.wanted and source not in self.specification
+                if is_lacking and name in self.specification and name not in self.wanted:
+                    self.stored[source] = self.stored.pop(name)
+                    self.specification[source] = self.specification.pop(name)
 
     def _join(self):
-        """{tensor: its parts}, in order, of those that ALIASES name as `tensor[0]`, `tensor[1]`, ... of one tensor.
+        """{tensor: its parts}, in order, of those that NAMES has as `tensor[0]`, `tensor[1]`, ... of one tensor.
 
         They are joined along the first axis, as torch stores the projections of query, key and value in one. Parts of
         different shapes stay apart, under names that the model does not know.
@@ -213,7 +228,14 @@ class _Checkpoint:
                 for name, (shape, _) in there.items()
                 if shape != wanted[name] and name != exempt
             ],
-            "not floating point": [f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype not in FLOATS],
+            "of float8, which needs its scales (convert the file to bfloat16)": [
+                f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype.startswith("F8")
+            ],
+            "not floating point": [
+                f"{name} {dtype}"
+                for name, (_, dtype) in there.items()
+                if dtype not in FLOATS and not dtype.startswith("F8")
+            ],
         }
         if any(problems.values()):
             self.verify()  # a damaged name is no other model
