@@ -99,12 +99,14 @@ def _or_one(single):
 
 
 @_or_one(checkpoint.save_weights)
-def save_weights(assembly, path):
-    """For an `Assembly`, `path` is a folder, which gets a folder for each part."""
+def save_weights(assembly, path, names=None):
+    """For an `Assembly`, `path` is a folder, which gets a folder for each part, and `names` a dict {part: family}."""
+    if names is not None and not (isinstance(names, Mapping) and names.keys() <= assembly.keys()):
+        raise TypeError(f"names of an Assembly must be a dict {{part: family}} of its parts, got {names!r}")
     with contextlib.ExitStack() as stack:  # every file takes its name once all are written
         for part, model in assembly.items():
             file = pathlib.Path(path) / part / WEIGHTS_FILE
-            checkpoint.save_weights(model, stack.enter_context(atomic.file(file)))
+            checkpoint.save_weights(model, stack.enter_context(atomic.file(file)), (names or {}).get(part))
 
 
 @_or_one(checkpoint.load_weights)
