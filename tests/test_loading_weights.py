@@ -53,8 +53,30 @@ def test_a_body_without_a_head_takes_a_whole_files_weights(resnet):
 
 
 def test_models_without_a_named_head_say_so():
-    with pytest.raises(ValueError, match="has no head that can be left out"):
-        kzoo.load_weights(kzoo.build("rnn"), "anything", load_head=False)
+    for name in ("perceptron", "transformer_tiny"):
+        with pytest.raises(ValueError, match="has no head that can be left out"):
+            kzoo.load_weights(kzoo.build(name), "anything", load_head=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "head"),
+    [
+        ("mnist_cnn", {}, "dense_1"),
+        ("cnn", {}, "fc2"),
+        ("mlp", {"hidden_dims": (4,)}, "2"),
+        ("rnn", {}, "fc"),
+    ],
+)
+def test_every_classifier_has_a_head(name, overrides, head, tmp_path):
+    original = kzoo.build(name, num_classes=7, **overrides)
+    kzoo.save_weights(original, tmp_path / "seven.safetensors")
+    with pytest.raises(ValueError, match=r"num_classes=7, or keep 3 and pass load_head=False"):
+        kzoo.build(name, tmp_path / "seven.safetensors", num_classes=3, **overrides)
+    model = kzoo.build(name, tmp_path / "seven.safetensors", load_head=False, num_classes=3, **overrides)
+    source = weights_by_layer(original)
+    for layer, weights in weights_by_layer(model).items():
+        same = all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(weights, source[layer], strict=True))
+        assert same == (layer != head)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])

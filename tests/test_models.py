@@ -244,6 +244,17 @@ def test_every_architecture_has_a_row():
 
 
 @pytest.mark.parametrize("architecture", ROWS)
+def test_layers_are_called_the_same_whatever_was_built_before(architecture):
+    def names(variant):
+        return [each.name for each in kzoo.build(variant, **ROWS[architecture]["small"]).operations]
+
+    variants = [*ROWS[architecture]["counts"]]
+    for variant in {variants[0], variants[-1]}:
+        first, second = measure.without_weights(lambda variant=variant: (names(variant), names(variant)))
+        assert first == second
+
+
+@pytest.mark.parametrize("architecture", ROWS)
 def test_no_model_file_imports_another(architecture):
     tree = ast.parse((catalog.MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

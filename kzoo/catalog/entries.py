@@ -29,7 +29,7 @@ LITERALS = {
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
     "keywords, `shares`: keywords that it takes from this model}}",
     "HEADLESS": "what the model is for with `num_classes=0`, which gives features",
-    "HEAD": "layers that `load_head=False` leaves as they are",
+    "HEAD": "layers that `load_head=False` leaves as they are; without it, the last with weights of a classifier",
     "HEAD_IF_MISSING": "layers that belong to the head only if the file lacks them",
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
     "TRAINING_ONLY": "patterns of tensors that serve training alone",

@@ -11,6 +11,7 @@ import click
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
+LOAD_HEAD = "kzoo.load_head"  # whether --no-load-head is absent, in the metadata of a command's context
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
 
@@ -90,20 +91,30 @@ def open_model(source, overrides=(), weights=None, dtype=None):
 
     folder = pathlib.Path(source)
     is_ours = folder.is_dir() and not configurations.is_published(folder)
-    if is_ours and (overrides or weights):
+    context = click.get_current_context(silent=True)
+    load_head = context is None or context.meta.get(LOAD_HEAD, True)
+    if is_ours and (overrides or weights or not load_head):
         raise click.UsageError(
-            "--set and --weights are for a model of the catalogue; a folder itself says how its model is built"
+            "--set, --weights and --no-load-head are for a model of the catalogue; a folder itself says how its model "
+            "is built"
         )
     if not folder.is_dir() and not source.startswith("hf://"):
         if os.sep in source:
             raise click.UsageError(f"no folder at {source}")
         catalog.find(source)
+        require_weights(weights, load_head)
     import_keras()
     from kzoo import building
 
     if is_ours:
         return building.load(source, dtype)
-    return building.build(source, weights=weights, dtype=dtype, **settings_of(overrides))
+    return building.build(source, weights=weights, dtype=dtype, load_head=load_head, **settings_of(overrides))
+
+
+def require_weights(weights, load_head) -> None:
+    """UsageError for --no-load-head with nothing to load."""
+    if not load_head and not weights:
+        raise click.UsageError("--no-load-head leaves the head of --weights out; pass --weights")
 
 
 def load_data(name, source, model, **options):
@@ -136,6 +147,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 model_options = with_options(
     set_option,
     click.option("--weights", metavar="PATH", help="A safetensors file or saved folder to load into the model."),
+    click.option(
+        "--no-load-head",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, is_given: context.meta.update({LOAD_HEAD: not is_given}),
+        help="Leave the classifier random, for another number of classes than --weights has.",
+    ),
     click.option("--dtype", metavar="POLICY", help="Keras dtype policy, such as mixed_bfloat16."),
 )
 place_options = with_options(

@@ -56,7 +56,8 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
             `hf://owner/name[@revision]`; or what `open_weights` gave.
-        load_head: False leaves the classifier as it is, for another number of classes.
+        load_head: False leaves the classifier as it is, for another number of classes: the layers that HEAD of the
+            model file lists, or else the last layer with weights.
         assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`. The files
             are not verified then: whatever was made of them must be discarded if `verify` of one raises.
 
@@ -65,9 +66,9 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     model, or how a file is damaged; the model is unchanged then.
     """
     literals = catalog.literals_of(model)
-    if not load_head and "HEAD" not in literals:
-        raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     slots = find_slots(model)
+    if not load_head and not _head(model, slots):
+        raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     weights = weights if isinstance(weights, list) else open_weights(weights)
     told = _compare_configuration(model, weights[0].path.parent, load_head)
     checkpoint = _Checkpoint(model, weights, literals, slots)
@@ -103,6 +104,13 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     return left
 
 
+def _head(model, slots) -> tuple:
+    """Names of the layers of a model's head; none for one without classes whose file lists none."""
+    listed = catalog.literals_of(model).get("HEAD", ())
+    has_classes = bool(catalog.card_of(model).architecture and catalog.arguments(model).get("num_classes"))
+    return listed or ((slots[-1].layer.name,) if has_classes and slots else ())
+
+
 def _compare_configuration(model, folder, load_head):
     """What the `config.json` beside the weights says, or None; ValueError if that is another function than the model's.
 
@@ -133,7 +141,7 @@ class _Checkpoint:
     """The tensors of one or several files by the names this model gives them."""
 
     def __init__(self, model, weights, literals, slots):
-        self.model, self.literals = model, literals
+        self.model, self.literals, self.head = model, literals, _head(model, slots)
         self.wanted = {
             name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)
         }
@@ -201,14 +209,14 @@ class _Checkpoint:
     def head_to_leave(self) -> tuple:
         """Names of the layers that load_head=False leaves as they are.
 
-        HEAD of the model file lists them; those of HEAD_IF_MISSING belong to the head only if the file lacks them.
+        Those of HEAD_IF_MISSING belong to the head only if the file lacks them.
         """
         lacking = [
             layer
             for layer in self.literals.get("HEAD_IF_MISSING", ())
             if not any(name.startswith(f"{layer}.") for name in self.specification)
         ]
-        return (*self.literals.get("HEAD", ()), *lacking)
+        return (*self.head, *lacking)
 
     def compare(self, slots, adapted, head) -> None:
         """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
@@ -247,15 +255,15 @@ class _Checkpoint:
     def _head_hint(self, slots):
         """The usual reason for mis-shaped names is a head with another number of classes."""
         wanted = catalog.arguments(self.model).get("num_classes") if self.literals else None
-        heads = [slot for slot in slots if slot.layer.name in self.literals.get("HEAD", ())] or slots[-1:]
+        heads = [slot for slot in slots if slot.layer.name in self.head]
         for slot in heads if wanted else ():
             there, here = self.specification.get(slot.names[0], ((),))[0], slot.shapes[0]
             if not there or there[0] == here[0] or here[0] % wanted or not hasattr(slot.layer, "kernel"):
                 continue
             classes, rest = divmod(there[0], here[0] // wanted)  # a detector has outputs at several anchors
             if not rest:
-                hint = f". For a file with {classes} classes build the model with num_classes={classes}"
-                return f"{hint}, or keep {wanted} and pass load_head=False" if "HEAD" in self.literals else hint
+                build = f"For a file with {classes} classes build the model with num_classes={classes}"
+                return f". {build}, or keep {wanted} and pass load_head=False"
         return ""
 
     def verify(self) -> None:
