@@ -17,6 +17,7 @@ class Plan:
     num_beams: 1 to follow a single sequence for each prompt.
     num_stops: the number of stop tokens, for beam search: the more tokens may end a sequence, the more candidates it
         keeps.
+    num_sequences: for beam search, how many of the best sequences of each prompt are returned.
     """
 
     max_new_tokens: int
@@ -26,6 +27,7 @@ class Plan:
     with_penalty: bool = False
     num_beams: int = 1
     num_stops: int = 0
+    num_sequences: int = 1
 
 
 def read_prompts(decoder, plan, request) -> tuple:
