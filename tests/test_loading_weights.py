@@ -94,6 +94,26 @@ def test_first_convolution_is_adapted_as_timm_does(channels, tmp_path):
     assert all(np.array_equal(value, arrays[name]) for name, value in adapted.items())
 
 
+@pytest.mark.parametrize("grid", [(2, 3), (7, 4), (6, 5)])
+def test_positions_are_interpolated_as_timm_does(grid, tmp_path, caplog):
+    golden = safetensors.numpy.load_file(GOLDEN)
+    options = {"num_layers": 1, "hidden_dim": 6, "num_heads": 1, "intermediate_dim": 8, "patch_size": 4}
+    kzoo.save_weights(kzoo.build("vit_b_16", input_shape=(16, 16, 3), **options), tmp_path / "square.safetensors")
+    arrays = safetensors.numpy.load_file(tmp_path / "square.safetensors")
+    arrays["encoder.pos_embedding"] = golden["positions"]
+    safetensors.numpy.save_file(arrays, tmp_path / "square.safetensors")
+    shape = (4 * grid[0], 4 * grid[1], 3)
+    with caplog.at_level(logging.WARNING, "kzoo"):
+        model = kzoo.build("vit_b_16", tmp_path / "square.safetensors", input_shape=shape, **options)
+    assert f"positions of 4 x 4 patches are interpolated to {grid[0]} x {grid[1]}" in caplog.text
+    kzoo.save_weights(model, tmp_path / "other.safetensors")
+    found = safetensors.numpy.load_file(tmp_path / "other.safetensors")
+    wanted = golden[f"positions.{grid[0]}.{grid[1]}"]
+    np.testing.assert_allclose(found["encoder.pos_embedding"], wanted, rtol=0, atol=2e-6)
+    with pytest.raises(ValueError, match=r"mis-shaped: encoder.pos_embedding"):
+        kzoo.load_weights(kzoo.build("vit_b_16", input_shape=(12, 12, 3), **options), tmp_path / "other.safetensors")
+
+
 def test_a_grey_network_is_not_adapted_to_colours(tmp_path):
     kzoo.save_weights(kzoo.build("mnist_cnn"), tmp_path / "grey.safetensors")
     with pytest.raises(ValueError, match=r"mis-shaped: conv2d.weight \(32, 1, 3, 3\), wanted \(32, 3, 3, 3\)"):

@@ -49,7 +49,8 @@ def generate(
         stream: a function that is called with each new piece of text (token ids without a tokenizer) of one prompt.
         xla: whether XLA compiles the program; if not, TensorFlow runs its own operations.
 
-    Returns a `Written` for one text, a list of them for a list; with `num_return_sequences` each is a list. Raises ValueError or TypeError that name the argument.
+    Returns a `Written` for one text, a list of them for a list; with `num_return_sequences` each is a list. Raises
+    ValueError or TypeError that name the argument.
     """
     programs = programs_of(model)
     tokenizer = _tokenizer(model, tokenizer, programs.decoder.vocabulary_size)
@@ -237,7 +238,7 @@ def _round_up(number, multiple=BUCKET):
 
 
 def _in_steps(programs, plan, request, xla, stream, ending, max_new_tokens):
-    """Writes a few tokens at a time, ends sequences at texts, and hands each new piece to `stream`; returns the tokens."""
+    """Writes a few tokens at a time, ends sequences at texts, hands each new piece to `stream`; returns the tokens."""
     limited = lambda limit: {**request, "limit": keras.ops.convert_to_tensor(np.int32(limit))}  # noqa: E731
     limit, shown, state = 1, 0, programs.begin(plan, limited(1), xla)
     while True:

@@ -31,6 +31,7 @@ LAYOUTS = {
     "in_proj": {"kernel": ("{}_weight", "kernel"), "bias": ("{}_bias", "same")},
     "pos_embedding": {"embeddings": ("{}", "row")},
 }
+GRIDS = {"encoder.pos_embedding": "patch_size"}
 HEAD = ("heads.head",)
 OTHER_HEADS = (r"(vit\.)?pooler\.",)  # a map of the class token that `ViTModel` has and classifiers have not
 CONFIG = {

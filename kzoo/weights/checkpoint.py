@@ -5,7 +5,6 @@ converted, and only then is the first variable assigned.
 """
 
 import logging
-import math
 import re
 
 import keras
@@ -14,7 +13,7 @@ import numpy as np
 from kzoo import catalog
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import read_beside
-from kzoo.weights import files, naming
+from kzoo.weights import adapting, files, naming
 from kzoo.weights.hub import find_files
 from kzoo.weights.layouts import find_slots
 
@@ -51,7 +50,7 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
     of the images they were trained on, and of the classes, goes onto the model's card. A first convolution over another
     number of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output
-    keeps its size.
+    keeps its size. Positions of a square of patches are interpolated for images of another size, as timm does.
 
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
@@ -75,8 +74,7 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     head = () if load_head else checkpoint.head_to_leave()
     loaded = [slot for slot in slots if slot.layer.name not in head]
     left = [name for slot in slots if slot.layer.name in head for name in slot.names]
-    first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
-    adapted = first if first and checkpoint.has_other_channels(first) else None
+    adapted = _adaptations(model, checkpoint, slots)
     checkpoint.compare(loaded, adapted, head)
     arrays = checkpoint.read(verify=assign is None)
     # TensorFlow copies an array that becomes a tensor; other backends may go on reading the file.
@@ -84,8 +82,8 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     values = []
     for slot in loaded:
         parts = [np.asarray(arrays[name]) for name in slot.names]
-        if slot is adapted:
-            parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
+        if slot.names[0] in adapted:
+            parts = [adapted[slot.names[0]](parts[0])]
         values.append(np.array(slot.read(*parts), copy=copies))
     preprocessing = read_beside(checkpoint.files[0].path)
     for slot, value in zip(loaded, values, strict=True):
@@ -129,12 +127,24 @@ def _compare_configuration(model, folder, load_head):
     return told
 
 
-def _adapt_channels(kernel, num_channels):
-    """A first convolution (filters, channels, height, width) over another number of input channels."""
-    if num_channels == 1:
-        return kernel.astype("float32").sum(axis=1, keepdims=True)
-    repeated = np.tile(kernel.astype("float32"), (1, math.ceil(num_channels / kernel.shape[1]), 1, 1))
-    return repeated[:, :num_channels] * (kernel.shape[1] / num_channels)
+def _adaptations(model, checkpoint, slots):
+    """{tensor: how it becomes one for this model's images}, where the file's is for other images."""
+    found, by_layer = {}, {slot.layer.name: slot for slot in slots}
+    first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
+    if first and checkpoint.has_other_channels(first):
+        found[first.names[0]] = lambda kernel: adapting.adapt_channels(kernel, first.shapes[0][1])
+    for layer, keyword in checkpoint.literals.get("GRIDS", {}).items():
+        name, here = by_layer[layer].names[0], tuple(by_layer[layer].shapes[0])
+        there = checkpoint.specification.get(name, ((),))[0]
+        given = catalog.arguments(model)
+        grid = [size // given[keyword] for size in given["input_shape"][:2]]
+        side = adapting.square_grid(there)
+        if there != here and side and there[2:] == here[2:]:
+            found[name] = lambda table, grid=grid: adapting.interpolate_positions(table, grid)
+            logging.getLogger("kzoo").warning(
+                "%s: positions of %d x %d patches are interpolated to %d x %d", model.name, side, side, *grid
+            )
+    return found
 
 
 class _Checkpoint:
@@ -223,7 +233,6 @@ class _Checkpoint:
         wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
         known = {*wanted, *self.derived()}
         there = {name: self.specification[name] for name in wanted if name in self.specification}
-        exempt = adapted.names[0] if adapted else None
         problems = {
             "missing": [name for name in wanted if name not in there],
             "unexpected": [
@@ -234,7 +243,7 @@ class _Checkpoint:
             "mis-shaped": [
                 f"{name} {shape}, wanted {wanted[name]}"
                 for name, (shape, _) in there.items()
-                if shape != wanted[name] and name != exempt
+                if shape != wanted[name] and name not in adapted
             ],
             "of float8, which needs its scales (convert the file to bfloat16)": [
                 f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype.startswith("F8")
