@@ -285,6 +285,18 @@ def compare(folder, name, overrides):
     yield outputs(kzoo.build(name, folder / "reference.safetensors", **overrides), x), wanted
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_both_directions_of_a_recurrent_network(cell, tmp_path):
+    reference = safetensors.numpy.load_file(GOLDEN / f"rnn_{cell}_bidirectional.safetensors")
+    x, wanted = reference.pop("input"), reference.pop("output")
+    safetensors.numpy.save_file(reference, tmp_path / "reference.safetensors")
+    model = kzoo.build(f"rnn_{cell}", tmp_path / "reference.safetensors", bidirectional=True)
+    np.testing.assert_allclose(outputs(model, x), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    kzoo.save_weights(model, tmp_path / "ours.safetensors")
+    shapes = {key: value.shape for key, value in safetensors.numpy.load_file(tmp_path / "ours.safetensors").items()}
+    assert shapes == {key: value.shape for key, value in reference.items()}
+
+
 @pytest.mark.parametrize(("name", "overrides"), GOLDENS)
 def test_agrees_with_the_reference(name, overrides, tmp_path):
     for got, wanted in compare(tmp_path, name, overrides):
