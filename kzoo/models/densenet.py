@@ -80,8 +80,8 @@ def build(
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     `depths` counts the layers of each dense block, `filters` the channels of the stem, `growth_rate` the channels each
-    layer adds, after a bottleneck of `bn_size` times as many. Height and width may be None. `num_classes=0` returns the averaged features. Raises ValueError for
-    images that the transitions use up (below 29 x 29 for four blocks).
+    layer adds, after a bottleneck of `bn_size` times as many. Height and width may be None. `num_classes=0` returns
+    the averaged features. Raises ValueError for images that the transitions use up (below 29 x 29 for four blocks).
     """
     image = image_input(input_shape, 2 ** (len(depths) + 1) - 3, name)
     x = padded_conv(image, filters, 7, "features.conv0", strides=2, use_bias=False)
