@@ -123,7 +123,7 @@ def time_model(model, mode, batch_size, seconds, sequence_length, device, **_):
 
     import kzoo
     from kzoo import measure, tasks
-    from kzoo.tasks.synthetic_batches import synthetic_batch
+    from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
     from kzoo.training import execution
     from kzoo.training.recipe import make_recipe
 

@@ -107,8 +107,8 @@ def test_a_save_that_fails_leaves_the_old_folder(tmp_path, monkeypatch):
                   tmp_path / "saved")  # fmt: skip
     save_weights = saving.save_weights
 
-    def full(model, path, metadata=None):
-        save_weights(model, path, metadata)
+    def full(model, path, *names, **options):
+        save_weights(model, path, *names, **options)
         if model.name == "perceptron":
             raise OSError(28, "disk full")
 
@@ -225,4 +225,6 @@ def test_an_export_has_a_folder_a_part(tmp_path):
 def test_keywords_may_name_every_argument(tmp_path):
     pair = make_pair()
     kzoo.save_weights(model=pair, path=tmp_path / "weights")
+    with pytest.raises(TypeError, match="names of an Assembly must be a dict"):
+        kzoo.save_weights(pair, tmp_path / "weights", names="timm")
     assert set(kzoo.load_weights(model=make_pair(1), weights=tmp_path / "weights")) == set(pair)

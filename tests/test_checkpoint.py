@@ -130,7 +130,7 @@ def test_fp8_is_refused(model, weights):
     arrays = safetensors.numpy.load_file(weights)
     arrays["fc.bias"] = arrays["fc.bias"].astype(ml_dtypes.float8_e4m3fn)
     safetensors.numpy.save_file(arrays, weights)
-    refuses(model, weights, "fc.bias", "F8_E4M3")
+    refuses(model, weights, "float8", "fc.bias", "F8_E4M3")
 
 
 def test_another_models_weights(model, tmp_path):

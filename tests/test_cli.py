@@ -140,6 +140,31 @@ def test_train_evaluate_predict_export(run_kzoo, tmp_path):
     assert done.returncode == 2 and "is not empty" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_weights_without_their_head(run_here, tmp_path):
+    import keras
+
+    import kzoo
+
+    small = {"hidden_dims": (4,)}
+    kzoo.save_weights(kzoo.build("mlp", num_classes=7, **small), tmp_path / "seven.safetensors")
+    given = ("mlp", "--set", "hidden_dims=(4,)", "--weights", tmp_path / "seven.safetensors")
+    keras.utils.save_img(tmp_path / "digit.png", np.random.default_rng(0).random((28, 28, 1)), scale=True)
+    status, _, err = run_here("predict", *given, tmp_path / "digit.png")
+    assert status == 2 and "pass load_head=False" in err
+    status, out, _ = run_here("predict", *given, tmp_path / "digit.png", "--no-load-head", "--json", "--top", 10)
+    assert status == 0 and len(json.loads(out)[0]["classes"]) == 10
+    status, _, err = run_here("train", *given, "--no-load-head", "--data", "digits", "--epochs", 1, "--quiet",
+                              "--run-folder", tmp_path / "run", "--learning-rate", 1e-9)  # fmt: skip
+    assert status == 0, err
+    first = [kzoo.build("mlp", tmp_path / "seven.safetensors", num_classes=7, **small), kzoo.load(tmp_path / "run")]
+    np.testing.assert_allclose(*(model.get_layer("0").kernel for model in first), atol=1e-5)
+    for command in (("train", "--run-folder", tmp_path / "no"), ("evaluate",)):
+        status, _, err = run_here(*command, "mlp", "--no-load-head")
+        assert status == 2 and "pass --weights" in err
+    status, _, err = run_here("evaluate", tmp_path / "run", "--no-load-head")
+    assert status == 2 and "a folder itself says" in err
+
+
 def test_resume_alone_takes_the_newest_run(run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))

@@ -55,6 +55,10 @@ def test_generate_for_people_and_for_programs(folder):
     ]
     assert run("generate", folder, "--prompt", "abc", "--stream", *options).output == "abcdefabcde\n"
     assert run("generate", folder, "--prompt", "abc", "--stop", "f", *options).output == "abcde\n"
+    assert run("generate", folder, "--prompt", "abc", "--stop", "efa", *options).output == "abcd\n"
+    beams = ["--beams", "3", "--num-return-sequences", "2", "--json", *options]
+    found = json.loads(run("generate", folder, "--prompt", "abc", *beams).output)
+    assert [row["prompt"] for row in found] == ["abc", "abc"] and found[0]["score"] > found[1]["score"]
 
 
 def test_show_attention(folder, tmp_path):
@@ -74,7 +78,8 @@ def test_show_attention(folder, tmp_path):
         (["--prompt", "a", "--temperature", "-1"], "temperature must be at least 0"),
         (["--prompt", "a", "--beams", "0"], "num_beams must be at least 1"),
         (["--prompt", "a" * 50], "exceed the context of 40 tokens; shorten the prompt"),
-        (["--prompt", "a", "--stop", "abc"], "'abc' is 3 tokens"),
+        (["--prompt", "a", "--stop", "abc", "--beams", "2", "--max-new-tokens", "4"], "'abc' is several tokens"),
+        (["--prompt", "a", "--num-return-sequences", "2"], "pass num_beams or a temperature above 0"),
     ],
 )
 def test_bad_input(folder, arguments, message):

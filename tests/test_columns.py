@@ -11,7 +11,7 @@ import kzoo
 from kzoo import catalog, tasks
 from kzoo.catalog import Card
 from kzoo.data import columns
-from kzoo.tasks.synthetic_batches import synthetic_batch
+from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
 
 @pytest.mark.parametrize("name", sorted({entry.architecture for entry in catalog.entries().values()}))

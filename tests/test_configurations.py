@@ -164,6 +164,8 @@ def test_the_card_has_the_names_of_the_classes_and_the_tokenizer():
         (MARIAN, {}, "marian", {"vocabulary_size": 58101, "activation": "swish"}),
         (MARIAN | {"share_encoder_decoder_embeddings": False, "decoder_vocab_size": 9}, {}, "marian",
          {"source_vocabulary_size": 58101, "vocabulary_size": 9, "activation": "swish"}),
+        (MARIAN | {"decoder_layers": 3, "decoder_attention_heads": 4}, {}, "marian",
+         {"vocabulary_size": 58101, "activation": "swish", "num_decoder_layers": 3, "num_decoder_heads": 4}),
         (VIT, {}, "vit_b_16", {"epsilon": 1e-12}),
         (VIT | {"image_size": [384, 256]}, {}, "vit_b_16", {"epsilon": 1e-12, "input_shape": (384, 256, 3)}),
         (VIT | {"architectures": ["ViTModel"]}, {}, "vit_b_16", {"epsilon": 1e-12, "num_classes": 0}),
@@ -207,7 +209,6 @@ def test_info_of_a_folder_needs_no_weights(tmp_path):
         (BERT | {"is_decoder": True}, "is_decoder: True"),
         (BERT | {"architectures": ["BertForSequenceClassification"], "problem_type": "ranking"}, "'ranking' is not"),
         (BERT | {"architectures": ["BertForSequenceClassification"], "id2label": {"1": "a", "2": "b"}}, "id2label"),
-        (MARIAN | {"decoder_layers": 3}, "decoder_layers: 3 beside encoder_layers: 6: both are num_layers here"),
         (MARIAN | {"decoder_vocab_size": 9}, "decoder_vocab_size: 9 beside vocab_size: 58101"),
         ({key: value for key, value in MARIAN.items() if key != "scale_embedding"}, "it lacks scale_embedding"),
         (MARIAN | {"activation_function": "gelu_new"}, "activation must be one of"),
@@ -341,6 +342,7 @@ def test_keywords_that_may_differ():
         ("gpt2", {"model_type": "bert"}, "model_type: 'bert' is none of gpt's, which are gpt2, openai-gpt"),
         ("vit", {"layer_norm_eps": 1e-6}, "layer_norm_eps: 1e-06, but epsilon is 0.01 here"),
         ("marian", {"encoder_attention_heads": 2, "decoder_attention_heads": 2}, "but num_heads is 4 here"),
+        ("marian", {"decoder_attention_heads": 2}, "decoder_attention_heads: 2, but num_decoder_heads is 4 here"),
         ("bert", {"hidden_act": "relu"}, "hidden_act: 'relu'"),
         ("bert", {"hidden_act": "relu", "model_type": None}, "hidden_act: 'relu'"),  # as Google published it
         ("bert", {"architectures": ["BertForTokenClassification"]}, "but head is 'classification' here"),
@@ -390,7 +392,9 @@ def test_every_table_is_of_keywords_that_the_architecture_has():
         entry = catalog.find(architecture)
         known = catalog.arguments_of(entry, {})
         for table in catalog.literals(architecture).get("CONFIG", {}).values():
-            assert {*table} <= {"models", "keywords", "otherwise", "problems", "values", "ignored", "modules"}
+            listed = {"models", "keywords", "otherwise", "follows", "problems", "values", "ignored", "modules"}
+            assert {*table} <= listed
+            assert {*table.get("follows", {}), *table.get("follows", {}).values()} <= {*known}
             rows = [*configurations.networks(table).values()]
             rows += [row for modes in table.get("modules", {}).values() for row in modes.values()]
             named = {keyword for row in rows for keyword in row if keyword != "model"}

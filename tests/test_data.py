@@ -72,7 +72,7 @@ def test_synthetic_batches_need_no_tensorflow():
     pytest.importorskip("jax", reason="the JAX backend is not installed")
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
-        "import keras, kzoo; from kzoo.tasks.synthetic_batches import synthetic_batch\n"
+        "import keras, kzoo; from kzoo.tasks.feeding.synthetic_batches import synthetic_batch\n"
         "x, y, weight = synthetic_batch(kzoo.build('mnist_cnn'), 4)\n"
         "assert keras.backend.backend() == 'jax' and x.shape == (4, 28, 28, 1)"
     )

@@ -18,7 +18,7 @@ from kzoo.exporting import saved_model
 from kzoo.rewrites import pixels
 from kzoo.runtimes import choices
 from kzoo.runtimes.fast_path import Settings
-from kzoo.tasks.synthetic_batches import synthetic_batch
+from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
 SMALL = {
     "perceptron": {"num_features": 9},

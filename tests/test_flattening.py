@@ -9,7 +9,7 @@ from kzoo.rewrites.flattening import flatten_dense
 from kzoo.rewrites.fusible import make_fusible
 from kzoo.rewrites.precision import in_bfloat16
 from kzoo.runtimes import samples
-from kzoo.tasks.synthetic_batches import synthetic_batch
+from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
 SIZES = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "vocabulary_size": 31}
 MODELS = {

@@ -94,6 +94,69 @@ def test_seeds_and_streams(models):
     assert streamed == first == [token for piece in pieces for token in piece] and len(pieces) > 1
 
 
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_best_beams_and_their_scores_are_those_of_transformers(models, name):
+    golden, several = REFERENCE[name], REFERENCE[name]["several"]
+    options = {} if golden["start"] is None else {"start": golden["start"]}
+    found = kzoo.generate(
+        models(name), golden["prompts"], max_new_tokens=REFERENCE["max_new_tokens"], **options, **several["case"]
+    )
+    assert [len(each) for each in found] == [several["case"]["num_return_sequences"]] * len(golden["prompts"])
+    flat = [one for each in found for one in each]
+    np.testing.assert_allclose([one.score for one in flat], several["scores"], rtol=1e-4)
+    for one, wanted in zip(flat, several["tokens"], strict=True):
+        ends = [index for index, token in enumerate(wanted) if token in several["case"]["stop"]]
+        assert (one.ids, one.stopped) == (wanted[: ends[0]] if ends else wanted, bool(ends))
+
+
+def test_several_sequences_are_drawn_apart(models):
+    model = models("gpt2")
+    draw = {"max_new_tokens": 8, "temperature": 1.0, "seed": 1}
+    several = kzoo.generate(model, [[4, 5, 6], [7]], num_return_sequences=3, **draw)
+    assert [len(each) for each in several] == [3, 3]
+    assert len({tuple(one.ids) for one in several[0]}) == 3
+    repeated = kzoo.generate(model, [[4, 5, 6]] * 3 + [[7]] * 3, **draw)
+    assert [one.ids for each in several for one in each] == [one.ids for one in repeated]
+    one = kzoo.generate(model, [[4, 5, 6]], num_return_sequences=1, max_new_tokens=4)
+    assert one[0][0].ids == kzoo.generate(model, [[4, 5, 6]], max_new_tokens=4)[0].ids
+
+
+class Letters:
+    """Reads every letter as a token, as a tokenizer does."""
+
+    vocabulary_size, end_id, start_id = 37, None, None
+    is_token = [True] * 37
+
+    def encode(self, texts):
+        return [[ord(letter) - 60 for letter in text] for text in texts]
+
+    def decode(self, rows):
+        return ["".join(chr(60 + token) for token in row) for row in rows]
+
+
+def test_texts_of_several_tokens_end_a_sequence(models, monkeypatch):
+    monkeypatch.setattr("kzoo.generation.writing.Tokenizer", Letters)
+    model, letters = models("gpt2"), Letters()
+    prompts = ["FGH", "I"]
+    whole = kzoo.generate(model, prompts, letters, max_new_tokens=12, stop=[])
+    phrase = whole[0].text[4:7]
+    place = whole[0].text.find(phrase)
+    cut = kzoo.generate(model, prompts, letters, max_new_tokens=12, stop=[phrase, "@@@@"])
+    assert (cut[0].text, cut[0].ids, cut[0].stopped) == (whole[0].text[:place], whole[0].ids[:place], True)
+    assert phrase not in whole[1].text and (cut[1].text, cut[1].stopped) == (whole[1].text, False)
+    pieces = []
+    shown = kzoo.generate(model, prompts[:1], letters, max_new_tokens=12, stop=phrase, stream=pieces.append)[0]
+    assert "".join(pieces) == shown.text == cut[0].text
+    unmet = whole[0].text[-2:] + "@"  # what is held back is shown at the end
+    pieces = []
+    kzoo.generate(model, prompts[:1], letters, max_new_tokens=12, stop=unmet, stream=pieces.append)
+    assert "".join(pieces) == whole[0].text
+    with pytest.raises(ValueError, match=r"is several tokens, which beam search does not take"):
+        kzoo.generate(model, prompts, letters, max_new_tokens=2, stop="ab", num_beams=2)
+    with pytest.raises(ValueError, match="stop '' is an empty text"):
+        kzoo.generate(model, prompts, letters, max_new_tokens=2, stop="")
+
+
 def test_stop_tokens_end_a_sequence_and_are_left_out(models):
     model = models("gpt2")
     whole = kzoo.generate(model, [[4, 5, 6]], max_new_tokens=8)[0]
@@ -185,6 +248,8 @@ def test_padding_is_not_seen():
         ([[1]], {"num_beams": 0}, "num_beams must be at least 1"),
         ([[1]], {"num_beams": 2, "temperature": 1.0}, "beam search .* takes neither"),
         ([[1]], {"num_beams": 2, "stream": print}, "stream with num_beams=1"),
+        ([[1]], {"num_beams": 2, "num_return_sequences": 3}, "num_beams=2 finds no more than 2"),
+        ([[1]], {"num_return_sequences": 2}, "pass num_beams or a temperature above 0"),
         ([[1], [2]], {"stream": print}, "one prompt at a time, got 2"),
         ([[1]], {"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
         ([[1]], {"stop": [99]}, "stop: token id 99"),

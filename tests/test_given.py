@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.data import Tokenizer
-from kzoo.tasks import given
+from kzoo.tasks.feeding import given
 
 X = np.random.default_rng(0).random((40, 5), "float32")
 Y = np.arange(40) % 2

@@ -4,7 +4,7 @@ import pytest
 
 import kzoo
 from kzoo.explaining import heatmaps
-from kzoo.tasks.synthetic_batches import synthetic_batch
+from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
 SMALL = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24, "vocabulary_size": 31}
 CROSS = "model.decoder.layers.0.encoder_attn"

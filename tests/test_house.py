@@ -175,3 +175,19 @@ def test_modules_of_the_first_release_say_where_they_are_now():
         with pytest.raises(AttributeError, match=f"kzoo.{old} is now kzoo.{new}"):
             getattr(kzoo, old)
         importlib.import_module(f"kzoo.{new}")
+
+
+def test_public_functions_say_what_they_return():
+    def unsaid(body, path):
+        for node in body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield from unsaid(node.body, path)
+            decorated = [ast.unparse(each) for each in getattr(node, "decorator_list", ())]
+            told = any("command" in each or "option" in each or each.endswith("setter") for each in decorated)
+            if isinstance(node, ast.FunctionDef) and node.name[0] != "_" and node.returns is None and not told:
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+
+    missing = [
+        row for path in sorted((ROOT / "kzoo").rglob("*.py")) for row in unsaid(ast.parse(path.read_text()).body, path)
+    ]
+    assert not missing

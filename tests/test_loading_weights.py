@@ -54,8 +54,30 @@ def test_a_body_without_a_head_takes_a_whole_files_weights(resnet):
 
 
 def test_models_without_a_named_head_say_so():
-    with pytest.raises(ValueError, match="has no head that can be left out"):
-        kzoo.load_weights(kzoo.build("rnn"), "anything", load_head=False)
+    for name in ("perceptron", "transformer_tiny"):
+        with pytest.raises(ValueError, match="has no head that can be left out"):
+            kzoo.load_weights(kzoo.build(name), "anything", load_head=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "head"),
+    [
+        ("mnist_cnn", {}, "dense_1"),
+        ("cnn", {}, "fc2"),
+        ("mlp", {"hidden_dims": (4,)}, "2"),
+        ("rnn", {}, "fc"),
+    ],
+)
+def test_every_classifier_has_a_head(name, overrides, head, tmp_path):
+    original = kzoo.build(name, num_classes=7, **overrides)
+    kzoo.save_weights(original, tmp_path / "seven.safetensors")
+    with pytest.raises(ValueError, match=r"num_classes=7, or keep 3 and pass load_head=False"):
+        kzoo.build(name, tmp_path / "seven.safetensors", num_classes=3, **overrides)
+    model = kzoo.build(name, tmp_path / "seven.safetensors", load_head=False, num_classes=3, **overrides)
+    source = weights_by_layer(original)
+    for layer, weights in weights_by_layer(model).items():
+        same = all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(weights, source[layer], strict=True))
+        assert same == (layer != head)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])
@@ -71,6 +93,26 @@ def test_first_convolution_is_adapted_as_timm_does(channels, tmp_path):
     adapted = safetensors.numpy.load_file(tmp_path / "adapted.safetensors")
     np.testing.assert_allclose(adapted.pop("conv1.weight"), golden[f"channels.{channels}"], rtol=1e-6)
     assert all(np.array_equal(value, arrays[name]) for name, value in adapted.items())
+
+
+@pytest.mark.parametrize("grid", [(2, 3), (7, 4), (6, 5)])
+def test_positions_are_interpolated_as_timm_does(grid, tmp_path, caplog):
+    golden = safetensors.numpy.load_file(GOLDEN)
+    options = {"num_layers": 1, "hidden_dim": 6, "num_heads": 1, "intermediate_dim": 8, "patch_size": 4}
+    kzoo.save_weights(kzoo.build("vit_b_16", input_shape=(16, 16, 3), **options), tmp_path / "square.safetensors")
+    arrays = safetensors.numpy.load_file(tmp_path / "square.safetensors")
+    arrays["encoder.pos_embedding"] = golden["positions"]
+    safetensors.numpy.save_file(arrays, tmp_path / "square.safetensors")
+    shape = (4 * grid[0], 4 * grid[1], 3)
+    with caplog.at_level(logging.WARNING, "kzoo"):
+        model = kzoo.build("vit_b_16", tmp_path / "square.safetensors", input_shape=shape, **options)
+    assert f"positions of 4 x 4 patches are interpolated to {grid[0]} x {grid[1]}" in caplog.text
+    kzoo.save_weights(model, tmp_path / "other.safetensors")
+    found = safetensors.numpy.load_file(tmp_path / "other.safetensors")
+    wanted = golden[f"positions.{grid[0]}.{grid[1]}"]
+    np.testing.assert_allclose(found["encoder.pos_embedding"], wanted, rtol=0, atol=2e-6)
+    with pytest.raises(ValueError, match=r"mis-shaped: encoder.pos_embedding"):
+        kzoo.load_weights(kzoo.build("vit_b_16", input_shape=(12, 12, 3), **options), tmp_path / "other.safetensors")
 
 
 def test_a_grey_network_is_not_adapted_to_colours(tmp_path):

@@ -14,7 +14,7 @@ from backends import compiled, outputs_of
 
 import kzoo
 from kzoo import catalog, graph, measure
-from kzoo.tasks.synthetic_batches import synthetic_batch
+from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 
@@ -244,6 +244,17 @@ def test_every_architecture_has_a_row():
 
 
 @pytest.mark.parametrize("architecture", ROWS)
+def test_layers_are_called_the_same_whatever_was_built_before(architecture):
+    def names(variant):
+        return [each.name for each in kzoo.build(variant, **ROWS[architecture]["small"]).operations]
+
+    variants = [*ROWS[architecture]["counts"]]
+    for variant in {variants[0], variants[-1]}:
+        first, second = measure.without_weights(lambda variant=variant: (names(variant), names(variant)))
+        assert first == second
+
+
+@pytest.mark.parametrize("architecture", ROWS)
 def test_no_model_file_imports_another(architecture):
     tree = ast.parse((catalog.MODELS / f"{architecture}.py").read_text(encoding="utf-8"))
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -272,6 +283,18 @@ def compare(folder, name, overrides):
     x, wanted = tensors.pop("input"), tensors.pop("output")
     safetensors.numpy.save_file(tensors, folder / "reference.safetensors")
     yield outputs(kzoo.build(name, folder / "reference.safetensors", **overrides), x), wanted
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_both_directions_of_a_recurrent_network(cell, tmp_path):
+    reference = safetensors.numpy.load_file(GOLDEN / f"rnn_{cell}_bidirectional.safetensors")
+    x, wanted = reference.pop("input"), reference.pop("output")
+    safetensors.numpy.save_file(reference, tmp_path / "reference.safetensors")
+    model = kzoo.build(f"rnn_{cell}", tmp_path / "reference.safetensors", bidirectional=True)
+    np.testing.assert_allclose(outputs(model, x), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    kzoo.save_weights(model, tmp_path / "ours.safetensors")
+    shapes = {key: value.shape for key, value in safetensors.numpy.load_file(tmp_path / "ours.safetensors").items()}
+    assert shapes == {key: value.shape for key, value in reference.items()}
 
 
 @pytest.mark.parametrize(("name", "overrides"), GOLDENS)

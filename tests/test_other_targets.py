@@ -11,7 +11,7 @@ from keras import ops
 import kzoo
 from kzoo import tasks
 from kzoo.cli.commands import cli
-from kzoo.tasks.synthetic_batches import synthetic_batch
+from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
 SMALL = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 8, "vocabulary_size": 40}
 QUICK = {"schedule": "constant", "warmup_steps": 0, "progress": False}

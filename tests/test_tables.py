@@ -13,7 +13,7 @@ from kzoo import tasks
 from kzoo.cli.commands import cli
 from kzoo.data import load
 from kzoo.data.sources import chosen_columns, table_files
-from kzoo.tasks.loading import width_of
+from kzoo.tasks.feeding.loading import width_of
 from kzoo.training.recipe import Recipe, TransformerSchedule, with_short_warmup
 
 WORDS = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 8, "vocabulary_size": 150}

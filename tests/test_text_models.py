@@ -236,7 +236,7 @@ def test_a_model_has_the_task_of_its_head(head):
     assert model.kzoo.task == task
     assert "bert_base" in kzoo.list_models(task=task)
     from kzoo import tasks
-    from kzoo.tasks.synthetic_batches import synthetic_batch
+    from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
     if head in ("none", "embedding"):
         with pytest.raises(ValueError, match="no loss here; build it with a head"):

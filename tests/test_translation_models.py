@@ -16,6 +16,14 @@ SEQ2SEQ = {"num_layers": 3, "hidden_dim": 12, "vocabulary_size": 37, "source_voc
 CASES = {
     "marian": ("marian", MARIAN),
     "marian_apart": ("marian", {**MARIAN, "source_vocabulary_size": 31}),
+    "marian_uneven": (
+        "marian",
+        {
+            **MARIAN,
+            **{"num_layers": 1, "num_heads": 2, "intermediate_dim": 12},
+            **{"num_decoder_layers": 2, "num_decoder_heads": 4, "decoder_intermediate_dim": 24},
+        },
+    ),
     "seq2seq": ("seq2seq_small", SEQ2SEQ),
     "seq2seq_attention": ("seq2seq_attention", SEQ2SEQ),
 }
@@ -135,7 +143,7 @@ def test_a_source_vocabulary_has_its_own_limit():
 
 def test_trains_with_a_fully_padded_source():
     from kzoo import tasks
-    from kzoo.tasks.synthetic_batches import synthetic_batch
+    from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
     model = kzoo.build("seq2seq_attention", **{**SEQ2SEQ, "num_layers": 1})
     x, y, weight = synthetic_batch(model, 3, sequence_length=4)

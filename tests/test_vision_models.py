@@ -83,6 +83,14 @@ def test_writes_what_it_read(name, tmp_path):
     assert_writes_what_it_read(kzoo.build(name, **TINY[name]), tmp_path)
 
 
+def test_densenets_bottlenecks_are_as_wide_as_asked_for():
+    sizes = {"depths": (1, 2), "growth_rate": 3, "filters": 4, "input_shape": (32, 32, 3)}
+    for bn_size in (2, 4):
+        model = kzoo.build("densenet121", bn_size=bn_size, **sizes)
+        assert model.get_layer("features.denseblock2.denselayer2.conv1").filters == 3 * bn_size
+        assert model.get_layer("features.denseblock2.denselayer2.conv2").filters == 3
+
+
 def test_densenet_reads_the_names_of_published_files(tmp_path):
     """torchvision renames `norm.1` to `norm1` while it loads; its files still carry the old names."""
     model = kzoo.build("densenet121", **TINY["densenet121"])
@@ -94,8 +102,12 @@ def test_densenet_reads_the_names_of_published_files(tmp_path):
     assert "features.denseblock1.denselayer1.norm.1.running_mean" in old
     safetensors.numpy.save_file(old, tmp_path / "old.safetensors")
     kzoo.load_weights(model, tmp_path / "old.safetensors")
-    kzoo.save_weights(model, tmp_path / "new.safetensors")
-    assert safetensors.numpy.load_file(tmp_path / "new.safetensors").keys() == drawn.keys()
+    kzoo.save_weights(model, tmp_path / "back.safetensors")
+    kzoo.save_weights(model, tmp_path / "new.safetensors", names="torchvision")
+    for file, wanted in (("back", old), ("new", drawn)):
+        found = safetensors.numpy.load_file(tmp_path / f"{file}.safetensors")
+        assert found.keys() == wanted.keys()
+        assert all(np.array_equal(found[key], wanted[key]) for key in wanted)
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -8,7 +8,8 @@ import contextlib
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import keras
 
@@ -76,7 +77,7 @@ class Assembly(Mapping):
 
 
 @contextlib.contextmanager
-def about_part(part):
+def about_part(part) -> Iterator:
     """Errors that say which part they are about."""
     try:
         yield
@@ -99,16 +100,18 @@ def _or_one(single):
 
 
 @_or_one(checkpoint.save_weights)
-def save_weights(assembly, path):
-    """For an `Assembly`, `path` is a folder, which gets a folder for each part."""
+def save_weights(assembly, path, names=None) -> None:
+    """For an `Assembly`, `path` is a folder, which gets a folder for each part, and `names` a dict {part: family}."""
+    if names is not None and not (isinstance(names, Mapping) and names.keys() <= assembly.keys()):
+        raise TypeError(f"names of an Assembly must be a dict {{part: family}} of its parts, got {names!r}")
     with contextlib.ExitStack() as stack:  # every file takes its name once all are written
         for part, model in assembly.items():
             file = pathlib.Path(path) / part / WEIGHTS_FILE
-            checkpoint.save_weights(model, stack.enter_context(atomic.file(file)))
+            checkpoint.save_weights(model, stack.enter_context(atomic.file(file)), (names or {}).get(part))
 
 
 @_or_one(checkpoint.load_weights)
-def load_weights(assembly, weights, load_head=True):
+def load_weights(assembly, weights, load_head=True) -> list[str]:
     """For an `Assembly`, `weights` is a folder with a folder for each part, nothing changes unless all parts fit, and
     {part: names that stayed} is returned."""
     cards, values, left = {part: catalog.card_of(model) for part, model in assembly.items()}, [], {}
@@ -129,7 +132,7 @@ def load_weights(assembly, weights, load_head=True):
 
 
 @_or_one(low_rank_updates.lora)
-def lora(assembly, rank, layers=None, alpha=None, dropout=0.0, train=()):
+def lora(assembly, rank, layers=None, alpha=None, dropout=0.0, train=()) -> Any:
     """For an `Assembly`, `layers` and `train` are dicts {part: patterns}; a part that `layers` lacks is frozen."""
     train = train or {}
     for name, value in {"layers": layers, "train": train}.items():

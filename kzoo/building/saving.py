@@ -71,7 +71,7 @@ def write_weights(model, folder) -> None:
     if model.kzoo.architecture is None:
         archives.write(model, folder / ARCHIVE, _description(model))
     else:
-        save_weights(model, folder / WEIGHTS_FILE, {DIGESTS: json.dumps(_digests(pathlib.Path(folder)))})
+        save_weights(model, folder / WEIGHTS_FILE, metadata={DIGESTS: json.dumps(_digests(pathlib.Path(folder)))})
 
 
 def _digests(folder):

@@ -18,6 +18,8 @@ class Card:
         preprocessing: how images become its input.
         tokenizer: the `kzoo.data.Tokenizer` of its texts, or None.
         class_names: names of the classes that its outputs stand for, or None.
+        names: the family of checkpoints that its weights came from, under whose names they are saved; None for the one
+            that its layers are named after.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Card:
     preprocessing: Preprocessing = Preprocessing()
     tokenizer: object = dataclasses.field(default=None, compare=False)
     class_names: list | None = None
+    names: str | None = None
 
     def __str__(self) -> str:
         built = ", ".join(f"{key}={value!r}" for key, value in self.overrides.items())

@@ -53,6 +53,7 @@ class Description:
         unknown: keys of which nothing is known, with their values.
         class_names: names of the classes, or None.
         class_heads: heads whose classifiers have the same tensors, though they classify different things.
+        follows: {keyword: the one whose value it has unless it is given}.
     """
 
     path: pathlib.Path
@@ -65,9 +66,12 @@ class Description:
     unknown: dict = dataclasses.field(default_factory=dict)
     class_names: list | None = None
     class_heads: tuple = ()
+    follows: dict = dataclasses.field(default_factory=dict)
 
     def contradictions(self, given, load_head=True) -> list:
         """What the file says otherwise than the keywords `given`, one phrase each."""
+        leaders = {key: given.get(leader) for key, leader in self.follows.items() if given.get(key) is None}
+        given = {**given, **leaders}
         return [
             f"{words}, but {key} is {given[key]!r} here" + ("; load_head=False leaves the head random" * (key in HEADS))
             for key, (value, words) in self.said.items()
@@ -98,6 +102,8 @@ class Description:
         if given.get("head", said.get("head")) != said.get("head"):
             said = {key: value for key, value in said.items() if key not in OF_A_HEAD}
         wanted, changes = {**said, **given}, {}
+        following = [key for key, leader in self.follows.items() if wanted.get(key) == wanted.get(leader)]
+        wanted = {key: value for key, value in wanted.items() if key not in following}
         for entry in entries().values():
             if entry.architecture == self.architecture:
                 defaults = arguments_of(entry, {})
@@ -192,7 +198,7 @@ class _Reading:
             for value, keywords in cases.items():
                 self.keywords |= keywords if self.values.get(key) == value else {}
         self.entry = next(entry for entry in entries().values() if entry.architecture == architecture)
-        self.told = Description(path, architecture, name, {})
+        self.told = Description(path, architecture, name, {}, follows=table.get("follows", {}))
 
     def description(self, modules, root) -> Description:
         """What the file and the modules of sentence-transformers beside it say."""

@@ -29,18 +29,20 @@ LITERALS = {
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
     "keywords, `shares`: keywords that it takes from this model}}",
     "HEADLESS": "what the model is for with `num_classes=0`, which gives features",
-    "HEAD": "layers that `load_head=False` leaves as they are",
+    "HEAD": "layers that `load_head=False` leaves as they are; without it, the last with weights of a classifier",
     "HEAD_IF_MISSING": "layers that belong to the head only if the file lacks them",
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
+    "GRIDS": "{layer with a position for a class token and each patch of an image: the keyword of the patches' size}",
     "TRAINING_ONLY": "patterns of tensors that serve training alone",
     "DERIVED": "{tensor of the reference: where it comes from, `computed` or `zeros`}",
-    "ALIASES": "((pattern, replacement), ...) from the names of other releases to those of the layers; "
-    "`tensor[0]`, `tensor[1]`, ... are parts of one",
+    "NAMES": "{family of checkpoints: {name there, with {} for what changes: name here}}, see kzoo/weights/naming.py; "
+    "the first is the one that the layers are named after",
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
     "CONFIG": "{`model_type` of a published configuration, or `timm`: {`models`: {network there: keywords here, with "
     "`model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, *places in it)}, "
-    "`otherwise`: {switch: {value: keywords that differ then}}, `problems`: {a "
+    "`otherwise`: {switch: {value: keywords that differ then}}, `follows`: {keyword: the one whose value it has unless "
+    "it is given}, `problems`: {a "
     "`problem_type`: the task that it is}, `values`: {key: values that this graph "
     "computes, None where the key is absent}, `ignored`: keys of no meaning, "
     "`modules`: {class of a sentence-transformers module: {mode: keywords}}}}",

@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import sys
+from typing import Any
 
 import click
 
@@ -13,10 +14,11 @@ from kzoo.support import quiet
 from kzoo.version import __version__
 
 AUGMENTATIONS = "digits (--augment), small_images, small_images_light, photos or photos_strong."
+LOAD_HEAD = "kzoo.load_head"  # whether --no-load-head is absent, in the metadata of a command's context
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
 
-def main():
+def main() -> None:
     """Runs the command line: exit status 0 done, 1 failed, 2 bad input (one line, no traceback), 130 interrupted."""
     try:
         sys.exit(cli.main(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="kzoo") or 0)
@@ -52,7 +54,7 @@ def import_keras() -> None:
             tf.get_logger().setLevel("ERROR")
 
 
-def command(*examples):
+def command(*examples) -> Any:
     """Adds a command that is named by the first word of its examples, which end its help."""
     lines = ["\b", "Examples:", *(f"  kzoo {example}" for example in examples)]
     return cli.command(examples[0].split()[0], epilog="\n".join(lines))
@@ -79,30 +81,40 @@ def settings_of(pairs) -> dict:
     return settings
 
 
-def open_model(source, overrides=(), weights=None, dtype=None):
+def open_model(source, overrides=(), weights=None, dtype=None) -> Any:
     """A model from a run folder, a saved folder, a published folder or address, or a catalogue name."""
     from kzoo import catalog
     from kzoo.catalog import configurations
 
     folder = pathlib.Path(source)
     is_ours = folder.is_dir() and not configurations.is_published(folder)
-    if is_ours and (overrides or weights):
+    context = click.get_current_context(silent=True)
+    load_head = context is None or context.meta.get(LOAD_HEAD, True)
+    if is_ours and (overrides or weights or not load_head):
         raise click.UsageError(
-            "--set and --weights are for a model of the catalogue; a folder itself says how its model is built"
+            "--set, --weights and --no-load-head are for a model of the catalogue; a folder itself says how its model "
+            "is built"
         )
     if not folder.is_dir() and not source.startswith("hf://"):
         if os.sep in source:
             raise click.UsageError(f"no folder at {source}")
         catalog.find(source)
+        require_weights(weights, load_head)
     import_keras()
     from kzoo import building
 
     if is_ours:
         return building.load(source, dtype)
-    return building.build(source, weights=weights, dtype=dtype, **settings_of(overrides))
+    return building.build(source, weights=weights, dtype=dtype, load_head=load_head, **settings_of(overrides))
 
 
-def load_data(name, source, model, **options):
+def require_weights(weights, load_head) -> None:
+    """UsageError for --no-load-head with nothing to load."""
+    if not load_head and not weights:
+        raise click.UsageError("--no-load-head leaves the head of --weights out; pass --weights")
+
+
+def load_data(name, source, model, **options) -> Any:
     """The data set named, else the one the run was trained on, else the task's default, with the run's tokenizer."""
     from kzoo import tasks
     from kzoo.data import load
@@ -116,7 +128,7 @@ def load_data(name, source, model, **options):
     return load(name, model, **{**known, **options})
 
 
-def with_options(*options):
+def with_options(*options) -> Any:
     """A decorator that gives a command several options."""
     return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
@@ -134,6 +146,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 model_options = with_options(
     set_option,
     click.option("--weights", metavar="PATH", help="A safetensors file or saved folder to load into the model."),
+    click.option(
+        "--no-load-head",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, is_given: context.meta.update({LOAD_HEAD: not is_given}),
+        help="Leave the classifier random, for another number of classes than --weights has.",
+    ),
     click.option("--dtype", metavar="POLICY", help="Keras dtype policy, such as mixed_bfloat16."),
 )
 place_options = with_options(

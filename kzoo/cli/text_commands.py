@@ -54,7 +54,8 @@ def _read_prompts(prompts, file):
 @click.option("--repetition-penalty", type=float, default=1.0, help="Above 1, the text repeats itself less.")
 @click.option("--beams", type=int, default=1, help="The width of beam search.")
 @click.option("--length-penalty", type=float, default=1.0, help="Of beam search.")
-@click.option("--stop", multiple=True, metavar="TEXT", help="A token that ends a text; the tokenizer's end by default.")
+@click.option("--num-return-sequences", type=int, metavar="N", help="The best N beams, or N drawn texts, of a prompt.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="What ends a text; the tokenizer's end by default.")
 @click.option("--seed", type=int, default=0, help="The seed of drawn tokens.")
 @click.option("--stream", is_flag=True, help="Show the text while it is generated.")
 @click.option("--runtime", default="tensorflow", help="tensorflow, openvino or litert (extras).")
@@ -89,6 +90,9 @@ def generate(
         write(model, texts, stream=lambda piece: (click.echo(piece, nl=False), sys.stdout.flush()), **settings)
         return click.echo()
     written = write(model, texts, **settings)
+    if settings["num_return_sequences"]:
+        texts = [text for text, several in zip(texts, written, strict=True) for _ in several]
+        written = [one for several in written for one in several]
     if as_json:
         keys = ("text", "ids", "stopped", "score")
         rows = [

@@ -68,6 +68,8 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         raise click.UsageError("name the model to train, or pass --resume to continue a run")
     if name is not None:
         catalog.find(name)
+    if not resume:
+        entry.require_weights(weights, click.get_current_context().meta[entry.LOAD_HEAD])
     if not resume and not overwrite:
         atomic.refuse_occupied(run_folder or f"runs/{name}")
     entry.import_keras()
@@ -107,11 +109,13 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
     from kzoo.data import Tokenizer, load, vocabulary_size
     from kzoo.data.tokenizing.tokenizers import KINDS
 
+    load_head = click.get_current_context().meta[entry.LOAD_HEAD]
     name, sizes, made_by = asked["name"], asked["overrides"], pruning_options.rewrites_beside(weights)
 
     def prepare():
         keras.utils.set_random_seed(recipe.seed)
-        model = building.build(name, weights=weights, dtype=asked["dtype"], rewrites=made_by, **sizes)
+        built = {"weights": weights, "load_head": load_head, "dtype": asked["dtype"], "rewrites": made_by}
+        model = building.build(name, **built, **sizes)
         model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
         loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
         return model, load(asked["data"] or tasks.of(model).default_data, model, **loaded)
@@ -138,7 +142,7 @@ def _fit_classes(asked, how):
     """Sets `num_classes` to what the data hold, where that differs from what the model would have."""
     from kzoo import building, tasks
     from kzoo.measure import without_weights
-    from kzoo.tasks.loading import width_of
+    from kzoo.tasks.feeding.loading import width_of
 
     sizes = asked["overrides"]
     model = without_weights(functools.partial(building.build, asked["name"], **sizes))

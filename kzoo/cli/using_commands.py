@@ -83,7 +83,8 @@ def _rows_of(task, model, files, source, top, options):
     """The files that arguments stand for, and rows of results for all of them: tables, texts, images and arrays."""
     from kzoo.data import Tokenizer
     from kzoo.data.sources import folders, table_files
-    from kzoo.tasks import base, from_tables, reading
+    from kzoo.tasks import base, reading
+    from kzoo.tasks.feeding import from_tables
     from kzoo.training import open_run
 
     tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer

@@ -7,8 +7,8 @@ depends on the task come from the room of tasks.
 import importlib
 
 NAMES = {
-    "kzoo.tasks.loading": "load from_arrays from_texts",
-    "kzoo.tasks.synthetic_batches": "synthetic_batch",
+    "kzoo.tasks.feeding.loading": "load from_arrays from_texts",
+    "kzoo.tasks.feeding.synthetic_batches": "synthetic_batch",
     "kzoo.tasks.base": "num_classes",
     "kzoo.data.dataset": "Data",
     "kzoo.data.splits": "Split",

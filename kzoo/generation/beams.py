@@ -15,7 +15,8 @@ LOW = -1e9
 
 
 def search(decoder, plan, request) -> tuple:
-    """The best sequences: tokens (batch, max_new_tokens) int32, filled after the end, and their scores (batch,).
+    """The best sequences of each prompt, the best first: tokens (batch * num_sequences, max_new_tokens) int32, filled
+    after the end, and their scores (batch * num_sequences,).
 
     Args:
         request: as `loop.prefill` takes it, with `length_penalty` in place of what sampling needs.
@@ -51,7 +52,8 @@ def search(decoder, plan, request) -> tuple:
         return [_extend(plan, request, {**state, "caches": caches}, logits)]
 
     state = ops.while_loop(unfinished, body, [state])[0]
-    return state["ended"][:, 0], state["ended_scores"][:, 0]
+    best = state["ended"][:, : plan.num_sequences], state["ended_scores"][:, : plan.num_sequences]
+    return ops.reshape(best[0], (-1, plan.max_new_tokens)), ops.reshape(best[1], (-1,))
 
 
 def _extend(plan, request, state, logits):

@@ -1,6 +1,7 @@
 """Writing token by token: prefill, then a loop over a cache of fixed size, as functions to be compiled whole."""
 
 import dataclasses
+from typing import Any
 
 from keras import ops
 
@@ -17,6 +18,7 @@ class Plan:
     num_beams: 1 to follow a single sequence for each prompt.
     num_stops: the number of stop tokens, for beam search: the more tokens may end a sequence, the more candidates it
         keeps.
+    num_sequences: for beam search, how many of the best sequences of each prompt are returned.
     """
 
     max_new_tokens: int
@@ -26,6 +28,7 @@ class Plan:
     with_penalty: bool = False
     num_beams: int = 1
     num_stops: int = 0
+    num_sequences: int = 1
 
 
 def read_prompts(decoder, plan, request) -> tuple:
@@ -86,7 +89,7 @@ def write(decoder, plan, request) -> dict:
     return {key: state[key] for key in ("tokens", "count", "finished")}
 
 
-def unfinished(request, state):
+def unfinished(request, state) -> Any:
     """Whether tokens are left to write: a scalar bool."""
     return ops.logical_and(state["count"] < request["limit"], ops.logical_not(ops.all(state["finished"])))
 
@@ -115,6 +118,6 @@ def choose(decoder, plan, request, state, logits) -> dict:
     }
 
 
-def is_stop(tokens, stops):
+def is_stop(tokens, stops) -> Any:
     """Whether each token is one of `stops` (any number,): bool in the shape of `tokens`."""
     return ops.any(ops.equal(tokens[..., None], stops), axis=-1)

@@ -1,6 +1,5 @@
 """Sequences from prompts: a user's request, checked and brought into a program's shape, and the answer in words."""
 
-import dataclasses
 import math
 
 import keras
@@ -9,6 +8,7 @@ import numpy as np
 from kzoo.catalog import card_of
 from kzoo.data import Tokenizer
 from kzoo.data.checks import check_count, check_token_ids
+from kzoo.generation.ending import Ending, Written
 from kzoo.generation.loop import Plan
 from kzoo.generation.programs import programs_of
 
@@ -17,26 +17,10 @@ STOPS = 4  # the places for stop tokens are rounded up to a multiple of this
 STREAM_TOKENS = 4  # how many tokens are written between two calls of `stream`
 
 
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """One generated sequence.
-
-    ids: the new token ids, without the stop token.
-    text: the ids as text, None without a tokenizer.
-    stopped: whether a stop token ended it; otherwise it reached `max_new_tokens`.
-    score: for beam search, the sum of log probabilities over length^length_penalty; otherwise None.
-    """
-
-    ids: list
-    text: str | None
-    stopped: bool
-    score: float | None = None
-
-
 def generate(
     model, prompt, tokenizer=None, max_new_tokens=64, temperature=0.0, top_k=None, top_p=None, repetition_penalty=1.0,
-    num_beams=1, length_penalty=1.0, stop=None, start=None, seed=0, stream=None, xla=True,
-) -> Written | list[Written]:  # fmt: skip
+    num_beams=1, length_penalty=1.0, num_return_sequences=None, stop=None, start=None, seed=0, stream=None, xla=True,
+) -> Written | list[Written] | list[list[Written]]:  # fmt: skip
     """Continues prompts, or translates them, with a cache, in one compiled program.
 
     A program is compiled once for each number of prompts and bucket of lengths (multiples of 32), whatever the prompts,
@@ -55,13 +39,18 @@ def generate(
         repetition_penalty: above 1, tokens that occurred already become less likely.
         num_beams: above 1, beam search.
         length_penalty: for beam search; the higher it is, the better longer sequences score.
-        stop: token ids, or texts that are one token each, that end a sequence; the tokenizer's end by default.
+        num_return_sequences: how many sequences of each prompt to return: the best beams, the best first, of which
+            there may be `num_beams`, or as many that are drawn apart at a temperature above 0.
+        stop: token ids or texts that end a sequence, and stand in none; the tokenizer's end by default. A text that is
+            one token ends it as that token alone, any other wherever it occurs in what is written, with the tokens that
+            make it up.
         start: for translation, the id that the decoder begins with; the tokenizer's start by default.
         seed: decides what is drawn.
         stream: a function that is called with each new piece of text (token ids without a tokenizer) of one prompt.
         xla: whether XLA compiles the program; if not, TensorFlow runs its own operations.
 
-    Returns a `Written` for one text, a list of them for a list. Raises ValueError or TypeError that name the argument.
+    Returns a `Written` for one text, a list of them for a list; with `num_return_sequences` each is a list. Raises
+    ValueError or TypeError that name the argument.
     """
     programs = programs_of(model)
     tokenizer = _tokenizer(model, tokenizer, programs.decoder.vocabulary_size)
@@ -69,11 +58,15 @@ def generate(
     settings = _settings(temperature, top_k, top_p, repetition_penalty, num_beams, length_penalty, programs)
     single = isinstance(prompt, str)
     rows = _encode([prompt] if single else prompt, tokenizer, programs.decoder)
-    stops = _stops(stop, tokenizer, programs.decoder.vocabulary_size)
+    each = _check_sequences(num_return_sequences, num_beams, temperature)
+    if num_beams == 1:
+        rows = [row for row in rows for _ in range(each)]
+    stops, phrases = _stops(stop, tokenizer, programs.decoder.vocabulary_size)
+    ending = Ending(stops, phrases, tokenizer)
     request = _request(programs.decoder, rows, tokenizer, start, max_new_tokens)
     room = _round_up(max_new_tokens)
     drawn = {"sampled": temperature > 0, "top_k": top_k, "with_top_p": top_p is not None}
-    searched = {"num_beams": num_beams, "num_stops": len(stops) if num_beams > 1 else 0}
+    searched = {"num_beams": num_beams, "num_stops": len(stops), "num_sequences": each} if num_beams > 1 else {}
     plan = Plan(room, **drawn, with_penalty=repetition_penalty != 1.0, **searched)
     request |= {
         "limit": np.int32(max_new_tokens),
@@ -90,15 +83,32 @@ def generate(
         raise ValueError(f"{reason}; stream with num_beams=1")
     if stream and len(rows) > 1:
         raise ValueError(f"stream takes one prompt at a time, got {len(rows)}")
+    if phrases and num_beams > 1:
+        raise ValueError(f"stop {phrases[0]!r} is several tokens, which beam search does not take; pass num_beams=1")
     if num_beams > 1:
         tokens, scores = programs.search(plan, request, xla)
         scores = keras.ops.convert_to_numpy(scores)
-    elif stream:
-        tokens = _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens)
+    elif stream or phrases:
+        tokens = _in_steps(programs, plan, request, xla, stream, ending, max_new_tokens)
     else:
         tokens = programs.write(plan, request, xla)["tokens"]
-    written = _written(keras.ops.convert_to_numpy(tokens)[:, :max_new_tokens], stops, tokenizer, scores)
+    written = ending.written(keras.ops.convert_to_numpy(tokens)[:, :max_new_tokens], scores)
+    if num_return_sequences is not None:
+        written = [written[first : first + each] for first in range(0, len(written), each)]
     return written[0] if single else written
+
+
+def _check_sequences(number, num_beams, temperature):
+    """How many sequences of each prompt are returned; ValueError if so many different ones cannot be had."""
+    if number is None:
+        return 1
+    check_count("num_return_sequences", number)
+    if num_beams > 1 and number > num_beams:
+        raise ValueError(f"num_return_sequences is {number}, but num_beams={num_beams} finds no more than {num_beams}")
+    if num_beams == 1 and number > 1 and temperature == 0:
+        fix = "pass num_beams or a temperature above 0"
+        raise ValueError(f"num_return_sequences is {number}, but the likeliest sequence is one; {fix}")
+    return number
 
 
 def _tokenizer(model, tokenizer, vocabulary_size):
@@ -173,20 +183,23 @@ def _ids(index, prompt, vocabulary_size):
 
 
 def _stops(stop, tokenizer, vocabulary_size):
-    """Ids of the stop tokens."""
+    """(ids of the stop tokens, texts of several tokens)."""
     if stop is None:
-        return [] if tokenizer is None or tokenizer.end_id is None else [tokenizer.end_id]
-    stops = []
+        return [] if tokenizer is None or tokenizer.end_id is None else [tokenizer.end_id], []
+    stops, phrases = [], []
     for item in [stop] if isinstance(stop, str | int) else stop:
         if isinstance(item, str):
             if tokenizer is None:
                 raise ValueError(f"stop {item!r} is text, and there is no tokenizer to read it; pass token ids")
             (ids,) = tokenizer.encode([item])
+            if not item:
+                raise ValueError("stop '' is an empty text, which would end every sequence at its beginning")
             if len(ids) != 1:
-                raise ValueError(f"stop {item!r} is {len(ids)} tokens; pass texts that are one token, or token ids")
+                phrases.append(item)
+                continue
             item = ids[0]
         stops.append(item)
-    return check_token_ids("stop", np.array(stops, np.int64), vocabulary_size).tolist() if stops else []
+    return check_token_ids("stop", np.array(stops, np.int64), vocabulary_size).tolist() if stops else [], phrases
 
 
 def _request(decoder, rows, tokenizer, start, max_new_tokens):
@@ -224,35 +237,23 @@ def _round_up(number, multiple=BUCKET):
     return -(-number // multiple) * multiple
 
 
-def _stream(programs, plan, request, xla, stream, tokenizer, stops, max_new_tokens):
-    """Writes in small steps and hands each new piece to `stream`; returns the tokens."""
+def _in_steps(programs, plan, request, xla, stream, ending, max_new_tokens):
+    """Writes a few tokens at a time, ends sequences at texts, hands each new piece to `stream`; returns the tokens."""
     limited = lambda limit: {**request, "limit": keras.ops.convert_to_tensor(np.int32(limit))}  # noqa: E731
     limit, shown, state = 1, 0, programs.begin(plan, limited(1), xla)
     while True:
-        row = keras.ops.convert_to_numpy(state["tokens"])[:1, : int(state["count"])]
-        piece = _written(row, stops, tokenizer)[0]
-        whole = piece.ids if tokenizer is None else piece.text
-        over = piece.stopped or int(state["count"]) >= max_new_tokens
-        # A character may be spread over several tokens: an unfinished one decodes to a replacement character.
-        ready = len(whole) if tokenizer is None or over else len(whole.rstrip("\ufffd"))
-        if ready > shown:
-            stream(whole[shown:ready])
-            shown = ready
-        if over:
+        count = int(state["count"])
+        written = ending.written(keras.ops.convert_to_numpy(state["tokens"])[:, :count])
+        finished = [one.stopped for one in written]
+        is_over = all(finished) or count >= max_new_tokens
+        if stream:
+            whole = written[0].ids if written[0].text is None else written[0].text
+            ready = len(whole) if is_over else ending.num_settled(whole)
+            if ready > shown:
+                stream(whole[shown:ready])
+                shown = ready
+        if is_over:
             return state["tokens"]
+        state = {**state, "finished": keras.ops.convert_to_tensor(np.array(finished))}
         limit = min(limit + STREAM_TOKENS, max_new_tokens)
         state = programs.go_on(plan, limited(limit), state, xla)
-
-
-def _written(tokens, stops, tokenizer, scores=None):
-    """A `Written` for each row of token ids."""
-    found = []
-    for index, row in enumerate(tokens):
-        ends, text = np.flatnonzero(np.isin(row, stops)), None
-        ids = row[: ends[0]].tolist() if len(ends) else row.tolist()
-        if tokenizer is not None:
-            # A model may know more ids than its tokenizer; they stand for no text.
-            known = [i for i in ids if i < tokenizer.vocabulary_size and tokenizer.is_token[i]]
-            text = tokenizer.decode([known])[0]
-        found.append(Written(ids, text, len(ends) > 0, None if scores is None else float(scores[index])))
-    return found

@@ -89,11 +89,30 @@ CONFIG = {
         },
     },
 }
-ALIASES = (
-    (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),
-    (r"\.gamma$", ".weight"),
-    (r"\.beta$", ".bias"),
-)
+NAMES = {
+    "transformers": {},
+    # the first release's names of what LayerNorm learns, as Google's files still have them
+    "gamma_beta": {
+        "{}.LayerNorm.gamma": "{}.LayerNorm.weight",
+        "{}.LayerNorm.beta": "{}.LayerNorm.bias",
+    },
+    # BertModel by itself
+    "base_model": {
+        "embeddings.{}": "bert.embeddings.{}",
+        "encoder.{}": "bert.encoder.{}",
+        "pooler.{}": "bert.pooler.{}",
+        "cls.{}": None,
+        "classifier.{}": None,
+    },
+    "base_model_gamma_beta": {
+        "like": "gamma_beta",
+        "embeddings.{}": "bert.embeddings.{}",
+        "encoder.{}": "bert.encoder.{}",
+        "pooler.{}": "bert.pooler.{}",
+        "cls.{}": None,
+        "classifier.{}": None,
+    },
+}
 # Section A.2 and the authors' code
 _INITIALIZER = {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}
 

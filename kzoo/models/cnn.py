@@ -17,9 +17,9 @@ VARIANTS = {"cnn": {}}
 
 def conv_and_pool(x, filters, name) -> keras.KerasTensor:
     """3x3 convolution padded by one, rectifier, 2x2 maximum."""
-    x = layers.ZeroPadding2D(1)(x)
+    x = layers.ZeroPadding2D(1, name=f"{name}.padding")(x)
     x = layers.Conv2D(filters, 3, activation="relu", name=name)(x)
-    return layers.MaxPooling2D(2)(x)
+    return layers.MaxPooling2D(2, name=f"{name}.pool")(x)
 
 
 def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes=10, name="cnn") -> keras.Model:
@@ -32,7 +32,7 @@ def build(input_shape=(24, 24, 3), filters=(32, 64), hidden_dim=128, num_classes
     x = image
     for index, count in enumerate(filters, 1):
         x = conv_and_pool(x, count, f"conv{index}")
-    x = layers.Permute((3, 1, 2))(x)  # torch flattens channels first
+    x = layers.Permute((3, 1, 2), name="channels_first")(x)  # torch flattens channels first
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(hidden_dim, activation="relu", name="fc1")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="fc2")(x)

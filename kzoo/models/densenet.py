@@ -28,12 +28,21 @@ CONFIG = {
             "pretrained_cfg.input_size": ("input_shape", 2, 0, 1),
             "model_args.num_classes": "num_classes",
             "model_args.in_chans": ("input_shape", 2),
+            "model_args.growth_rate": "growth_rate",
+            "model_args.bn_size": "bn_size",
         },
         "values": {"global_pool": ("avg", None), "model_args.global_pool": ("avg", None)},
         "ignored": ("model_args.*_rate",),
     },
 }
-ALIASES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),)  # torchvision's published files say norm.1
+NAMES = {
+    "torchvision": {},
+    # torchvision's published files, which it renames itself when it loads them
+    "torchvision_published": {
+        "features.{}.{}.norm.{}.{}": "features.{}.{}.norm{}.{}",
+        "features.{}.{}.conv.{}.{}": "features.{}.{}.conv{}.{}",
+    },
+}
 
 
 def norm_relu_conv(x, filters, kernel_size, name, suffix="") -> keras.KerasTensor:
@@ -43,9 +52,9 @@ def norm_relu_conv(x, filters, kernel_size, name, suffix="") -> keras.KerasTenso
     return padded_conv(x, filters, kernel_size, f"{name}.conv{suffix}", use_bias=False)
 
 
-def dense_layer(x, growth_rate, dropout, name) -> keras.KerasTensor:
-    """1x1 to four times the growth rate, 3x3 to the growth rate, joined to all that came before."""
-    y = norm_relu_conv(x, 4 * growth_rate, 1, name, suffix="1")
+def dense_layer(x, growth_rate, bn_size, dropout, name) -> keras.KerasTensor:
+    """1x1 to a multiple of the growth rate, 3x3 to the growth rate, joined to all that came before."""
+    y = norm_relu_conv(x, bn_size * growth_rate, 1, name, suffix="1")
     y = norm_relu_conv(y, growth_rate, 3, name, suffix="2")
     if dropout > 0:
         y = layers.Dropout(dropout, name=f"{name}.dropout")(y)
@@ -62,6 +71,7 @@ def build(
     depths=(6, 12, 24, 16),
     growth_rate=32,
     filters=64,
+    bn_size=4,
     dropout=0.0,
     input_shape=(224, 224, 3),
     num_classes=1000,
@@ -70,8 +80,8 @@ def build(
     """Images (batch, height, width, channels) to logits (batch, num_classes) in float32.
 
     `depths` counts the layers of each dense block, `filters` the channels of the stem, `growth_rate` the channels each
-    layer adds. Height and width may be None. `num_classes=0` returns the averaged features. Raises ValueError for
-    images that the transitions use up (below 29 x 29 for four blocks).
+    layer adds, after a bottleneck of `bn_size` times as many. Height and width may be None. `num_classes=0` returns
+    the averaged features. Raises ValueError for images that the transitions use up (below 29 x 29 for four blocks).
     """
     image = image_input(input_shape, 2 ** (len(depths) + 1) - 3, name)
     x = padded_conv(image, filters, 7, "features.conv0", strides=2, use_bias=False)
@@ -81,7 +91,7 @@ def build(
         if block > 1:
             x = transition(x, f"features.transition{block - 1}")
         for index in range(1, depth + 1):
-            x = dense_layer(x, growth_rate, dropout, f"features.denseblock{block}.denselayer{index}")
+            x = dense_layer(x, growth_rate, bn_size, dropout, f"features.denseblock{block}.denselayer{index}")
     x = layers.ReLU(name="relu")(batch_norm(x, "features.norm5"))
     x = layers.GlobalAveragePooling2D(dtype="float32", name="avgpool")(x)
     return keras.Model(image, logits_or_features(x, num_classes, "classifier"), name=name)

@@ -45,7 +45,18 @@ LAYOUTS = {
 DERIVED = {"lm_head.weight": ("transformer.wte.weight", "transformer.tokens_embed.weight")}
 # masks that early releases stored beside the weights
 TRAINING_ONLY = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)
-ALIASES = ((r"^(wte|wpe|tokens_embed|positions_embed|h|ln_f)\.", r"transformer.\1."),)
+NAMES = {
+    "transformers": {},
+    # GPT2Model and OpenAIGPTModel by themselves, as the files of OpenAI's releases are
+    "base_model": {
+        "wte.{}": "transformer.wte.{}",
+        "wpe.{}": "transformer.wpe.{}",
+        "tokens_embed.{}": "transformer.tokens_embed.{}",
+        "positions_embed.{}": "transformer.positions_embed.{}",
+        "h.{}": "transformer.h.{}",
+        "ln_f.{}": "transformer.ln_f.{}",
+    },
+}
 
 CONFIG = {
     "gpt2": {

@@ -27,7 +27,7 @@ def build(
     x = image
     for index, count in enumerate(filters):
         if index:
-            x = layers.MaxPooling2D(2)(x)
+            x = layers.MaxPooling2D(2, name=f"max_pooling2d_{index - 1}" if index > 1 else "max_pooling2d")(x)
         x = layers.Conv2D(count, 3, activation="relu", name=f"conv2d_{index}" if index else "conv2d")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(hidden_dim, activation="relu", name="dense")(x)

@@ -20,6 +20,7 @@ TASK = "translation"
 INPUTS = {"encoder_token_ids": "tokens", "encoder_padding_mask": "mask", "decoder_token_ids": "tokens"}
 AGREES_WITH = "stacked `torch.nn.LSTM`"
 WRITES = "decoder_token_ids"
+HEAD = ("projection",)
 VARIANTS = {
     "seq2seq_small": {"num_layers": 2, "hidden_dim": 256, "dropout": 0.1, "vocabulary_size": 8000},
     "seq2seq_attention": {"like": "seq2seq_small", "attention": True},

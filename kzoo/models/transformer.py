@@ -54,21 +54,36 @@ DERIVED = {
     "model.encoder.embed_positions.weight": "computed",
     "model.decoder.embed_positions.weight": "computed",
 }
+NAMES = {
+    "transformers": {},
+    # MarianModel by itself
+    "base_model": {
+        "shared.{}": "model.shared.{}",
+        "encoder.{}": "model.encoder.{}",
+        "decoder.{}": "model.decoder.{}",
+        "final_logits_bias": None,
+    },
+}
 CONFIG = {
     "marian": {
         "models": {"MarianMTModel": {"positions": "half_split", "logits_bias": True}},
         "keywords": {
             "encoder_layers": "num_layers",
-            "decoder_layers": "num_layers",
+            "decoder_layers": "num_decoder_layers",
             "d_model": "hidden_dim",
             "encoder_attention_heads": "num_heads",
-            "decoder_attention_heads": "num_heads",
+            "decoder_attention_heads": "num_decoder_heads",
             "encoder_ffn_dim": "intermediate_dim",
-            "decoder_ffn_dim": "intermediate_dim",
+            "decoder_ffn_dim": "decoder_intermediate_dim",
             "dropout": "dropout",
             "vocab_size": "vocabulary_size",
             "decoder_vocab_size": "vocabulary_size",
             "activation_function": "activation",
+        },
+        "follows": {
+            "num_decoder_layers": "num_layers",
+            "num_decoder_heads": "num_heads",
+            "decoder_intermediate_dim": "intermediate_dim",
         },
         "otherwise": {
             "share_encoder_decoder_embeddings": {
@@ -153,6 +168,9 @@ def build(
     activation="relu",
     positions="interleaved",
     logits_bias=False,
+    num_decoder_layers=None,
+    num_decoder_heads=None,
+    decoder_intermediate_dim=None,
     name="transformer_base",
 ) -> keras.Model:
     """Source and target token ids (batch, length) each to logits (batch, target_length, vocabulary_size) in float32.
@@ -160,7 +178,8 @@ def build(
     The logits at position i depend on the target's tokens 0 ... i, so the target is fed shifted right by one. Padding
     of the target needs no mask, because it comes after the real tokens. `source_vocabulary_size` gives the source a
     table of its own; by default one table serves both languages. `positions` is "interleaved" as in the paper or
-    "half_split" as in Marian's checkpoints; `logits_bias` adds their fixed bias, which is not trained.
+    "half_split" as in Marian's checkpoints; `logits_bias` adds their fixed bias, which is not trained. The decoder has
+    as many layers and heads as the encoder, and the same inner width, unless its own keywords say otherwise.
     """
     check_ordering(positions, "positions")
     if activation not in _ACTIVATIONS:
@@ -173,14 +192,19 @@ def build(
     else:
         source = word_vectors(source_vocabulary_size, hidden_dim, "model.encoder.embed_tokens")
         embedding = word_vectors(vocabulary_size, hidden_dim, "model.decoder.embed_tokens")
-    sizes = {"num_heads": num_heads, "intermediate_dim": intermediate_dim, "activation": activation, "dropout": dropout}
-    encode = partial(encoder_layer, padding_mask=encoder_padding_mask, **sizes)
-    decode = partial(decoder_layer, padding_mask=encoder_padding_mask, **sizes)
+    shared = {"padding_mask": encoder_padding_mask, "activation": activation, "dropout": dropout}
+    encode = partial(encoder_layer, num_heads=num_heads, intermediate_dim=intermediate_dim, **shared)
+    decode = partial(
+        decoder_layer,
+        num_heads=num_decoder_heads or num_heads,
+        intermediate_dim=decoder_intermediate_dim or intermediate_dim,
+        **shared,
+    )
     encoded = embed(encoder_token_ids, source, positions, dropout, "model.encoder")
     for index in range(num_layers):
         encoded = encode(encoded, name=f"model.encoder.layers.{index}")
     x = embed(decoder_token_ids, embedding, positions, dropout, "model.decoder")
-    for index in range(num_layers):
+    for index in range(num_decoder_layers or num_layers):
         x = decode(x, encoded, name=f"model.decoder.layers.{index}")
     # The embedding declares its own dtype for the logits whatever it computes; this states float32.
     logits = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))

@@ -31,6 +31,7 @@ LAYOUTS = {
     "in_proj": {"kernel": ("{}_weight", "kernel"), "bias": ("{}_bias", "same")},
     "pos_embedding": {"embeddings": ("{}", "row")},
 }
+GRIDS = {"encoder.pos_embedding": "patch_size"}
 HEAD = ("heads.head",)
 OTHER_HEADS = (r"(vit\.)?pooler\.",)  # a map of the class token that `ViTModel` has and classifiers have not
 CONFIG = {
@@ -100,34 +101,51 @@ CONFIG = {
         "ignored": ("model_args.*_rate", "model_args.mlp_ratio"),  # the shapes of the weights say the latter
     },
 }
-# timm's names, those of torchvision before 0.14 (`linear_1`), and those of transformers, which has three projections
-ALIASES = (
-    (r"^(vit\.)?embeddings\.cls_token$", "class_token"),
-    (r"^(vit\.)?embeddings\.position_embeddings$", "encoder.pos_embedding"),
-    (r"^(vit\.)?embeddings\.patch_embeddings\.projection\.", "conv_proj."),
-    (r"^(vit\.)?encoder\.layer\.(\d+)\.", r"encoder.layers.encoder_layer_\2."),
-    (r"^(vit\.)?layernorm\.", "encoder.ln."),
-    (r"^classifier\.", "heads.head."),
-    (r"(encoder_layer_\d+)\.layernorm_before\.", r"\1.ln_1."),
-    (r"(encoder_layer_\d+)\.layernorm_after\.", r"\1.ln_2."),
-    (r"(encoder_layer_\d+)\.attention\.attention\.query\.(\w+)$", r"\1.self_attention.in_proj_\2[0]"),
-    (r"(encoder_layer_\d+)\.attention\.attention\.key\.(\w+)$", r"\1.self_attention.in_proj_\2[1]"),
-    (r"(encoder_layer_\d+)\.attention\.attention\.value\.(\w+)$", r"\1.self_attention.in_proj_\2[2]"),
-    (r"(encoder_layer_\d+)\.attention\.output\.dense\.", r"\1.self_attention.out_proj."),
-    (r"(encoder_layer_\d+)\.intermediate\.dense\.", r"\1.mlp.0."),
-    (r"(encoder_layer_\d+)\.output\.dense\.", r"\1.mlp.3."),
-    (r"^cls_token$", "class_token"),
-    (r"^pos_embed$", "encoder.pos_embedding"),
-    (r"^patch_embed\.proj\.", "conv_proj."),
-    (r"^blocks\.(\d+)\.", r"encoder.layers.encoder_layer_\1."),
-    (r"^norm\.", "encoder.ln."),
-    (r"^head\.", "heads.head."),
-    (r"(encoder_layer_\d+)\.norm([12])\.", r"\1.ln_\2."),
-    (r"(encoder_layer_\d+)\.attn\.qkv\.", r"\1.self_attention.in_proj_"),
-    (r"(encoder_layer_\d+)\.attn\.proj\.", r"\1.self_attention.out_proj."),
-    (r"(encoder_layer_\d+)\.mlp\.(fc1|linear_1)\.", r"\1.mlp.0."),
-    (r"(encoder_layer_\d+)\.mlp\.(fc2|linear_2)\.", r"\1.mlp.3."),
-)
+NAMES = {
+    "torchvision": {},
+    "torchvision_0.13": {
+        "encoder.layers.encoder_layer_{}.mlp.linear_1.{}": "encoder.layers.encoder_layer_{}.mlp.0.{}",
+        "encoder.layers.encoder_layer_{}.mlp.linear_2.{}": "encoder.layers.encoder_layer_{}.mlp.3.{}",
+    },
+    "timm": {
+        "cls_token": "class_token",
+        "pos_embed": "encoder.pos_embedding",
+        "patch_embed.proj.{}": "conv_proj.{}",
+        "blocks.{}.norm1.{}": "encoder.layers.encoder_layer_{}.ln_1.{}",
+        "blocks.{}.attn.qkv.{}": "encoder.layers.encoder_layer_{}.self_attention.in_proj_{}",
+        "blocks.{}.attn.proj.{}": "encoder.layers.encoder_layer_{}.self_attention.out_proj.{}",
+        "blocks.{}.norm2.{}": "encoder.layers.encoder_layer_{}.ln_2.{}",
+        "blocks.{}.mlp.fc1.{}": "encoder.layers.encoder_layer_{}.mlp.0.{}",
+        "blocks.{}.mlp.fc2.{}": "encoder.layers.encoder_layer_{}.mlp.3.{}",
+        "norm.{}": "encoder.ln.{}",
+        "head.{}": "heads.head.{}",
+    },
+    # three projections in place of one
+    "transformers": {
+        "like": "timm",
+        "vit.embeddings.cls_token": "cls_token",
+        "vit.embeddings.position_embeddings": "pos_embed",
+        "vit.embeddings.patch_embeddings.projection.{}": "patch_embed.proj.{}",
+        "vit.encoder.layer.{}.layernorm_before.{}": "blocks.{}.norm1.{}",
+        "vit.encoder.layer.{}.attention.attention.query.{}": "blocks.{}.attn.qkv.{}[0]",
+        "vit.encoder.layer.{}.attention.attention.key.{}": "blocks.{}.attn.qkv.{}[1]",
+        "vit.encoder.layer.{}.attention.attention.value.{}": "blocks.{}.attn.qkv.{}[2]",
+        "vit.encoder.layer.{}.attention.output.dense.{}": "blocks.{}.attn.proj.{}",
+        "vit.encoder.layer.{}.layernorm_after.{}": "blocks.{}.norm2.{}",
+        "vit.encoder.layer.{}.intermediate.dense.{}": "blocks.{}.mlp.fc1.{}",
+        "vit.encoder.layer.{}.output.dense.{}": "blocks.{}.mlp.fc2.{}",
+        "vit.layernorm.{}": "norm.{}",
+        "classifier.{}": "head.{}",
+    },
+    # ViTModel by itself
+    "base_model": {
+        "like": "transformers",
+        "embeddings.{}": "vit.embeddings.{}",
+        "encoder.layer.{}": "vit.encoder.layer.{}",
+        "layernorm.{}": "vit.layernorm.{}",
+        "classifier.{}": None,
+    },
+}
 
 
 def self_attention(x, num_heads, name) -> keras.KerasTensor:

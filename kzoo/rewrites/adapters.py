@@ -11,7 +11,7 @@ from kzoo import catalog, graph
 from kzoo.layers import LowRankDense
 from kzoo.rewrites import low_rank_updates as rewrite
 from kzoo.support import atomic
-from kzoo.weights import files
+from kzoo.weights import files, naming
 from kzoo.weights.layouts import find_slots, tensors_of
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -77,7 +77,10 @@ def load_lora(model, path) -> keras.Model:
     file = files.File(path / WEIGHTS_FILE)
     file.verify()
     specification = file.specification
-    names = {_layer_name(model, name): name for name in specification}  # name here -> name there
+    layers, bare = {layer.name for layer in model.layers}, [name.removeprefix(PREFIX) for name in specification]
+    is_known = lambda name: re.split(r"\.(?:lora_|\w+$)", name)[0] in layers  # noqa: E731
+    _, renamed = naming.recognise(model, bare, is_known)
+    names = dict(zip(renamed, specification, strict=True))  # name here -> name there
     shapes = {here: specification[there][0] for here, there in names.items()}
     has_updates = any(isinstance(layer, LowRankDense) for layer in model.layers)
     if has_updates:
@@ -143,14 +146,6 @@ def _read_config(path):
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: r={rank!r}, lora_alpha={alpha!r}: {error}") from error
     return config
-
-
-def _layer_name(model, name):
-    """A tensor's name without peft's prefix, and as the architecture calls it now."""
-    name = name.removeprefix(PREFIX)
-    for pattern, replacement in catalog.literals_of(model).get("ALIASES", ()):
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _settings(model, config, shapes):

@@ -83,7 +83,7 @@ class Task:
         """
         from kzoo.data import pictures
         from kzoo.data.sources import folders, table_files
-        from kzoo.tasks import from_tables
+        from kzoo.tasks.feeding import from_tables
 
         files = table_files.find(name)
         if files is not None:
@@ -98,7 +98,7 @@ class Task:
     def width_of(self, name, model, how) -> int | None:
         """The `num_classes` that a data set asks of a model which could have others; None where that is open."""
         from kzoo.data.sources import folders, table_files
-        from kzoo.tasks import from_tables
+        from kzoo.tasks.feeding import from_tables
 
         files = table_files.find(name)
         if files is not None:
@@ -146,7 +146,7 @@ class Task:
     def synthetic(self, name, model, how) -> Any:
         """Random examples in the structure of the model's inputs and targets."""
         from kzoo.data import pictures
-        from kzoo.tasks.synthetic_batches import synthetic_batch
+        from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
 
         batches = {
             split: synthetic_batch(model, size, seed=index)

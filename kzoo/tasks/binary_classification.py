@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from kzoo.data import columns
-from kzoo.tasks.any_input import batches_by_input
 from kzoo.tasks.base import Task, gives_probabilities, require_outputs
+from kzoo.tasks.feeding.any_input import batches_by_input
 
 INSTEAD_OF = ("image_classification", "sequence_classification", "text_classification")
 

@@ -22,7 +22,8 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
     Keras scores it. Raises ValueError if there is no such split.
     """
     from kzoo.data import Data, check_data
-    from kzoo.tasks import compile_model, given, of, plain_names
+    from kzoo.tasks import compile_model, of, plain_names
+    from kzoo.tasks.feeding import given
 
     task = of(model)
     task.check_trains(model.name)
@@ -75,7 +76,8 @@ def predict(model, x, batch_size=64) -> np.ndarray | list | dict:
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
     from kzoo.data import prepare_inputs
-    from kzoo.tasks import given, of_or_guess
+    from kzoo.tasks import of_or_guess
+    from kzoo.tasks.feeding import given
 
     if given.are_texts(x):
         return of_or_guess(model).predict_texts(model, x, batch_size)

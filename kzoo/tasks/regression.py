@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from kzoo.data import columns
-from kzoo.tasks.any_input import AnyInput
 from kzoo.tasks.base import gives_probabilities, num_outputs
+from kzoo.tasks.feeding.any_input import AnyInput
 
 INSTEAD_OF = ("image_classification", "sequence_classification", "text_classification", "binary_classification")
 

@@ -20,7 +20,7 @@ class TextClassification(Task):
     def batches(self, name, model, how) -> Any:
         from kzoo.data import labelled_texts
         from kzoo.data.sources import corpora, prepared, table_files
-        from kzoo.tasks import from_tables
+        from kzoo.tasks.feeding import from_tables
 
         files = table_files.find(name)
         if files is not None:

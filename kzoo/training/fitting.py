@@ -12,7 +12,7 @@ import keras
 from kzoo import graph, tasks
 from kzoo.catalog import update_card
 from kzoo.data import Data, Split, check_data
-from kzoo.tasks import given
+from kzoo.tasks.feeding import given
 from kzoo.training import backup, execution
 from kzoo.training.pruning import pruned, sparsity
 from kzoo.training.recipe import make_optimizer, make_recipe, with_short_warmup

@@ -5,7 +5,6 @@ converted, and only then is the first variable assigned.
 """
 
 import logging
-import math
 import re
 
 import keras
@@ -14,23 +13,29 @@ import numpy as np
 from kzoo import catalog
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import read_beside
-from kzoo.weights import files
+from kzoo.weights import adapting, files, naming
 from kzoo.weights.hub import find_files
 from kzoo.weights.layouts import find_slots
 
 FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
-def save_weights(model, path, metadata=None) -> None:
+def save_weights(model, path, names=None, metadata=None) -> None:
     """Writes a model's weights as safetensors in the reference's names and layout, with its sha256 inside.
 
-    `metadata` is a dict of texts for the file's header. The file is written beside `path` and renamed, so a full disk
-    or a kill leaves what stood there before.
+    The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
+
+    Args:
+        names: the family of checkpoints whose names they get, such as `"timm"`, one of those in the model file's NAMES;
+            by default the family that the model's weights came from, which stands on its card. Raises ValueError for
+            another, and for one that lacks a tensor of the model's.
+        metadata: texts for the file's header, a dict.
     """
     arrays = {}
     for slot in find_slots(model):
         value = keras.ops.convert_to_numpy(slot.variable.value)
         arrays.update(zip(slot.names, slot.write(value), strict=True))
+    arrays = naming.written(model, names, arrays)
     # transformers loads a file only if its metadata names a framework's layout
     files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name, **(metadata or {})})
 
@@ -46,12 +51,13 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     Tensors of float16, bfloat16 or float64 are converted to the variables' dtype. What a file beside the weights says
     of the images they were trained on, and of the classes, goes onto the model's card. A first convolution over another
     number of channels than the file's three takes their sum (one channel) or repeats them, rescaled so that its output
-    keeps its size.
+    keeps its size. Positions of a square of patches are interpolated for images of another size, as timm does.
 
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
             `hf://owner/name[@revision]`; or what `open_weights` gave.
-        load_head: False leaves the classifier as it is, for another number of classes.
+        load_head: False leaves the classifier as it is, for another number of classes: the layers that HEAD of the
+            model file lists, or else the last layer with weights.
         assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`. The files
             are not verified then: whatever was made of them must be discarded if `verify` of one raises.
 
@@ -60,17 +66,16 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     model, or how a file is damaged; the model is unchanged then.
     """
     literals = catalog.literals_of(model)
-    if not load_head and "HEAD" not in literals:
-        raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     slots = find_slots(model)
+    if not load_head and not _head(model, slots):
+        raise ValueError(f"load_head=False: {model.name} has no head that can be left out")
     weights = weights if isinstance(weights, list) else open_weights(weights)
     told = _compare_configuration(model, weights[0].path.parent, load_head)
     checkpoint = _Checkpoint(model, weights, literals, slots)
     head = () if load_head else checkpoint.head_to_leave()
     loaded = [slot for slot in slots if slot.layer.name not in head]
     left = [name for slot in slots if slot.layer.name in head for name in slot.names]
-    first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
-    adapted = first if first and checkpoint.has_other_channels(first) else None
+    adapted = _adaptations(model, checkpoint, slots)
     checkpoint.compare(loaded, adapted, head)
     arrays = checkpoint.read(verify=assign is None)
     # TensorFlow copies an array that becomes a tensor; other backends may go on reading the file.
@@ -78,8 +83,8 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     values = []
     for slot in loaded:
         parts = [np.asarray(arrays[name]) for name in slot.names]
-        if slot is adapted:
-            parts = [_adapt_channels(parts[0], slot.shapes[0][1])]
+        if slot.names[0] in adapted:
+            parts = [adapted[slot.names[0]](parts[0])]
         values.append(np.array(slot.read(*parts), copy=copies))
     preprocessing = read_beside(checkpoint.files[0].path)
     for slot, value in zip(loaded, values, strict=True):
@@ -89,11 +94,20 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
             slot.variable.assign(value)
     if preprocessing:
         catalog.update_card(model, preprocessing=preprocessing)
+    if checkpoint.family != catalog.card_of(model).names:
+        catalog.update_card(model, names=checkpoint.family)
     if told and load_head and (names := told.names_for(catalog.arguments(model))):
         catalog.update_card(model, class_names=names)
     if left:
         logging.getLogger("kzoo").warning("%s: not loaded, as they were: %s", model.name, ", ".join(left))
     return left
+
+
+def _head(model, slots) -> tuple:
+    """Names of the layers of a model's head; none for one without classes whose file lists none."""
+    listed = catalog.literals_of(model).get("HEAD", ())
+    has_classes = bool(catalog.card_of(model).architecture and catalog.arguments(model).get("num_classes"))
+    return listed or ((slots[-1].layer.name,) if has_classes and slots else ())
 
 
 def _compare_configuration(model, folder, load_head):
@@ -114,19 +128,31 @@ def _compare_configuration(model, folder, load_head):
     return told
 
 
-def _adapt_channels(kernel, num_channels):
-    """A first convolution (filters, channels, height, width) over another number of input channels."""
-    if num_channels == 1:
-        return kernel.astype("float32").sum(axis=1, keepdims=True)
-    repeated = np.tile(kernel.astype("float32"), (1, math.ceil(num_channels / kernel.shape[1]), 1, 1))
-    return repeated[:, :num_channels] * (kernel.shape[1] / num_channels)
+def _adaptations(model, checkpoint, slots):
+    """{tensor: how it becomes one for this model's images}, where the file's is for other images."""
+    found, by_layer = {}, {slot.layer.name: slot for slot in slots}
+    first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
+    if first and checkpoint.has_other_channels(first):
+        found[first.names[0]] = lambda kernel: adapting.adapt_channels(kernel, first.shapes[0][1])
+    for layer, keyword in checkpoint.literals.get("GRIDS", {}).items():
+        name, here = by_layer[layer].names[0], tuple(by_layer[layer].shapes[0])
+        there = checkpoint.specification.get(name, ((),))[0]
+        given = catalog.arguments(model)
+        grid = [size // given[keyword] for size in given["input_shape"][:2]]
+        side = adapting.square_grid(there)
+        if there != here and side and there[2:] == here[2:]:
+            found[name] = lambda table, grid=grid: adapting.interpolate_positions(table, grid)
+            logging.getLogger("kzoo").warning(
+                "%s: positions of %d x %d patches are interpolated to %d x %d", model.name, side, side, *grid
+            )
+    return found
 
 
 class _Checkpoint:
     """The tensors of one or several files by the names this model gives them."""
 
     def __init__(self, model, weights, literals, slots):
-        self.model, self.literals = model, literals
+        self.model, self.literals, self.head = model, literals, _head(model, slots)
         self.wanted = {
             name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)
         }
@@ -134,24 +160,31 @@ class _Checkpoint:
         self.specification = {}  # name here -> (shape, dtype)
         self.files = weights
         self.weights = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
-        for file in self.files:
-            for name, facts in file.specification.items():
-                here = self._rename(name)
-                if here in self.stored:
-                    both = f"in {self.stored[here][0].path.name} and {file.path.name}"
-                    raise ValueError(f"{self.weights} holds {here} twice, {both}")
-                self.stored[here] = (file, name)
-                self.specification[here] = facts
+        tensors = [(file, name) for file in self.files for name in file.specification]
+        ties = self.literals.get("DERIVED", {})
+        is_known = lambda name: name in self.wanted or name in ties  # noqa: E731
+        family, renamed = naming.recognise(model, [name for _, name in tensors], is_known)
+        self.family = family.name if family else None
+        for (file, name), here in zip(tensors, renamed, strict=True):
+            if here in self.stored:
+                both = f"in {self.stored[here][0].path.name} and {file.path.name}"
+                raise ValueError(f"{self.weights} holds {here} twice, {both}")
+            self.stored[here] = (file, name)
+            self.specification[here] = file.specification[name]
         self.joined = self._join()
+        self._untie(ties)
 
-    def _rename(self, name):
-        """Names changed between releases of a reference; ALIASES of the model file lists (pattern, replacement)."""
-        for pattern, replacement in self.literals.get("ALIASES", ()):
-            name = re.sub(pattern, replacement, name)
-        return name
+    def _untie(self, ties):
+        """Gives a tensor that the file lacks the value of one that the reference ties to it, which the file holds."""
+        for name, sources in ties.items():
+            for source in (sources,) if isinstance(sources, str) else sources:
+                is_lacking = source in self.wanted and source not in self.specification
+                if is_lacking and name in self.specification and name not in self.wanted:
+                    self.stored[source] = self.stored.pop(name)
+                    self.specification[source] = self.specification.pop(name)
 
     def _join(self):
-        """{tensor: its parts}, in order, of those that ALIASES name as `tensor[0]`, `tensor[1]`, ... of one tensor.
+        """{tensor: its parts}, in order, of those that NAMES has as `tensor[0]`, `tensor[1]`, ... of one tensor.
 
         They are joined along the first axis, as torch stores the projections of query, key and value in one. Parts of
         different shapes stay apart, under names that the model does not know.
@@ -187,21 +220,20 @@ class _Checkpoint:
     def head_to_leave(self) -> tuple:
         """Names of the layers that load_head=False leaves as they are.
 
-        HEAD of the model file lists them; those of HEAD_IF_MISSING belong to the head only if the file lacks them.
+        Those of HEAD_IF_MISSING belong to the head only if the file lacks them.
         """
         lacking = [
             layer
             for layer in self.literals.get("HEAD_IF_MISSING", ())
             if not any(name.startswith(f"{layer}.") for name in self.specification)
         ]
-        return (*self.literals.get("HEAD", ()), *lacking)
+        return (*self.head, *lacking)
 
     def compare(self, slots, adapted, head) -> None:
         """ValueError that lists what is missing, unexpected, mis-shaped or no float; decided from the headers alone."""
         wanted = {name: tuple(shape) for slot in slots for name, shape in zip(slot.names, slot.shapes, strict=True)}
         known = {*wanted, *self.derived()}
         there = {name: self.specification[name] for name in wanted if name in self.specification}
-        exempt = adapted.names[0] if adapted else None
         problems = {
             "missing": [name for name in wanted if name not in there],
             "unexpected": [
@@ -212,9 +244,16 @@ class _Checkpoint:
             "mis-shaped": [
                 f"{name} {shape}, wanted {wanted[name]}"
                 for name, (shape, _) in there.items()
-                if shape != wanted[name] and name != exempt
+                if shape != wanted[name] and name not in adapted
             ],
-            "not floating point": [f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype not in FLOATS],
+            "of float8, which needs its scales (convert the file to bfloat16)": [
+                f"{name} {dtype}" for name, (_, dtype) in there.items() if dtype.startswith("F8")
+            ],
+            "not floating point": [
+                f"{name} {dtype}"
+                for name, (_, dtype) in there.items()
+                if dtype not in FLOATS and not dtype.startswith("F8")
+            ],
         }
         if any(problems.values()):
             self.verify()  # a damaged name is no other model
@@ -226,15 +265,15 @@ class _Checkpoint:
     def _head_hint(self, slots):
         """The usual reason for mis-shaped names is a head with another number of classes."""
         wanted = catalog.arguments(self.model).get("num_classes") if self.literals else None
-        heads = [slot for slot in slots if slot.layer.name in self.literals.get("HEAD", ())] or slots[-1:]
+        heads = [slot for slot in slots if slot.layer.name in self.head]
         for slot in heads if wanted else ():
             there, here = self.specification.get(slot.names[0], ((),))[0], slot.shapes[0]
             if not there or there[0] == here[0] or here[0] % wanted or not hasattr(slot.layer, "kernel"):
                 continue
             classes, rest = divmod(there[0], here[0] // wanted)  # a detector has outputs at several anchors
             if not rest:
-                hint = f". For a file with {classes} classes build the model with num_classes={classes}"
-                return f"{hint}, or keep {wanted} and pass load_head=False" if "HEAD" in self.literals else hint
+                build = f"For a file with {classes} classes build the model with num_classes={classes}"
+                return f". {build}, or keep {wanted} and pass load_head=False"
         return ""
 
     def verify(self) -> None:

@@ -55,14 +55,19 @@ def _in_folder(folder):
     for name in PREFERRED:
         if (folder / name).is_file():
             return [folder / name]
-    indices = sorted(folder.glob(INDEX))
+    indices = _visible(folder.glob(INDEX))
     if len(indices) == 1:
         return _shards(indices[0])
-    files = sorted(folder.glob("*.safetensors"))
+    files = _visible(folder.glob("*.safetensors"))
     if len(files) != 1:
         found = f"{len(files)} of them: {', '.join(file.name for file in files[:5])}" if files else "none"
         raise ValueError(f"{folder} should hold {WEIGHTS_FILE}, one .safetensors file or one index; found {found}")
     return files
+
+
+def _visible(paths):
+    """Files in order, without hidden ones, such as those in which macOS keeps what other file systems cannot."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _shards(index):

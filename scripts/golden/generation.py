@@ -25,6 +25,8 @@ CASES = (
     {"num_beams": 4, "stop": 2, "length_penalty": 0.0},
     {"num_beams": 4, "stop": 3, "length_penalty": 2.0},
 )
+# beams of each prompt with their scores
+SEVERAL = {"num_beams": 4, "num_return_sequences": 3, "stop": 2}
 
 
 def options(case, stops):
@@ -61,7 +63,22 @@ def write(name, vocabulary, stops):
         )
         found = found[:, width if left else 1 :].tolist()
         rows.append({"case": {**case, "stop": chosen["eos_token_id"] or []}, "tokens": found})
-    return {"prompts": prompts, "start": start.get("decoder_start_token_id"), "rows": rows}
+    chosen = options(SEVERAL, stops)
+    beams = model.generate(
+        torch.tensor(ids), attention_mask=torch.tensor(mask), max_new_tokens=NEW_TOKENS, do_sample=False,
+        pad_token_id=0, return_dict_in_generate=True, output_scores=True, **start, **chosen,
+    )  # fmt: skip
+    several = {
+        "case": {**SEVERAL, "stop": chosen["eos_token_id"]},
+        "tokens": beams.sequences[:, width if left else 1 :].tolist(),
+        "scores": beams.sequences_scores.tolist(),
+    }
+    return {
+        "prompts": prompts,
+        "start": start.get("decoder_start_token_id"),
+        "rows": rows,
+        "several": several,
+    }
 
 
 def main():

@@ -47,6 +47,17 @@ def torch_references():
         def forward(self, x):
             return self.fc(self.rnn(x)[0][:, -1])
 
+    class BidirectionalRNN(nn.Module):
+        def __init__(self, cell):
+            super().__init__()
+            self.rnn = cell(10, 8, 2, batch_first=True, bidirectional=True)
+            self.fc = nn.Linear(16, 2)
+
+        def forward(self, x):
+            last = self.rnn(x)[1]
+            last = last[0] if isinstance(last, tuple) else last  # of an LSTM, without its cells
+            return self.fc(torch.cat([last[-2], last[-1]], 1))
+
     class Perceptron(nn.Module):
         def __init__(self):
             super().__init__()
@@ -68,6 +79,8 @@ def torch_references():
         "rnn_lstm": (RNN(nn.LSTM), sequences),
         "rnn_gru": (RNN(nn.GRU), sequences),
         "rnn_simple": (RNN(nn.RNN), sequences),
+        "rnn_lstm_bidirectional": (BidirectionalRNN(nn.LSTM), sequences),
+        "rnn_gru_bidirectional": (BidirectionalRNN(nn.GRU), sequences),
         "perceptron": (Perceptron(), random.standard_normal((3, 9), "float32")),
         "mlp": (mlp, random.standard_normal((3, 4, 3, 1), "float32")),
     }

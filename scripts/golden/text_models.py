@@ -65,6 +65,14 @@ MARIAN_APART = hf.MarianConfig(
         "decoder_start_token_id": 30,
     }
 )
+MARIAN_UNEVEN = hf.MarianConfig(
+    **{
+        **MARIAN.to_diff_dict(),
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 12,
+    }
+)
 CLASSES = {
     "bert_pretraining": (hf.BertForPreTraining, BERT),  # first, since it has all that is tied
     "bert_none": (hf.BertModel, BERT),
@@ -75,6 +83,7 @@ CLASSES = {
     "gpt1": (hf.OpenAIGPTLMHeadModel, GPT1),
     "marian": (hf.MarianMTModel, MARIAN),
     "marian_apart": (hf.MarianMTModel, MARIAN_APART),
+    "marian_uneven": (hf.MarianMTModel, MARIAN_UNEVEN),
 }
 
 
@@ -245,7 +254,7 @@ def check_back(name, path):
 
 def make_all():
     make("bert", [name for name in CLASSES if name.startswith("bert")])
-    for single in ("gpt2", "gpt1", "marian", "marian_apart"):
+    for single in ("gpt2", "gpt1", "marian", "marian_apart", "marian_uneven"):
         make(single, [single])
     listed = {name: facts(*row) for name, row in FULL_SIZE.items()}
     (GOLDEN / "text_shapes.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")

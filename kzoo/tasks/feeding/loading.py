@@ -73,7 +73,9 @@ def load(
     return _noting_ids((task.synthetic if name == "synthetic" else task.batches)(name, model, how), model)
 
 
-def width_of(name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_) -> int | None:
+def width_of(
+    name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_
+) -> int | None:
     """The `num_classes` that a data set asks of a model, int, or None where that is open; keywords are those of `load`.
 
     Raises ValueError as `load` does for a name without data.

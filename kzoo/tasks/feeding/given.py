@@ -10,7 +10,7 @@ from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks import of_or_guess
 from kzoo.tasks.base import takes_tokens
-from kzoo.tasks.loading import from_arrays, from_texts, load
+from kzoo.tasks.feeding.loading import from_arrays, from_texts, load
 
 TARGETS = ("label", "labels", "target", "targets")  # what the column to learn is called, where none is named
 
