@@ -5,7 +5,7 @@ Names resolve on first use, so that importing kzoo imports neither Keras nor Ten
 
 import importlib
 
-from kzoo.support import onednn
+from kzoo.support import forks, onednn  # noqa: F401  the first must be there before a process is copied
 from kzoo.version import __version__
 
 onednn.turn_on()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -653,3 +654,21 @@ def test_synthetic_batches_fit_the_model():
         model.fit(data.train.dataset.take(1), shuffle=False, verbose=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         kzoo.data.synthetic_batch(MODEL, 0)
+
+
+def test_a_copy_of_this_process_says_that_it_would_hang():
+    """After a fork the threads of TensorFlow are gone; a child that starts anew works."""
+    x = np.zeros((1, 28, 28, 1), "uint8")
+    kzoo.predict(kzoo.build("mnist_cnn"), x)
+    read, write = os.pipe()
+    with warnings.catch_warnings(action="ignore"):  # other libraries warn of what is to come
+        child = os.fork()
+    if not child:
+        try:
+            kzoo.predict(None, x)
+        except BaseException as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 1000).startswith(b"RuntimeError: kzoo.predict would wait for ever: this process was copied")
+    kzoo.predict(kzoo.build("mnist_cnn"), x)

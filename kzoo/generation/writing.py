@@ -11,6 +11,7 @@ from kzoo.data.checks import check_count, check_token_ids
 from kzoo.generation.ending import Ending, Written
 from kzoo.generation.loop import Plan
 from kzoo.generation.programs import programs_of
+from kzoo.support import forks
 
 BUCKET = 32  # lengths of prompts, and of what is written, are rounded up to a multiple of this
 STOPS = 4  # the places for stop tokens are rounded up to a multiple of this
@@ -52,6 +53,7 @@ def generate(
     Returns a `Written` for one text, a list of them for a list; with `num_return_sequences` each is a list. Raises
     ValueError or TypeError that name the argument.
     """
+    forks.check("kzoo.generate")
     programs = programs_of(model)
     tokenizer = _tokenizer(model, tokenizer, programs.decoder.vocabulary_size)
     check_count("max_new_tokens", max_new_tokens)

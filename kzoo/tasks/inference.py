@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kzoo.support import forks
+
 
 def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
     """Loss and metrics of a model on one split of a data set, or on examples: `evaluate(model, x, y)`.
@@ -25,6 +27,7 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
     from kzoo.tasks import compile_model, of, plain_names
     from kzoo.tasks.feeding import given
 
+    forks.check("kzoo.evaluate")
     task = of(model)
     task.check_trains(model.name)
     if not isinstance(split, str):
@@ -79,6 +82,7 @@ def predict(model, x, batch_size=64) -> np.ndarray | list | dict:
     from kzoo.tasks import of_or_guess
     from kzoo.tasks.feeding import given
 
+    forks.check("kzoo.predict")
     if given.are_texts(x):
         return of_or_guess(model).predict_texts(model, x, batch_size)
     return of_or_guess(model).predict(model, prepare_inputs(model, x), batch_size)

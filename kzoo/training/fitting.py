@@ -12,6 +12,7 @@ import keras
 from kzoo import graph, tasks
 from kzoo.catalog import update_card
 from kzoo.data import Data, Split, check_data
+from kzoo.support import forks
 from kzoo.tasks.feeding import given
 from kzoo.training import backup, execution
 from kzoo.training.pruning import pruned, sparsity
@@ -73,6 +74,7 @@ def fit(
     loss or a weight stops being finite: the last good state is kept in the run folder and restored into the model.
     SIGINT and SIGTERM save the full state after the steps under way and raise KeyboardInterrupt or SystemExit(143).
     """
+    forks.check("kzoo.fit")
     task = tasks.of(model)
     task.check_trains(model.name)
     y, run_folder = _told_apart(more, y, run_folder)
