@@ -38,15 +38,24 @@ class ObjectDetection(base.Task):
 
         return boxed_images.has_boxes(builder)
 
-    def width_of(self, name, model, how) -> None:
-        return None
+    def width_of(self, name, model, how) -> int | None:
+        from kzoo.tasks.object_detection import box_files
+
+        path = box_files.find(name)
+        return None if path is None else len(box_files.read(path)[0])
 
     def batches(self, name, model, how) -> Any:
         from kzoo.data.sources import folders
-        from kzoo.tasks.object_detection import boxed_images
+        from kzoo.tasks.object_detection import box_files, boxed_folders, boxed_images
 
+        path = box_files.find(name)
+        if path is not None:
+            return boxed_folders.load(name, path, model, how.options)
         if folders.find(name) is not None or name == "digits":
-            raise ValueError(f"{name!r} has no boxes of objects, which {model.name} learns from")
+            raise ValueError(
+                f"{name!r} has no boxes of objects, which {model.name} learns from: wanted COCO's JSON, Pascal VOC's "
+                "XML or YOLO's text files"
+            )
         return boxed_images.from_tfds(name, self.prepared(name, how), model, how.options)
 
     def synthetic(self, name, model, how) -> Any:

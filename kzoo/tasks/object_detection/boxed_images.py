@@ -43,13 +43,13 @@ def from_tfds(name, builder, model, options) -> Any:
     wanted, sizes, identity = column.shape, prepared.sizes(builder), prepared.identity(name, builder)
     feature, label = builder.info.features["image"], builder.info.features["objects"]["label"]
     class_names = getattr(label, "names", None)
-    _check_classes(name, model, getattr(label, "num_classes", None), class_names)
+    check_classes(name, model, getattr(label, "num_classes", None), class_names)
     shape = resizing.image_shape(feature.shape, wanted)
     if None in shape:
         raise ValueError(
             f"data set {name!r} has images of different sizes and {model.name} takes any: build it with an input_shape"
         )
-    options = _fitting(name, model, options)
+    options = fitting(name, model, options)
     ranges = dataset.carve_ranges(sizes, options)
     finish = Finish(model, shape, options)
     read = {split: functools.partial(_images, builder, part, finish.resize) for split, (part, _) in ranges.items()}
@@ -70,7 +70,7 @@ def from_tfds(name, builder, model, options) -> Any:
             splits[split] = StreamedSplit(stream, size, max(BLOCK_BYTES // num_bytes, options.batch_size), **common)
     identity["class_names"] = class_names
     identity["content"] = dataset.digest_of([part.flat_values for part in objects.values()])
-    notes = [_statistics(f"{name} {split}", part) for split, part in objects.items()]
+    notes = [statistics(f"{name} {split}", part) for split, part in objects.items()]
     data = dataset.make_data(name, identity, splits, options, class_names, notes=notes)
     data.objects = objects
     return data
@@ -80,7 +80,7 @@ def synthetic(name, model, sizes, options) -> Any:
     """Random images with one to four random boxes each, for tests and benchmarks."""
     (column,) = columns.inputs_of(model).values()
     wanted = column.shape
-    options = _fitting(name, model, options)
+    options = fitting(name, model, options)
     shape = tuple(side or 96 for side in wanted[:2]) + wanted[2:]
     random, finish, rows, objects = np.random.default_rng(0), Finish(model, shape, options), {}, {}
     for split, size in sizes.items():
@@ -107,7 +107,7 @@ def count_classes(model) -> int:
     return model.output["class_logits"].shape[-1]
 
 
-def _fitting(name, model, options):
+def fitting(name, model, options) -> dataset.Options:
     """The options of a detector's data: no part of an image is cut off before its boxes are known."""
     if options.augment and options.augment.mixes:
         raise ValueError(f"mixup and cutmix mix classes; {model.name} learns boxes: choose augment='detection'")
@@ -116,7 +116,8 @@ def _fitting(name, model, options):
     return options
 
 
-def _check_classes(name, model, classes, class_names):
+def check_classes(name, model, classes, class_names) -> None:
+    """ValueError unless a data set has as many classes of objects as a detector tells apart."""
     if classes is not None and classes != count_classes(model):
         listed = f" ({', '.join(class_names[:5])}{', ...' * (classes > 5)})" if class_names else ""
         raise ValueError(
@@ -176,7 +177,8 @@ def check_objects(label, fractions, classes, num_classes) -> np.ndarray:
     return np.concatenate([edges, np.asarray(classes, np.float32).reshape(-1, 1)], axis=1).astype(np.float32)
 
 
-def _statistics(label, objects):
+def statistics(label, objects) -> str:
+    """A note about a split."""
     return f"{label}: {objects.nrows():,} images, {len(objects.flat_values):,} objects"
 
 
