@@ -170,7 +170,7 @@ def test_a_long_thin_image_takes_no_more_memory_than_what_is_kept():
         ),
         (
             "config.json", {"pretrained_cfg": {"mean": [0.5], "std": [0.25]}},
-            kzoo.Preprocessing(0.5, 0.25, None, "bicubic"),
+            kzoo.Preprocessing(0.5, 0.25, 0.875, "bicubic"),
         ),
         ("config.json", {"architectures": ["BertModel"]}, None),
         (  # timm before 2023, and what it leaves to its defaults

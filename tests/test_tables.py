@@ -1,6 +1,7 @@
 """Tables and text files as data: what is read, which columns are meant, and which row is wrong."""
 
 import json
+import logging
 
 import keras
 import numpy as np
@@ -281,7 +282,8 @@ def test_tags_of_words(tmp_path, suffix):
 ])  # fmt: skip
 def test_a_short_run_has_a_short_warm_up(schedule, num_steps, choices, wanted, caplog):
     recipe = Recipe(schedule=schedule, warmup_steps=4000, learning_rate=1.0)
-    found = with_short_warmup(recipe, choices, num_steps)
+    with caplog.at_level(logging.WARNING, "kzoo"):
+        found = with_short_warmup(recipe, choices, num_steps)
     assert (found.warmup_steps, found.learning_rate) == (wanted[0], pytest.approx(wanted[1]))
     assert bool(caplog.messages) == (found != recipe)
     if schedule == "transformer" and not choices:  # the highest rate is where the warm-up ends
@@ -294,7 +296,8 @@ def test_fit_shortens_the_warm_up_and_goes_on_with_it(tmp_path, monkeypatch, cap
     recipe = {"warmup_steps": 100, "epochs": 1, "batch_size": 2}
     monkeypatch.setattr(type(tasks.of(model)), "recipe", recipe)
     how = {"validation_data": (x, np.arange(40) % 2), "progress": False, "tensorboard": False}
-    kzoo.fit(model, *how["validation_data"], tmp_path / "run", **how)
+    with caplog.at_level(logging.WARNING, "kzoo"):
+        kzoo.fit(model, *how["validation_data"], tmp_path / "run", **how)
     assert "the run has 20 steps, so the warm-up takes 2 of them and not 100" in caplog.messages[0]
     done = kzoo.fit(model, *how["validation_data"], tmp_path / "run", resume=True, epochs=9, **how)
     assert "trained 9 epochs" in done.message

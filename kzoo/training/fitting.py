@@ -9,9 +9,9 @@ import pathlib
 
 import keras
 
+import kzoo.data  # whose names import TensorFlow when they are used, which other backends have no need of
 from kzoo import graph, tasks
 from kzoo.catalog import update_card
-from kzoo.data import Data, Split, check_data
 from kzoo.support import forks
 from kzoo.tasks.feeding import given
 from kzoo.training import backup, execution
@@ -126,7 +126,7 @@ def _train(loop, callbacks, progress):
         return f"already complete (epoch {state.epoch}/{loop.recipe.epochs}); nothing was trained"
     if folder:
         open_run(folder).describe(loop.trainee, loop.identity)
-    if folder and not isinstance(loop.data.train, Split):
+    if folder and not isinstance(loop.data.train, kzoo.data.Split):
         logging.getLogger("kzoo").warning("; ".join(loop.data.notes))
     try:
         loop.run(callbacks, progress)
@@ -158,7 +158,7 @@ def _defaults(model, task, data, choices):
     """The task's recipe with what loaded data has already settled; ValueError where a choice says otherwise."""
     card = model.kzoo
     recipe = tasks.recipe_of(card.name, card.overrides) if card.architecture else task.recipe
-    if not isinstance(data, Data):
+    if not isinstance(data, kzoo.data.Data):
         return recipe
     if data.train is None:
         raise ValueError(f"no training examples: data set {data.name} has no training split")
@@ -174,10 +174,10 @@ def _defaults(model, task, data, choices):
 
 def _load_data(trainee, data, recipe):
     options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
-    if not isinstance(data, Data):
+    if not isinstance(data, kzoo.data.Data):
         data = given.loaded(trainee.model, data, **options)
     for part in trainee.parts:
-        check_data(part, data)
+        kzoo.data.check_data(part, data)
     if recipe.early_stopping and data.validation is None:
         raise ValueError(f"early_stopping needs validation data, and {data.name} has none")
     return data
