@@ -12,7 +12,7 @@ import pytest
 
 from kzoo.support import atomic
 
-NAMES = ["plain", "x[1]", "y*z", "q\\w", "**", "ok é 中", ".x"]
+NAMES = ["plain", "中" * 80, "x[1]", "y*z", "q\\w", "**", "ok é 中", ".x"]
 
 
 def content(path):

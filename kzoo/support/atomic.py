@@ -20,7 +20,7 @@ UNSAFE = re.compile(r"[*?\[\]\\]")  # what TensorFlow's file functions read as a
 def _prefix(path):
     """How the hidden names begin of all that is on its way to `path`; TensorFlow takes them literally."""
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
-    return f".{UNSAFE.sub('_', path.name)[:64]}.{digest}."
+    return f".{UNSAFE.sub('_', path.name)[:32]}.{digest}."
 
 
 def _beside(path, kind="new"):
