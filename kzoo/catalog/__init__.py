@@ -11,7 +11,6 @@ from kzoo.catalog.entries import (
     entries,
     figures,
     find,
-    keyword_of,
     list_models,
     literals,
     literals_of,
@@ -31,4 +30,4 @@ __all__ = [
     "card_of",
     "entries",
 ]
-__all__ += ["figures", "find", "keyword_of", "list_models", "literals", "literals_of", "settings", "update_card"]
+__all__ += ["figures", "find", "list_models", "literals", "literals_of", "settings", "update_card"]

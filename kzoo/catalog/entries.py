@@ -215,14 +215,6 @@ def settings(entry) -> dict:
     return {**defaults, **entry.arguments}
 
 
-def keyword_of(model, name) -> object:
-    """The value of a keyword of `build` that a model was built with; ValueError for a model that kzoo did not build."""
-    card = card_of(model)
-    if card.architecture is None:
-        raise ValueError(f"{model.name} was not built by kzoo.build, so its {name} is not known")
-    return card.overrides[name] if name in card.overrides else settings(find(card.name))[name]
-
-
 def _value(node):
     try:
         return ast.literal_eval(node)

@@ -15,7 +15,7 @@ LOUDEST = 2.0  # beyond this, floats are no samples in [-1, 1], however they wer
 class _Heard(Numbers):
     def __init__(self, model, tensor):
         super().__init__(model, tensor)
-        self.sample_rate = catalog.keyword_of(model, "sample_rate")
+        self.sample_rate = catalog.arguments(model)["sample_rate"]
 
     def holds_pixels(self, x) -> bool:
         return False
