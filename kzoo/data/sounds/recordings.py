@@ -170,7 +170,7 @@ def _read(parts, sample_rate, trim, skip_bad, notes):
         made.clips[split] = paths, clips
         made.lengths[split], made.targets[split] = np.array(lengths, np.int64), targets
     for split, (paths, clips) in made.clips.items():
-        made.clips[split] = _objects(clips if kept_bytes <= MEMORY_LIMIT else paths)
+        made.clips[split] = objects(clips if kept_bytes <= MEMORY_LIMIT else paths)
     _refuse(bad, sum(map(len, parts.values())), skip_bad, made.notes)
     made.notes += sound_files.notes_of("sound", every)
     made.identity = {"content": digest.hexdigest()[:16], "trim": trim, "sample_rate": sample_rate}
@@ -190,11 +190,11 @@ def _refuse(bad, count, skip_bad, notes):
 
 
 def _hold(made, split, clips, targets):
-    made.clips[split], made.targets[split] = _objects(clips), targets
+    made.clips[split], made.targets[split] = objects(clips), targets
     made.lengths[split] = np.array([len(clip) for clip in clips], np.int64)
 
 
-def _objects(items):
+def objects(items) -> np.ndarray:
     """A list as an array of objects, also where all have one length."""
     found = np.empty(len(items), object)
     found[:] = items
