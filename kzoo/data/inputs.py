@@ -17,6 +17,7 @@ def check_inputs(model, x) -> np.ndarray | dict:
     example at all.
     """
     wanted = columns.inputs_of(model)
+    x = columns.completed(wanted, x)
     if len(wanted) == 1:
         (column,) = wanted.values()
         return column.check(x)
@@ -39,6 +40,7 @@ def prepare_inputs(model, x) -> np.ndarray | dict:
     card says; everything else is checked as by `check_inputs`, which see for the structure and what is raised.
     """
     wanted, how = columns.inputs_of(model), card_of(model).preprocessing
+    x = columns.completed(wanted, x)
     if len(wanted) == 1:
         (column,) = wanted.values()
         return column.prepare(x, how)
