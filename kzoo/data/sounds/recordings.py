@@ -117,7 +117,7 @@ def from_tfds(name, builder, sample_rate, target, trim=False) -> Recordings:
                 clips.append(sound_files.fitted(_as_floats(row[key]), rate, sample_rate, trim, where))
                 targets.append(row[target].decode() if isinstance(row[target], bytes) else row[target])
         every += clips
-        _hold(made, split, [clip.samples for clip in clips], targets)
+        hold(made, split, [clip.samples for clip in clips], targets)
     made.notes += sound_files.notes_of(name, every)
     return dataclasses.replace(made, class_names=getattr(feature, "names", None))
 
@@ -189,7 +189,8 @@ def _refuse(bad, count, skip_bad, notes):
     notes.append(f"{line}; left out")
 
 
-def _hold(made, split, clips, targets):
+def hold(made, split, clips, targets) -> None:
+    """Takes clips in memory, float32 (num_samples,) each, and their targets as a split of `made`."""
     made.clips[split], made.targets[split] = objects(clips), targets
     made.lengths[split] = np.array([len(clip) for clip in clips], np.int64)
 

@@ -152,4 +152,3 @@ def error_rates(task, model, data, split) -> dict:
     from kzoo.tasks.speech_recognition import rates
 
     return rates.error_rates(said, heard)
-
