@@ -99,7 +99,7 @@ def from_recordings(
     stored, lengths = {}, {}
     for split, (places, source) in rows.items():
         clips, lengths[split] = recordings.clips[source][places], recordings.lengths[source][places]
-        dataset.check_examples(f"{name} {split}", clips, targets[split])
+        dataset.check_examples(f"{name} {split}", clips, clips)
         in_memory = not isinstance(clips[0], str)
         stored[split] = ((_ragged(clips) if in_memory else clips.astype(str)), targets[split])
 
