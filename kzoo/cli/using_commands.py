@@ -151,9 +151,12 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
     )
 
 
-@entry.command("show-data photos/ sheet.png --model resnet50 --augment-recipe photos")
+@entry.command(
+    "show-data photos/ sheet.png --model resnet50 --augment-recipe photos",
+    "show-data spoken_digits sheet.html --model ds_cnn --augment-recipe sounds",
+)
 @click.argument("name")
-@click.argument("path", metavar="OUTPUT.png")
+@click.argument("path", metavar="OUTPUT")
 @click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else they keep their size.")
 @entry.set_option
 @click.option("--augment", is_flag=True, help="Use the default augmentation of kzoo train.")
@@ -163,9 +166,10 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
 @click.option("--seed", type=int, default=0, help="Of order and augmentation.")
 @entry.place_options
 def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs, count, seed, skip_bad, **places):
-    """Draw training images before and after augmentation, one row per example, as a PNG.
+    """Draw training images or sounds before and after augmentation, one row per example, as a PNG.
 
-    NAME is a data set or a folder of class folders of images.
+    NAME is a data set, a folder of class folders, or a table. Sounds need --model, and an OUTPUT that ends in .html
+    becomes a page that plays them.
     """
     from kzoo import catalog
 

@@ -120,7 +120,9 @@ def from_recordings(
     identity = {**recordings.identity, "name": name, "class_names": class_names}
     if "content" not in identity:
         identity["content"] = dataset.digest_of([(clips.values, clips.row_splits) for clips, _ in stored.values()])
-    return dataset.make_data(name, identity, splits, options, class_names, tokenizer, notes)
+    data = dataset.make_data(name, identity, splits, options, class_names, tokenizer, notes)
+    data.sample_rate = inputs.sample_rate
+    return data
 
 
 def _ragged(clips):
