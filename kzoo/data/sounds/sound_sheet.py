@@ -1,4 +1,4 @@
-"""What training hears: clips as they are and as augmentation changes them, in a picture or on a page that plays them."""
+"""What training hears: clips as they are and as augmentation changes them, as a picture or a page that plays them."""
 
 import base64
 import html
