@@ -1,6 +1,5 @@
 """Sound classification: recordings, each of one class, such as a word, a speaker or an event."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -84,10 +83,8 @@ class SoundClassification(Task):
             y, class_names = target.encode(where, np.asarray(y), class_names)
             labels[split], _ = target.check(where, y, None)
         class_names = class_names and checks.check_names(name, class_names, target.num_classes)
-        keys = {split: [_key(clip) for clip in clips] for split, clips in found.clips.items()}
-        rows, notes = sound_batches.carve(
-            name, found, keys, sound_batches.sound_options(options, self.recipe["augment"])
-        )
+        options = sound_batches.sound_options(options, self.recipe["augment"])
+        rows, notes = sound_batches.carve(name, found, found.keys, options)
         found.notes += notes
         labels = {split: labels[source][places] for split, (places, source) in rows.items()}
         return sound_batches.from_recordings(
@@ -111,11 +108,6 @@ class SoundClassification(Task):
 
     def line(self, row) -> str:
         return super().line(row) + (f" (sound {', '.join(row['sound'])})" if row.get("sound") else "")
-
-
-def _key(clip):
-    """What is alike in equal recordings: their samples, or the path where those are not kept."""
-    return clip if isinstance(clip, str) else hashlib.blake2b(clip.tobytes(), digest_size=8).hexdigest()
 
 
 TASK = SoundClassification()
