@@ -28,6 +28,11 @@ def run(model, waveform, lengths):
     return keras.ops.convert_to_numpy(model({"waveform": waveform, "num_samples": lengths}, training=False))
 
 
+def tap(model, tensor):
+    """The model as far as one tensor."""
+    return keras.Model(model.input, tensor)
+
+
 def compare(folder, name):
     """(ours, the reference's) for every clip: logits, or their logarithms of probabilities as torchaudio has them."""
     waveform, lengths = draw_clips(CASES[name][0])
@@ -58,9 +63,9 @@ def test_writes_what_the_reference_loads(name, tmp_path):
 def test_convolutions_agree_with_the_reference(tmp_path):
     model = model_of("deepspeech2", tmp_path)
     waveform, lengths = draw_clips(CASES["deepspeech2"][0])
-    taps = keras.Model(model.inputs, model.get_layer("conv.seq_module.5").output)
+    taps = tap(model, model.get_layer("conv.seq_module.5").output)
     wanted = safetensors.numpy.load_file(GOLDEN / "deepspeech2.safetensors")["conv"]
-    got = keras.ops.convert_to_numpy(taps([waveform, lengths], training=False)).transpose(0, 3, 1, 2)
+    got = run(taps, waveform, lengths).transpose(0, 3, 1, 2)
     assert_close(got, wanted)
     assert not got[1, :, :, 21:].any() and wanted.shape[3] > 21
 
@@ -70,8 +75,8 @@ def test_frames_after_the_end_are_certain_blanks_and_cost_nothing(name, tmp_path
     model = model_of(name, tmp_path)
     waveform, lengths = draw_clips(CASES[name][0])
     together = run(model, waveform, lengths)
-    counts = keras.Model(model.inputs, model.get_layer("logits").input[1])([waveform, lengths])
-    for row, clip, length, count in zip(together, waveform, lengths, np.array(counts), strict=True):
+    counts = run(tap(model, model.get_layer("logits").input[1]), waveform, lengths)
+    for row, clip, length, count in zip(together, waveform, lengths, counts, strict=True):
         alone = run(model, clip[None, :length], np.array([length], "int32"))[0]
         assert len(alone) == count
         assert_close(row[:count], alone)

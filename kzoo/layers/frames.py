@@ -14,7 +14,7 @@ def _is_own(x, num_frames, axis):
 
 @keras.saving.register_keras_serializable("kzoo")
 class FrameMask(layers.Layer):
-    """Zeros after the end of each clip: float (batch, ...) and int32 (batch,) numbers of frames to the same; no weights.
+    """Zeros after the end of each clip: float (batch, ...) and int32 (batch,) numbers of frames; no weights.
 
     Args:
         axis: of the frames, counted from the batch, which is 0.

@@ -1,9 +1,9 @@
 """Deep Speech: five layers, one of them recurrent in both directions, from spectra of speech to letters.
 
-Hannun et al. 2014, https://arxiv.org/abs/1412.5567, section 2, in the form of torchaudio's `DeepSpeech`, whose names the
-layers have. That class begins at features; here the graph begins at the waveform. Its front end is that of Mozilla's
-DeepSpeech, 26 MFCC of 32 ms every 20 ms, with 9 frames of context on either side in `deepspeech_context9`; each
-coefficient is normalised over its clip.
+Hannun et al. 2014, https://arxiv.org/abs/1412.5567, section 2, in the form of torchaudio's `DeepSpeech`, whose names
+the layers have. That class begins at features; here the graph begins at the waveform. Its front end has the sizes of
+Mozilla's DeepSpeech, 26 MFCC of 32 ms every 20 ms, with 9 frames of context on either side in `deepspeech_context9`;
+MFCC are torchaudio's, and each coefficient is normalised over its clip.
 """
 
 import keras
