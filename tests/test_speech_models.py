@@ -84,5 +84,5 @@ def test_frames_after_the_end_are_certain_blanks_and_cost_nothing(name, tmp_path
 
 
 def test_a_wrong_cell_is_named():
-    with pytest.raises(ValueError, match="cell must be one of lstm, gru, simple, got 'rnn'"):
+    with pytest.raises(ValueError, match="deepspeech2: cell must be one of lstm, gru, simple, got 'rnn'"):
         kzoo.build("deepspeech2", cell="rnn")

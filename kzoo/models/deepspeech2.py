@@ -11,7 +11,7 @@ from keras import layers
 
 from kzoo.layers.frames import BlankPadding, FrameMask
 from kzoo.layers.images import batch_norm
-from kzoo.layers.recurrent import Recurrence
+from kzoo.layers.recurrent import GATES, Recurrence
 from kzoo.layers.spectra import LogSpectrogram, NumWindows
 
 TASK = "speech_recognition"
@@ -61,6 +61,8 @@ def build(
         lookahead: frames, its own among them, that each may look ahead if not `bidirectional`.
         dropout: after every recurrent layer; the reference has none.
     """
+    if cell not in GATES:
+        raise ValueError(f"{name}: cell must be one of {', '.join(GATES)}, got {cell!r}")
     waveform = keras.Input((None,), name="waveform")
     num_samples = keras.Input((), dtype="int32", name="num_samples")
     spectrogram = LogSpectrogram(sample_rate // 50, sample_rate // 100, window="hamming", normalize="clip",
