@@ -216,7 +216,8 @@ class LogSpectrogram(Spectrum):
         return self.fft_length // 2 + 1
 
     def features(self, power, own) -> Any:
-        return ops.log1p(ops.sqrt(ops.maximum(power, 1e-30)))  # a root has no gradient at 0
+        # A root has no gradient at 0, and log1p no form in ONNX.
+        return ops.log(1 + ops.sqrt(ops.maximum(power, 1e-30)))
 
 
 @keras.saving.register_keras_serializable("kzoo")
