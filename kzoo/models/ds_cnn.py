@@ -3,8 +3,7 @@
 Zhang, Suda, Lai, Chandra 2017, "Hello Edge: keyword spotting on microcontrollers", https://arxiv.org/abs/1711.07128,
 section 4 and table 5; the baseline of MLPerf Tiny. Layers are named and sized as in the authors' models
 (ARM-software/ML-KWS-for-MCU); batch norm has a scale and dropout stands where MLPerf Tiny's Keras model has them. The
-average is the authors', over all frames: MLPerf Tiny's leaves out the last of an odd number. The cepstra are taken in
-the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms every 20 ms.
+cepstra are taken in the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms every 20 ms.
 """
 
 import keras
