@@ -218,7 +218,7 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        MaskedAveragePooling NearestResize NumWindows RelativePositionBias Reverse RotaryPositions SinusoidalPositions
+        ClipLength MaskedAveragePooling NearestResize NumWindows RelativePositionBias Reverse RotaryPositions SinusoidalPositions
         Split""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin

@@ -9,7 +9,7 @@ cepstra are taken in the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms
 import keras
 from keras import layers
 
-from kzoo.layers.spectra import MFCC
+from kzoo.layers.spectra import MFCC, ClipLength
 
 TASK = "sound_classification"
 INPUTS = {"waveform": "waveform"}
@@ -44,6 +44,7 @@ def build(
     num_coefficients=10,
     sample_rate=16000,
     seconds=1.0,
+    normalize="feature",
     dropout=0.2,
     num_classes=12,
     name="ds_cnn_s",
@@ -57,6 +58,8 @@ def build(
         num_coefficients: cepstra a frame.
         sample_rate: in Hz.
         seconds: how much of a sound is heard; shorter ones end in zeros.
+        normalize: how `MFCC` standardizes the cepstra of a clip's own frames; "feature" takes away what differs between
+            microphones, None leaves them as in the paper.
         dropout: after the first convolution; twice as much before the average.
 
     Raises ValueError for sounds shorter than a window.
@@ -65,10 +68,11 @@ def build(
     if num_samples < window:
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
     waveform = keras.Input((num_samples,), name="waveform")
+    num_own = ClipLength(name="num_samples")(waveform)
     x = MFCC(
         sample_rate, window, hop, num_coefficients, _NUM_MELS, _LOWEST, min(_HIGHEST, sample_rate // 2), padding=None,
-        name="mfcc",
-    )(waveform)  # fmt: skip
+        normalize=normalize, name="mfcc",
+    )(waveform, num_own)  # fmt: skip
     x = layers.Reshape((*x.shape[1:], 1), name="channel")(x)
     x = normalized(layers.Conv2D(filters, (10, 4), strides[0], "same", name="conv_1")(x), "conv_1")
     x = layers.Dropout(dropout, name="conv_1.dropout")(x)
