@@ -32,6 +32,7 @@ class Waveform(_Heard):
     """
 
     kind = "waveform"
+    suffixes = (".wav", ".flac", ".ogg", ".npy")
 
     @property
     def words(self) -> str:
