@@ -218,8 +218,8 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        ClipLength MaskedAveragePooling NearestResize NumWindows RelativePositionBias Reverse RotaryPositions SinusoidalPositions
-        Split""",
+        MaskedAveragePooling NearestResize NumWindows RelativePositionBias Reverse RotaryPositions SinusoidalPositions
+        ClipLength Split""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

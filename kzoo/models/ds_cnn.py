@@ -44,7 +44,7 @@ def build(
     num_coefficients=10,
     sample_rate=16000,
     seconds=1.0,
-    normalize="feature",
+    normalize=None,
     dropout=0.2,
     num_classes=12,
     name="ds_cnn_s",
@@ -58,8 +58,8 @@ def build(
         num_coefficients: cepstra a frame.
         sample_rate: in Hz.
         seconds: how much of a sound is heard; shorter ones end in zeros.
-        normalize: how `MFCC` standardizes the cepstra of a clip's own frames; "feature" takes away what differs between
-            microphones, None leaves them as in the paper.
+        normalize: "feature" standardizes each cepstrum over a clip's own frames, which takes away what differs between
+            microphones, and also what tells steady sounds apart; None as in the paper.
         dropout: after the first convolution; twice as much before the average.
 
     Raises ValueError for sounds shorter than a window.
@@ -68,11 +68,11 @@ def build(
     if num_samples < window:
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
     waveform = keras.Input((num_samples,), name="waveform")
-    num_own = ClipLength(name="num_samples")(waveform)
+    length = [ClipLength(name="num_samples")(waveform)] if normalize else []
     x = MFCC(
         sample_rate, window, hop, num_coefficients, _NUM_MELS, _LOWEST, min(_HIGHEST, sample_rate // 2), padding=None,
         normalize=normalize, name="mfcc",
-    )(waveform, num_own)  # fmt: skip
+    )(waveform, *length)  # fmt: skip
     x = layers.Reshape((*x.shape[1:], 1), name="channel")(x)
     x = normalized(layers.Conv2D(filters, (10, 4), strides[0], "same", name="conv_1")(x), "conv_1")
     x = layers.Dropout(dropout, name="conv_1.dropout")(x)
