@@ -40,9 +40,10 @@ class SoundClassification(Task):
         from kzoo.data.sources import folders, table_files
 
         sample_rate, skip_bad = sound_batches.SoundInputs(model).sample_rate, how.skip_bad
-        files, folder = table_files.find(name), folders.find(name)
+        files = table_files.find(name)
         if files is not None:
             return recordings.from_table(files, sample_rate, how.columns, skip_bad=skip_bad)
+        folder = folders.find(name)
         if folder is not None:
             return recordings.from_classes(folder, sample_rate, skip_bad=skip_bad)
         builder = self.prepared(name, how)
@@ -61,8 +62,9 @@ class SoundClassification(Task):
         (column,) = columns.inputs_of(model).values()
         found = recordings.Recordings({}, {}, {}, {"name": name, "trim": False}, [])
         for split, (x, y, _) in parts.items():
-            dataset.check_examples(f"{name} {split}", x, y)
-            recordings.hold(found, split, [column.clip(clip) for clip in x], list(y))
+            clips = recordings.objects([column.clip(clip) for clip in x])
+            dataset.check_examples(f"{name} {split}", clips, np.asarray(y))
+            recordings.hold(found, split, clips, list(y))
         return self._made(name, found, model, options, class_names)
 
     def synthetic(self, name, model, how) -> Any:
