@@ -210,8 +210,9 @@ FREE = {
         Permute RMSNormalization RandomCrop RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
-        AdaptiveAveragePooling Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        MaskedAveragePooling NearestResize RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split""",
+        AdaptiveAveragePooling Alongside Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
+        MaskedAveragePooling MuLawOneHot NearestResize OneChannel RelativePositionBias Reverse RotaryPositions
+        SinusoidalPositions Split Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert
