@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kzoo.data import effects
 from kzoo.data.effects import move
+from kzoo.data.sounds.sound_augmentation import SoundAugmentation
 from kzoo.data.splits import fold
 
 # RandAugment's operations (Cubuk et al. 2020, section 3). The first eight are done by the transform and the colours.
@@ -243,5 +244,7 @@ RECIPES = {
     "small_images_light": dataclasses.replace(FLIPS, shift=1 / 32, whole_pixels=True),
     "photos": PHOTOS,
     "detection": dataclasses.replace(FLIPS, shift=0.1, zoom=0.25, brightness=0.2, contrast=0.2, saturation=0.2),
+    "speech": SoundAugmentation(),
+    "sounds": SoundAugmentation(shift=0.1),
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
 }

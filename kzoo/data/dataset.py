@@ -9,6 +9,7 @@ import tensorflow as tf
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import checks
 from kzoo.data.augmentation import RECIPES, Augmentation
+from kzoo.data.sounds.sound_augmentation import SoundAugmentation
 from kzoo.data.splits import Split
 from kzoo.data.tokenizing.tokenizers import Tokenizer
 from kzoo.support.suggest import did_you_mean
@@ -81,10 +82,19 @@ class Options:
                 raise ValueError(f"{did_you_mean('augmentation', self.augment, RECIPES)} {hint}")
             self.augment = RECIPES[self.augment]
         self.augment = Augmentation() if self.augment is True else self.augment or False
-        if self.augment and not isinstance(self.augment, Augmentation):
+        if self.augment and not isinstance(self.augment, Augmentation | SoundAugmentation):
             raise ValueError(f"augment must be True, False, a recipe's name or an Augmentation, got {self.augment!r}")
         if not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"preprocessing must be a kzoo.Preprocessing, got {self.preprocessing!r}")
+
+    def require(self, kind) -> None:
+        """ValueError for random changes that are for another kind of input than the augmentation `kind` changes."""
+        if self.augment and not isinstance(self.augment, kind):
+            usual = [name for name, recipe in RECIPES.items() if isinstance(recipe, kind)]
+            raise ValueError(
+                f"augment is {self.asked!r}, a {type(self.augment).__name__}, which does not change such inputs; "
+                f"wanted one of {', '.join(usual)}"
+            )
 
     def of_split(self, split, draw=None) -> dict:
         """The keywords of a `Split`: only training is shuffled, changed at random by `draw`, and may drop its end."""

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import checks, columns, dataset, effects, resizing
+from kzoo.data.augmentation import Augmentation
 from kzoo.data.columns.numbers import are_images
 from kzoo.data.inputs import check_inputs
 from kzoo.data.sources import folders, prepared
@@ -87,6 +88,7 @@ def from_files(name, root, parts, class_names, model, target, options, skip_bad)
             "input_shape of height, width and channels"
         )
     # A crop is taken from more pixels than the input has, so that it loses less when it is enlarged.
+    options.require(Augmentation)
     crops = options.augment and options.augment.crop
     larger = (*(round(RESERVE * side) for side in shape[:2]), *shape[2:]) if crops else shape
     small = 4 * math.prod(larger) * max(map(len, parts.values())) <= MEMORY_LIMIT
@@ -205,6 +207,7 @@ def _fit_pictures(label, column, x, options, fitted, largest):
 
 def _draw(options, shape, source):
     """How an epoch's random numbers are drawn for images of shape `source` that become `shape`."""
+    options.require(Augmentation)
     return functools.partial(options.augment.draw, size=shape[:2], source=source[:2]) if options.augment else None
 
 

@@ -147,6 +147,12 @@ def _dot_layer(layer, given, output):
     return size(output) * given["inputs"][0].shape[axis]
 
 
+def _spectrum(layer, given, output):
+    """Every frame meets the transform, and then the filters and cosines if there are any."""
+    tables = [getattr(layer, name, None) for name in ("basis", "filters", "cosines")]
+    return size(output) // output.shape[-1] * sum(table.size for table in tables if table is not None)
+
+
 def _matmul(operation, given, output):
     return size(output) * given["x1"].shape[-1] if given["x1"].shape and given["x2"].shape else 0
 
@@ -186,6 +192,7 @@ RULES = {
     ("layer", "Dot"): _dot_layer,
     ("kzoo", "DotProductAttention"): _dot_product_attention,
     ("kzoo", "LowRankDense"): _low_rank,
+    **{("kzoo", name): _spectrum for name in ("LogSpectrogram", "LogMelSpectrogram", "MFCC")},
     ("operation", "Matmul"): _matmul,
     ("operation", "Dot"): _matmul,
     ("operation", "Inner"): _matmul,
@@ -211,7 +218,7 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        MaskedAveragePooling MuLawOneHot NearestResize OneChannel RelativePositionBias Reverse RotaryPositions
+        MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse RotaryPositions
         SinusoidalPositions Split Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin

@@ -10,8 +10,15 @@ from kzoo.data import columns as kinds
 from kzoo.data.sources import table_files
 
 TARGETS = ("label", "labels", "target", "targets", "tgt", "class", "category", "sentiment", "tags", "ner_tags")
-PATHS = ("path", "image", "file", "filename", "file_name", "image_path")
-EXAMPLES = {"texts": "text,label", "images": "path,label", "numbers": "width,height:price", "words": "tokens,tags"}
+TRANSCRIPTS = ("transcript", "transcription", "transcripts")
+PATHS = ("path", "image", "file", "filename", "file_name", "image_path", "audio", "audio_path", "audio_filepath", "wav")
+EXAMPLES = {
+    "texts": "text,label",
+    "images": "path,label",
+    "sounds": "path,transcript",
+    "numbers": "width,height:price",
+    "words": "tokens,tags",
+}
 NUMBERING = ("", "id", "idx", "index", "unnamed: 0")  # columns that count rows
 MARKS = "|;,"  # between the names of several labels in one cell
 
@@ -72,11 +79,11 @@ def choose(table, wanted, kind, most, several=False, learns=True) -> Chosen:
 
 
 def _guessed(table, names, kind, several, learns):
-    targets = [name for name in names if name.lower() in TARGETS]
+    targets = [name for name in names if name.lower() in (TARGETS + TRANSCRIPTS if kind == "sounds" else TARGETS)]
     inputs = rest = [name for name in names if name not in targets and name.lower() not in NUMBERING]
     if kind == "words":
         inputs = [name for name in rest if name.lower() in ("tokens", "words")] or rest[:1]
-    elif kind == "images":
+    elif kind in ("images", "sounds"):
         inputs = [name for name in rest if name.lower() in PATHS][:1] or rest[:1]
     elif kind == "texts":
         inputs = [name for name in rest if not _are_numbers(table, name)] or rest

@@ -21,7 +21,8 @@ SPLIT_FILES = {**SPLIT_FOLDERS, "valid": "validation", "dev": "validation"}
 USUAL = {
     "label", "labels", "target", "targets", "class", "category", "sentiment", "tags", "text", "sentence", "review",
     "sentence1", "sentence2", "premise", "hypothesis", "question", "answer", "source", "src", "tgt", "path", "image",
-    "file", "filename", "file_name", "image_path", "id",
+    "file", "filename", "file_name", "image_path", "id", "transcript", "transcription", "audio", "audio_path",
+    "audio_filepath", "wav", "speaker", "duration",
 }  # fmt: skip
 
 

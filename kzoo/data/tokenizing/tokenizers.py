@@ -62,6 +62,8 @@ class Tokenizer:
         self.special_ids = {role: vocabulary.get(name) for role, name in self.special.items()}
         for role, index in self.special_ids.items():
             setattr(self, f"{role}_id", index)
+        # A special token of one character, such as the blank of an alphabet, is also a character of texts.
+        engine.encode_special_tokens = any(len(name) == 1 for name in self.special.values() if name)
 
     @classmethod
     def train(cls, kind, texts, vocabulary_size, mask=False) -> "Tokenizer":
@@ -145,6 +147,10 @@ class Tokenizer:
             for index, text in enumerate(texts):
                 _check_text(index, text)
             raise
+        except Exception:  # what the library raises for a character that an alphabet lacks
+            for index, text in enumerate(texts):
+                self._check_letters(index, text)
+            raise
 
     def decode(self, ids) -> list:
         """Strings for rows of ids (lists or an array): up to the first end token, without padding and start.
@@ -179,6 +185,15 @@ class Tokenizer:
         if len(bad):
             raise ValueError(f"id {bad[0]} has no token; this tokenizer's ids are 0..{self.vocabulary_size - 1}")
         return row
+
+    def _check_letters(self, index, text):
+        from kzoo.data.tokenizing import alphabets
+
+        if letters := alphabets.unmapped(self, text):
+            raise ValueError(
+                f"texts[{index}] holds {', '.join(map(repr, letters))}, and this tokenizer has no token for that; "
+                f"replace it in {text!r}"
+            )
 
     def word_starts(self) -> np.ndarray:
         """Which ids begin a word, bool (vocabulary_size,); special tokens stand alone, so they count as beginnings."""

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import columns, dataset, resizing
+from kzoo.data.augmentation import Augmentation
 from kzoo.data.pictures import BLOCK_BYTES, MEMORY_LIMIT
 from kzoo.data.sources import prepared
 from kzoo.data.splits import Split, StreamedSplit
@@ -109,6 +110,7 @@ def count_classes(model) -> int:
 
 def fitting(name, model, options) -> dataset.Options:
     """The options of a detector's data: no part of an image is cut off before its boxes are known."""
+    options.require(Augmentation)
     if options.augment and options.augment.mixes:
         raise ValueError(f"mixup and cutmix mix classes; {model.name} learns boxes: choose augment='detection'")
     options = copy.copy(options)  # as it was asked for

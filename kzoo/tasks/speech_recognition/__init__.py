@@ -1,0 +1,142 @@
+"""Speech recognition: what is said in a recording, letter by letter, learned without knowing when (Graves et al. 2006).
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from kzoo.tasks import base
+from kzoo.tasks.speech_recognition.ctc import CTCLoss
+from kzoo.tasks.speech_recognition.transcripts import Transcript
+
+RECIPE = {
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-2, "decay_vectors": False, "clip_norm": 5.0,
+    "schedule": "cosine", "warmup_steps": 200, "augment": "speech", "epochs": 100, "batch_size": 16,
+}  # fmt: skip
+
+
+class SpeechRecognition(base.Task):
+    """Transcripts of sounds by connectionist temporal classification.
+
+    Attributes:
+        decoding: how frames become letters; the likeliest label of every frame by default.
+    """
+
+    name = "speech_recognition"
+    default_data = "ljspeech"
+    recipe = RECIPE
+    decoding = None
+
+    def check_suits(self, model) -> None:
+        base.require_outputs(self, model, rank=3, least=2)
+
+    def target(self, model) -> Any:
+        return Transcript(model.outputs[0].shape[-1])
+
+    def loss(self, model, label_smoothing=0.0) -> Any:
+        if label_smoothing:
+            raise ValueError(f"label_smoothing={label_smoothing}: the CTC loss has none; leave it at 0")
+        return CTCLoss()
+
+    def metrics(self, model) -> list:
+        """None while it trains: `score` counts words and letters."""
+        return []
+
+    def width_of(self, name, model, how) -> None:
+        return None
+
+    def takes(self, builder) -> bool:
+        from kzoo.tasks.speech_recognition import transcribed
+
+        return transcribed.has_transcripts(builder)
+
+    def batches(self, name, model, how) -> Any:
+        from kzoo.tasks.speech_recognition import transcribed
+
+        return transcribed.load(self, name, model, how)
+
+    def synthetic(self, name, model, how) -> Any:
+        from kzoo.tasks.speech_recognition import transcribed
+
+        return transcribed.synthetic(name, model, base.SYNTHETIC_SIZES, how.options)
+
+    def arrays(self, name, parts, model, options, class_names=None) -> Any:
+        from kzoo.tasks.speech_recognition import transcribed
+
+        return transcribed.from_arrays(name, parts, model, options)
+
+    def decoded_by(self, **how) -> "SpeechRecognition":
+        """This task with another way from frames to letters; keywords of `Decoding`."""
+        from kzoo.tasks.speech_recognition.decoding import Decoding
+
+        other = copy.copy(self)
+        other.decoding = Decoding(**how)
+        return other
+
+    def predict(self, model, x, batch_size=64) -> list:
+        """The transcript of each clip."""
+        return [row["text"] for row in self._rows(model, x, batch_size)]
+
+    def _rows(self, model, x, batch_size=16):
+        from kzoo.tasks.speech_recognition import decoding
+
+        how = self.decoding or decoding.Decoding()
+        rows = []
+        for part in base.in_batches(x, batch_size):
+            logits = np.asarray(model.predict_on_batch(part), np.float32)
+            rows += [decoding.row_of(model, one, how) for one in logits]
+        return rows
+
+    def rows(self, results, class_names, top=3) -> list:
+        return [{"text": text} for text in results]
+
+    def rows_of_files(self, model, paths, top=3) -> list:
+        """One row per recording: `text`, and `words` with the seconds at which each begins and ends."""
+        from kzoo.data import columns, prepare_inputs
+        from kzoo.data.sounds import sound_files
+
+        heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
+        rows = []
+        for path in paths:
+            clip = sound_files.read(path, heard.sample_rate)
+            (row,) = self._rows(model, prepare_inputs(model, [clip.samples]))
+            rows.append({"file": str(path), **row, **({"sound": list(clip.changes)} if clip.changes else {})})
+        return rows
+
+    def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
+        from kzoo.tasks import reading
+
+        x, y, _ = reading.first_batch(data, split, limit)
+        targets = model.kzoo.tokenizer.decode(y) if model.kzoo.tokenizer else data.tokenizer.decode(y)
+        rows = self._rows(model, x)
+        return [
+            {"example": index, "target": target, **row}
+            for index, (target, row) in enumerate(zip(targets, rows, strict=True))
+        ]
+
+    def line(self, row) -> str:
+        where = row.get("file", row.get("example"))
+        told = f" (sound {', '.join(row['sound'])})" if row.get("sound") else ""
+        return f"{where}: {row['text']}{told}" + (f"  ({row['target']})" if "target" in row else "")
+
+    def decide(self, results) -> None:
+        raise ValueError("data: transcripts are compared by kzoo.evaluate; leave it out")
+
+    def score(self, model, data, split, numbers) -> dict:
+        """Word and character error rates over the whole split."""
+        from kzoo.tasks.inference import choose_split
+        from kzoo.tasks.speech_recognition import transcribed
+
+        return transcribed.error_rates(self, model, data, choose_split(data, split))
+
+    def bare_output(self, model) -> tuple:
+        return "logits", "logits of the labels of every frame, the blank first (CTC); padding is all blank"
+
+    def endpoints(self, model) -> dict:
+        from kzoo.tasks.speech_recognition import serving_transcripts
+
+        return serving_transcripts.endpoints(model)
+
+
+TASK = SpeechRecognition()
