@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from kzoo.cli import entry, row_files
+from kzoo.cli import entry, row_files, speech_options
 
 
 @entry.command("evaluate runs/mnist_cnn", "evaluate resnet50 --weights FILE --data photos/ --split train")
@@ -13,6 +13,7 @@ from kzoo.cli import entry, row_files
 @entry.data_options
 @click.option("--split", default="test", help="train, validation or test; all for a table or folder without splits.")
 @click.option("--batch-size", type=int, default=64)
+@speech_options.decoding
 @entry.json_option
 def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
     """Evaluate a model on a split of a data set.
@@ -22,8 +23,10 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
+    decoding = speech_options.taken(options)
     data = _of_split(split, data_name, source, model, **options)
-    numbers = {"model": model.kzoo.name, "data": data.name, "split": split, **tasks.evaluate(model, data, split)}
+    numbers = {"model": model.kzoo.name, "data": data.name, "split": split}
+    numbers |= tasks.evaluate(model, data, split, decoding=decoding)
     return entry.print_json(numbers) if as_json else click.echo(entry.line_of(numbers))
 
 
@@ -37,6 +40,7 @@ def _of_split(split, name, source, model, **options):
     "predict runs/photos photos/new/ --output rows.csv",
     "predict runs/reviews reviews.csv --columns text",
     "predict runs/mnist_cnn --data digits --limit 10",
+    "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
 )
 @click.argument("source")
 @click.argument("files", nargs=-1)
@@ -47,20 +51,23 @@ def _of_split(split, name, source, model, **options):
 @click.option("--top", type=click.IntRange(1), default=3, help="The number of classes to name.")
 @click.option("--draw", metavar="FILE.png", help="Draw the boxes that a detector finds into this file.")
 @click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
+@speech_options.decoding
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
 
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
-    images, folders or patterns of images, .npy arrays of examples, or tables (.csv, .tsv, .jsonl, .parquet) with a
-    column of texts, paths or numbers. A model of text takes texts, or files with one text per line, instead.
+    images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
+    .jsonl, .parquet) with a column of texts, paths or numbers. A model of text takes texts, or files with one text per
+    line, instead.
     """
     if output:
         row_files.check(output)
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
-    task, data = tasks.of(model), None
+    task, data, decoding = tasks.of(model), None, speech_options.taken(options)
+    task = task.decoded_by(**decoding) if decoding else task
     if files:
         files, rows = _rows_of(task, model, files, source, top, options)
     else:
@@ -81,8 +88,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
 def _rows_of(task, model, files, source, top, options):
     """The files that arguments stand for, and rows of results for all of them: tables, texts, images and arrays."""
-    from kzoo.data import Tokenizer
-    from kzoo.data.sources import folders, table_files
+    from kzoo.data import Tokenizer, columns
+    from kzoo.data.sources import table_files
     from kzoo.tasks import base, reading
     from kzoo.tasks.feeding import from_tables
     from kzoo.training import open_run
@@ -92,13 +99,14 @@ def _rows_of(task, model, files, source, top, options):
     known = open_run(source).data_choices
     names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
     found, rows = [], []
+    suffixes = next(iter(columns.inputs_of(model).values())).suffixes
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
             rows += from_tables.rows_of_table(task, model, one, names, tokenizer, top, skip_bad)
         elif are_texts:
             rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
         else:
-            found += (paths := row_files.expanded([one], (*folders.SUFFIXES, ".npy")))
+            found += (paths := row_files.expanded([one], suffixes))
             rows += task.rows_of_files(model, paths, top)
     return found, rows
 
@@ -143,9 +151,12 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
     )
 
 
-@entry.command("show-data photos/ sheet.png --model resnet50 --augment-recipe photos")
+@entry.command(
+    "show-data photos/ sheet.png --model resnet50 --augment-recipe photos",
+    "show-data spoken_digits sheet.html --model ds_cnn --augment-recipe sounds",
+)
 @click.argument("name")
-@click.argument("path", metavar="OUTPUT.png")
+@click.argument("path", metavar="OUTPUT")
 @click.option("--model", "model_name", metavar="MODEL", help="Fit the images to this model; else they keep their size.")
 @entry.set_option
 @click.option("--augment", is_flag=True, help="Use the default augmentation of kzoo train.")
@@ -155,9 +166,10 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
 @click.option("--seed", type=int, default=0, help="Of order and augmentation.")
 @entry.place_options
 def show_data(name, path, model_name, overrides, augment, augment_recipe, epochs, count, seed, skip_bad, **places):
-    """Draw training images before and after augmentation, one row per example, as a PNG.
+    """Draw training images or sounds before and after augmentation, one row per example, as a PNG.
 
-    NAME is a data set or a folder of class folders of images.
+    NAME is a data set, a folder of class folders, or a table. Sounds need --model, and an OUTPUT that ends in .html
+    becomes a page that plays them.
     """
     from kzoo import catalog
 

@@ -31,6 +31,7 @@ class Data:
         characters_per_token: of every split of a language model's texts, by its name; None for other data.
         objects: of every split of a detector's images, by its name: ragged float32 (examples, None, 5) with left, top,
             right, bottom as fractions of the image, and the class; None for other data.
+        sample_rate: of sounds, in Hz; None for other data.
         id_limits: the number of ids that each input of token ids may hold, by its name.
     """
 
@@ -46,6 +47,7 @@ class Data:
     augment: bool | str = False
     characters_per_token: dict | None = None
     objects: dict | None = None
+    sample_rate: int | None = None
     id_limits: dict = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -11,13 +11,19 @@ CELL = 1.5  # inches per image
 def draw(path, data, epochs=2, count=8) -> None:
     """Writes a PNG with one row per example: as it is, then as in each epoch; (1 + epochs) x count cells.
 
-    Raises ValueError for data without images and for counts below 1.
+    Sounds become waveforms over log-mel pictures, or, in an `.html`, a page that plays them. Raises ValueError for data
+    without images and for counts below 1.
     """
     epochs, count = checks.check_count("epochs", epochs), checks.check_count("count", count)
+    if data.sample_rate is not None:
+        from kzoo.data.sounds import sound_sheet
+
+        sound_sheet.draw(path, data, epochs, count)
+        return
     ids = data.train.example_ids(0)[:count]
     columns = [data.train.examples(ids, epoch) for epoch in (None, *range(epochs))]
     if np.ndim(columns[0][0]) != 4:
-        raise ValueError(f"data set {data.name!r} gives the model no images that could be shown")
+        raise ValueError(f"data set {data.name!r} gives the model no images or sounds that could be shown")
     with drawing.picture(path, (CELL * len(columns), CELL * 1.2 * len(ids))) as figure:
         axes = figure.subplots(len(ids), len(columns), squeeze=False)
         for column, (x, y) in enumerate(columns):

@@ -250,6 +250,10 @@ class Task:
         """Draws rows into a PNG; ValueError where there is nothing to draw."""
         raise ValueError(f"only boxes of a detector can be drawn; {model.name} is for {self.words}")
 
+    def decoded_by(self, **how) -> "Task":
+        """This task with another way from outputs to answers; ValueError where there is only one."""
+        raise ValueError(f"{', '.join(how)}: a search among beams is for speech recognition, and this is {self.words}")
+
     def score(self, model, data, split, numbers) -> dict:
         """More numbers about a split than its loss and metrics, which are `numbers`."""
         return {}
@@ -293,6 +297,11 @@ def takes_images(model) -> bool:
     """Whether images are a model's one input."""
     inputs = list(columns.inputs_of(model).values())
     return len(inputs) == 1 and inputs[0].kind == "image" and len(inputs[0].shape) == 3
+
+
+def takes_sounds(model) -> bool:
+    """Whether a waveform is among a model's inputs."""
+    return any(column.kind == "waveform" for column in columns.inputs_of(model).values())
 
 
 def require_outputs(task, model, rank, least, most=None, hint="") -> None:

@@ -10,17 +10,19 @@ import numpy as np
 from kzoo.support import forks
 
 
-def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
+def evaluate(model, data=None, split="test", batch_size=64, y=None, decoding=None) -> dict:
     """Loss and metrics of a model on one split of a data set, or on examples: `evaluate(model, x, y)`.
 
     Args:
         data: what `kzoo.fit` takes; of examples and batches all are scored.
         split: "train", "validation" or "test"; "all" for a table or folder without splits; or y.
+        decoding: of speech, a dict: `beam_width`, `words`, `language_model`, `language_weight`, `word_bonus`.
 
     Returns a dict: loss and the task's metrics, as means over every example or token that counts, whatever the
     batches; `num_examples`, `seconds`; for language models also `perplexity`, and `bits_per_character` where the data
     know how many characters a token stands for, so that models with different vocabularies compare; for detectors
-    COCO's mean average precision and each class's at an overlap of 0.5. A model that was compiled by hand is scored as
+    COCO's mean average precision and each class's at an overlap of 0.5; for speech the word and character error rates
+    over all transcripts. A model that was compiled by hand is scored as
     Keras scores it. Raises ValueError if there is no such split.
     """
     from kzoo.data import Data, check_data
@@ -28,7 +30,7 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None) -> dict:
     from kzoo.tasks.feeding import given
 
     forks.check("kzoo.evaluate")
-    task = of(model)
+    task = of(model).decoded_by(**decoding) if decoding else of(model)
     task.check_trains(model.name)
     if not isinstance(split, str):
         split, y = "test", split
@@ -64,17 +66,19 @@ def choose_split(data, split) -> Any:
     return parts[split]
 
 
-def predict(model, x, batch_size=64) -> np.ndarray | list | dict:
+def predict(model, x, batch_size=64, decoding=None) -> np.ndarray | list | dict:
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
     A detector gives a list instead, one dict per image: `boxes` (n, 4), left, top, right, bottom as fractions of the
-    image, `scores` (n,) and `labels` (n,), the best first. A model of features gives its outputs as they are.
+    image, `scores` (n,) and `labels` (n,), the best first. A model of features gives its outputs as they are, one of
+    speech a list of transcripts.
 
     Args:
         x: an array, or a dict of arrays by input name. Images, uint8, uint16 or floats in [0, 1], are resized, cropped,
             scaled and normalised as in training. A model of tokens with a tokenizer also takes texts, a list or a pair
             of lists; where every token has an answer, such as a tag or what a mask stands for, the result is a list of
-            one dict per text.
+            one dict per text. A model of sound takes a list of clips at its sample rate, (num_samples,) each.
+        decoding: of speech, as for `evaluate`.
 
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
@@ -85,7 +89,8 @@ def predict(model, x, batch_size=64) -> np.ndarray | list | dict:
     forks.check("kzoo.predict")
     if given.are_texts(x):
         return of_or_guess(model).predict_texts(model, x, batch_size)
-    return of_or_guess(model).predict(model, prepare_inputs(model, x), batch_size)
+    task = of_or_guess(model).decoded_by(**decoding) if decoding else of_or_guess(model)
+    return task.predict(model, prepare_inputs(model, x), batch_size)
 
 
 def embed(model, x, batch_size=64) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from kzoo.data import checks
 
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 PIECE = 256  # images that are resized at once
 
 
@@ -23,9 +24,11 @@ class Numbers:
 
     Attributes:
         words: what a server is told that it holds.
+        suffixes: of the files that `read` takes.
     """
 
     kind = "numbers"
+    suffixes = (*PICTURES, ".npy")
     words = "numbers"
 
     def __init__(self, model, tensor):

@@ -32,6 +32,7 @@ class Waveform(_Heard):
     """
 
     kind = "waveform"
+    suffixes = (".wav", ".flac", ".ogg", ".npy")
 
     @property
     def words(self) -> str:
@@ -48,6 +49,13 @@ class Waveform(_Heard):
                 "(divide by 32768)"
             )
         return x
+
+    def clip(self, samples) -> np.ndarray:
+        """One clip (num_samples,) of any length as a batch holds it; ValueError for what is no sound."""
+        samples = checks.check_array(self.label, np.asarray(samples))
+        if samples.ndim != 1 or not samples.size:
+            raise ValueError(f"{self.label}: a clip has shape {samples.shape}; wanted (samples,), at least one")
+        return self._check_values(samples)
 
     def draw(self, random, batch_size, length) -> np.ndarray:
         shape = (batch_size, self.shape[0] or self._samples(length))
@@ -115,8 +123,8 @@ def completed(wanted, x) -> Any:
         return x
     if isinstance(x, list | tuple) and x and all(np.ndim(one) == 1 for one in x):
         lengths = [len(one) for one in x]
-        clips = [column._check_values(checks.check_array(column.label, np.asarray(one))) for one in x]
-        x = np.zeros((len(clips), max(lengths)), np.float32)
+        clips = [column.clip(one) for one in x]
+        x = np.zeros((len(clips), max(*lengths, column.shape[0] or 0)), np.float32)
         for row, clip in zip(x, clips, strict=True):
             row[: len(clip)] = clip
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kzoo.data.columns import Waveform
 from kzoo.data.pictures import MEMORY_LIMIT
 from kzoo.data.sounds import sound_files
 from kzoo.data.sources import chosen_columns, folders, prepared, table_files
@@ -74,10 +75,10 @@ def from_transcripts(root, sample_rate, trim=False, skip_bad=False) -> Recording
             name, _, words = line.strip().partition(" ")
             if not name:
                 continue
-            there = [file.parent / f"{name}{suffix}" for suffix in sound_files.SUFFIXES]
+            there = [file.parent / f"{name}{suffix}" for suffix in Waveform.suffixes[:3]]
             path = next((path for path in there if path.is_file()), None)
             if path is None:
-                raise ValueError(f"{file}, line {number}: no recording {name}{{{','.join(sound_files.SUFFIXES)}}}")
+                raise ValueError(f"{file}, line {number}: no recording {name}{{{','.join(Waveform.suffixes[:3])}}}")
             parts.setdefault(split, []).append((path, words.strip()))
     if "all" in parts and len(parts) > 1:
         raise ValueError(f"{root} has transcripts both in folders of splits and beside them")
@@ -117,7 +118,7 @@ def from_tfds(name, builder, sample_rate, target, trim=False) -> Recordings:
                 clips.append(sound_files.fitted(_as_floats(row[key]), rate, sample_rate, trim, where))
                 targets.append(row[target].decode() if isinstance(row[target], bytes) else row[target])
         every += clips
-        _hold(made, split, [clip.samples for clip in clips], targets)
+        hold(made, split, [clip.samples for clip in clips], targets)
     made.notes += sound_files.notes_of(name, every)
     return dataclasses.replace(made, class_names=getattr(feature, "names", None))
 
@@ -189,7 +190,8 @@ def _refuse(bad, count, skip_bad, notes):
     notes.append(f"{line}; left out")
 
 
-def _hold(made, split, clips, targets):
+def hold(made, split, clips, targets) -> None:
+    """Takes clips in memory, float32 (num_samples,) each, and their targets as a split of `made`."""
     made.clips[split], made.targets[split] = objects(clips), targets
     made.lengths[split] = np.array([len(clip) for clip in clips], np.int64)
 

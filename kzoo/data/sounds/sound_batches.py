@@ -99,7 +99,7 @@ def from_recordings(
     stored, lengths = {}, {}
     for split, (places, source) in rows.items():
         clips, lengths[split] = recordings.clips[source][places], recordings.lengths[source][places]
-        dataset.check_examples(f"{name} {split}", clips, targets[split])
+        dataset.check_examples(f"{name} {split}", clips, clips)
         in_memory = not isinstance(clips[0], str)
         stored[split] = ((_ragged(clips) if in_memory else clips.astype(str)), targets[split])
 
@@ -120,7 +120,9 @@ def from_recordings(
     identity = {**recordings.identity, "name": name, "class_names": class_names}
     if "content" not in identity:
         identity["content"] = dataset.digest_of([(clips.values, clips.row_splits) for clips, _ in stored.values()])
-    return dataset.make_data(name, identity, splits, options, class_names, tokenizer, notes)
+    data = dataset.make_data(name, identity, splits, options, class_names, tokenizer, notes)
+    data.sample_rate = inputs.sample_rate
+    return data
 
 
 def _ragged(clips):

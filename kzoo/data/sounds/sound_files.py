@@ -13,7 +13,6 @@ import numpy as np
 
 from kzoo.support import atomic
 
-SUFFIXES = (".wav", ".flac", ".ogg")
 QUIET = 10 ** (-40 / 20)  # of the loudest sample: silence at the ends, 40 dB below it
 UNKNOWN = (0, 0xFFFFFFFF)  # what a program writes that does not know yet how long the sound will be
 FULL = 1 - 2**-15  # a sample that cannot be louder

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import resizing
+from kzoo.data.columns.numbers import PICTURES
 from kzoo.data.decoding import decode, in_channels
 from kzoo.data.sources import prepared
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 MANAGERS = ("thumbs.db", "desktop.ini")  # files of file managers that no dot hides
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
@@ -137,8 +137,8 @@ def _examine(files, work, bad):
     """Yields (path, label, result of `work` on the bytes) for good files, in order; the others' faults go to `bad`."""
 
     def one(path):
-        if path.suffix.lower() not in SUFFIXES:
-            return None, "a folder" if path.is_dir() else f"not one of {' '.join(SUFFIXES)}"
+        if path.suffix.lower() not in PICTURES:
+            return None, "a folder" if path.is_dir() else f"not one of {' '.join(PICTURES)}"
         if path.exists() and not path.is_file():  # a pipe would be waited for
             return None, "no file"
         try:

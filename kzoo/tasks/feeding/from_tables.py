@@ -9,7 +9,7 @@ import numpy as np
 from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.data.sources import chosen_columns
-from kzoo.tasks.base import takes_images, takes_tokens
+from kzoo.tasks.base import takes_images, takes_sounds, takes_tokens
 
 
 def _inputs(model):
@@ -18,6 +18,8 @@ def _inputs(model):
         return "texts", 2
     if takes_images(model):
         return "images", 1
+    if takes_sounds(model):
+        return "sounds", 1
     wanted = columns.inputs_of(model)
     (column, *others) = wanted.values()
     if others or len(column.shape) != 1:
@@ -85,7 +87,7 @@ def rows_of_table(task, model, path, names, tokenizer, top=3, skip_bad=False) ->
     x = chosen_columns.inputs_of(table, opened.chosen.inputs, kind)
     good = table.good_rows(skip_bad)
     x = [_taken(column, good) for column in x]
-    if kind == "images":
+    if kind in ("images", "sounds"):
         return task.rows_of_files(model, x[0], top)
     if kind == "texts" and len(x) == 1:
         rows = task.rows_of_texts(model, x[0], tokenizer, top)

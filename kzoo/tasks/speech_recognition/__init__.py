@@ -1,5 +1,4 @@
-"""Speech recognition: what is said in a recording, letter by letter, learned without knowing when (Graves et al. 2006).
-"""
+"""Speech recognition: what is said in a recording, learned letter by letter without knowing when each is said."""
 
 import copy
 from typing import Any
@@ -74,19 +73,35 @@ class SpeechRecognition(base.Task):
         other.decoding = Decoding(**how)
         return other
 
-    def predict(self, model, x, batch_size=64) -> list:
+    def predict(self, model, x, batch_size=16) -> list:
         """The transcript of each clip."""
-        return [row["text"] for row in self._rows(model, x, batch_size)]
+        return self.transcribe(model, x, self._tokenizer(model), batch_size)
 
-    def _rows(self, model, x, batch_size=16):
-        from kzoo.tasks.speech_recognition import decoding
-
-        how = self.decoding or decoding.Decoding()
-        rows = []
+    def transcribe(self, model, x, tokenizer, batch_size=16) -> list:
+        """The transcript of each clip in checked inputs, spelled by a tokenizer."""
+        decoder, found = self._decoder(tokenizer), []
         for part in base.in_batches(x, batch_size):
-            logits = np.asarray(model.predict_on_batch(part), np.float32)
-            rows += [decoding.row_of(model, one, how) for one in logits]
-        return rows
+            found += decoder.texts(np.asarray(model.predict_on_batch(part), np.float32))
+        return found
+
+    def _decoder(self, tokenizer):
+        from kzoo.tasks.speech_recognition.decoding import Decoding
+
+        return (self.decoding or Decoding()).decoder(tokenizer)
+
+    def _tokenizer(self, model):
+        if model.kzoo.tokenizer is None:
+            raise ValueError(
+                f"{model.name} has no alphabet to spell with: train it, load a run, or "
+                "kzoo.catalog.update_card(model, tokenizer=kzoo.data.make_alphabet())"
+            )
+        return model.kzoo.tokenizer
+
+    def _rows(self, model, x, tokenizer):
+        from kzoo.tasks.speech_recognition import transcripts
+
+        logits = np.asarray(model.predict_on_batch(x), np.float32)
+        return self._decoder(tokenizer).rows(logits, transcripts.seconds_per_frame(model))
 
     def rows(self, results, class_names, top=3) -> list:
         return [{"text": text} for text in results]
@@ -97,10 +112,10 @@ class SpeechRecognition(base.Task):
         from kzoo.data.sounds import sound_files
 
         heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
-        rows = []
+        tokenizer, rows = self._tokenizer(model), []
         for path in paths:
             clip = sound_files.read(path, heard.sample_rate)
-            (row,) = self._rows(model, prepare_inputs(model, [clip.samples]))
+            (row,) = self._rows(model, prepare_inputs(model, [clip.samples]), tokenizer)
             rows.append({"file": str(path), **row, **({"sound": list(clip.changes)} if clip.changes else {})})
         return rows
 
@@ -108,11 +123,11 @@ class SpeechRecognition(base.Task):
         from kzoo.tasks import reading
 
         x, y, _ = reading.first_batch(data, split, limit)
-        targets = model.kzoo.tokenizer.decode(y) if model.kzoo.tokenizer else data.tokenizer.decode(y)
-        rows = self._rows(model, x)
+        tokenizer = data.tokenizer or self._tokenizer(model)
+        rows = self._rows(model, x, tokenizer)
         return [
             {"example": index, "target": target, **row}
-            for index, (target, row) in enumerate(zip(targets, rows, strict=True))
+            for index, (target, row) in enumerate(zip(tokenizer.decode(y), rows, strict=True))
         ]
 
     def line(self, row) -> str:
@@ -128,7 +143,7 @@ class SpeechRecognition(base.Task):
         from kzoo.tasks.inference import choose_split
         from kzoo.tasks.speech_recognition import transcribed
 
-        return transcribed.error_rates(self, model, data, choose_split(data, split))
+        return transcribed.score(self, model, data, choose_split(data, split))
 
     def bare_output(self, model) -> tuple:
         return "logits", "logits of the labels of every frame, the blank first (CTC); padding is all blank"

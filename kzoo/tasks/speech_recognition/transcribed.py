@@ -10,7 +10,7 @@ from kzoo.data.sounds import recordings, sound_batches
 from kzoo.data.sources import table_files
 from kzoo.data.tokenizing import alphabets
 from kzoo.data.tokenizing.tokenizers import Tokenizer
-from kzoo.tasks.speech_recognition import ctc, transcripts
+from kzoo.tasks.speech_recognition import ctc, error_rates, transcripts
 
 TRANSCRIPTS = ("transcript", "transcription", "text_normalized", "text", "sentence")
 RECIPE = "speech"  # of augmentation
@@ -136,7 +136,7 @@ def _tokenizer(tokenizer, model):
     return tokenizer
 
 
-def error_rates(task, model, data, split) -> dict:
+def score(task, model, data, split) -> dict:
     """`word_error_rate` and `character_error_rate` of a split: errors over all words, or letters, of its transcripts.
 
     Empty where the letters have no names.
@@ -149,7 +149,4 @@ def error_rates(task, model, data, split) -> dict:
         x = keras.tree.map_structure(np.asarray, x)
         said += tokenizer.decode(np.asarray(y))
         heard += task.transcribe(model, x, tokenizer)
-    from kzoo.tasks.speech_recognition import rates
-
-    return rates.error_rates(said, heard)
-
+    return error_rates.error_rates(said, heard)

@@ -64,5 +64,3 @@ def seconds_per_frame(model) -> float:
     heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
     first, last = frame_counter(model)(np.array([100, 200]) * heard.sample_rate)
     return 100 / float(last - first)
-
-
