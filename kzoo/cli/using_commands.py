@@ -52,8 +52,9 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     """Predict for files or for examples of a data set.
 
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
-    images, folders or patterns of images, .npy arrays of examples, or tables (.csv, .tsv, .jsonl, .parquet) with a
-    column of texts, paths or numbers. A model of text takes texts, or files with one text per line, instead.
+    images, folders or patterns of images, .npy arrays of examples, or tables (.csv, .tsv, .jsonl, .parquet, .conll)
+    with a column of texts, words, paths or numbers. A model of text takes texts, or files with one text per line,
+    instead.
     """
     if output:
         row_files.check(output)
@@ -84,7 +85,6 @@ def _rows_of(task, model, files, source, top, options):
     from kzoo.data import Tokenizer
     from kzoo.data.sources import folders, table_files
     from kzoo.tasks import base, reading
-    from kzoo.tasks.feeding import from_tables
     from kzoo.training import open_run
 
     tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer
@@ -94,7 +94,7 @@ def _rows_of(task, model, files, source, top, options):
     found, rows = [], []
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
-            rows += from_tables.rows_of_table(task, model, one, names, tokenizer, top, skip_bad)
+            rows += task.rows_of_table(model, one, names, tokenizer, top, skip_bad)
         elif are_texts:
             rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
         else:

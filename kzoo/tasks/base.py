@@ -228,6 +228,12 @@ class Task:
         rows = self.rows(found, model.kzoo.class_names, top)
         return [{"text": text, **row} for text, row in zip(texts, rows, strict=True)]
 
+    def rows_of_table(self, model, path, names, tokenizer, top=3, skip_bad=False) -> list:
+        """One row for every row of a table, which needs no column to learn; `names` are those of its columns."""
+        from kzoo.tasks.feeding import from_tables
+
+        return from_tables.rows_of_table(self, model, path, names, tokenizer, top, skip_bad)
+
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """One row for each of the first examples of a split, with the true answer beside the prediction."""
         from kzoo.tasks import reading

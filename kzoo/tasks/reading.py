@@ -91,6 +91,8 @@ def line(row) -> str:
     name = f"{name}, {row['row']}" if "row" in row else name
     if "tokens" in row:
         return f"{name}: " + " ".join(f"{entry['token']}/{entry['class']}" for entry in row["tokens"])
+    if "words" in row:
+        return f"{name}: " + " ".join(f"{entry['word']}/{entry['class'] or '-'}" for entry in row["words"])
     if "masks" in row:
         return f"{name}: " + "; ".join(_chances(found) for found in row["masks"])
     if "values" in row:
