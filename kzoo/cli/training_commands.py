@@ -66,7 +66,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     asked = {"name": name, "overrides": entry.settings_of(overrides), "dtype": dtype, "data": data_name}
     if name is None and run_folder is None and not resume:
         raise click.UsageError("name the model to train, or pass --resume to continue a run")
-    if name is not None:
+    if name is not None and not resume:
         catalog.find(name)
     if not resume:
         entry.require_weights(weights, click.get_current_context().meta[entry.LOAD_HEAD])
@@ -78,15 +78,21 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     from kzoo.training.recipe import make_recipe
 
     run = open_run(_newest() if name is None and run_folder is None else run_folder or f"runs/{name}")
+    model = run.adopted_model() if resume and run.facts else None
+    if model is not None and (name not in (None, model.kzoo.name) or overrides or weights or dtype or low_rank):
+        raise click.UsageError(f"{run.path} holds {model.kzoo.name} as it is; leave out what says how to build a model")
     if resume and run.facts:
         asked, choices, how = run.resumed(asked, choices, how)
     elif asked["name"] is None:
         raise click.UsageError(f"no run to resume in {run.path}")
-    name = asked["name"]
-    task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
-    task.check_trains(name)
-    recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
-    model, data = _prepared(asked, how, weights, low_rank, recipe, is_new=not (resume or weights))
+    if model is None:
+        name = asked["name"]
+        task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
+        task.check_trains(name)
+        recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
+        model, data = _prepared(asked, how, weights, low_rank, recipe, is_new=not (resume or weights))
+    else:
+        data = _loaded(model, asked, make_recipe(tasks.of(model).recipe, choices), how)
     entry.show_notes(data)
     done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)
     click.echo(done.message)
@@ -105,8 +111,8 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
     """
     import keras
 
-    from kzoo import building, catalog, tasks
-    from kzoo.data import Tokenizer, load, vocabulary_size
+    from kzoo import building, catalog
+    from kzoo.data import Tokenizer, vocabulary_size
     from kzoo.data.tokenizing.tokenizers import KINDS
 
     load_head = click.get_current_context().meta[entry.LOAD_HEAD]
@@ -117,8 +123,7 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
         built = {"weights": weights, "load_head": load_head, "dtype": asked["dtype"], "rewrites": made_by}
         model = building.build(name, **built, **sizes)
         model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
-        loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
-        return model, load(asked["data"] or tasks.of(model).default_data, model, **loaded)
+        return model, _loaded(model, asked, recipe, how)
 
     def fit_vocabulary(tokenizer):
         how["tokenizer"], sizes["vocabulary_size"] = tokenizer, tokenizer.vocabulary_size
@@ -136,6 +141,14 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
         fit_vocabulary(data.tokenizer)
         model, data = prepare()
     return model, data
+
+
+def _loaded(model, asked, recipe, how):
+    from kzoo import tasks
+    from kzoo.data import load
+
+    options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
+    return load(asked["data"] or tasks.of(model).default_data, model, **options)
 
 
 def _fit_classes(asked, how):
