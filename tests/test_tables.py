@@ -349,7 +349,12 @@ def test_the_command_line_takes_classes_from_the_data(photos, tmp_path, monkeypa
         folder = tmp_path / "classes" / "wxyz"[n % 4]
         folder.mkdir(exist_ok=True)
         (photos / "images" / f"{n}.png").rename(folder / f"{n}.png")
-    assert "num_classes=4" in run("train", "cnn", *small, "--data", "classes/", "--run-folder", "runs/b").output
+    begun = run("train", "cnn", *small, "--data", "classes/", "--run-folder", "runs/b", "--weights", "runs/a").output
+    assert "num_classes=4" in begun and "the head of runs/a is for other classes and is left out" in begun
+    for known in [], ["--set", "num_classes=4"]:
+        more = ["--weights", "runs/b", "--run-folder", f"runs/c{len(known)}"]
+        begun = run("train", "cnn", *small, *known, "--data", "classes/", *more).output
+        assert "test: " in begun and "left out" not in begun
 
 
 def test_rows_into_a_file(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
         task.check_trains(name)
         recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
-        model, data = _prepared(asked, how, weights, low_rank, recipe, is_new=not (resume or weights))
+        model, data = _prepared(asked, how, weights, low_rank, recipe, resume)
     else:
         data = _loaded(model, asked, make_recipe(tasks.of(model).recipe, choices), how)
     entry.show_notes(data)
@@ -104,10 +104,11 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     click.echo(f"next: kzoo export {shlex.quote(str(done.folder))} {shlex.quote(f'exports/{model.name}')}")
 
 
-def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
+def _prepared(asked, how, weights, low_rank, recipe, resume) -> tuple:
     """The model that a command asks for, and its data.
 
-    The vocabulary of a new one follows the tokenizer, and the number of its classes the data, unless they are set.
+    The vocabulary of a new one follows the tokenizer, and the number of its classes the data, unless they are set; a
+    head of --weights for other classes is left out.
     """
     import keras
 
@@ -130,8 +131,9 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
         click.echo(f"vocabulary_size={tokenizer.vocabulary_size}, as many tokens as the tokenizer has", err=True)
 
     settings = catalog.arguments_of(catalog.find(name), sizes)
-    if is_new and "num_classes" in settings and "num_classes" not in sizes:
-        _fit_classes(asked, how)
+    is_new = not (resume or weights)
+    if not resume and "num_classes" in settings and "num_classes" not in sizes:
+        load_head = _fit_classes(asked, how, weights if load_head else None) and load_head
     is_open = "vocabulary_size" in settings and "vocabulary_size" not in sizes
     if is_new and is_open and how.get("tokenizer", KINDS[0]) not in KINDS:
         fit_vocabulary(Tokenizer.load(how["tokenizer"]))
@@ -151,18 +153,29 @@ def _loaded(model, asked, recipe, how):
     return load(asked["data"] or tasks.of(model).default_data, model, **options)
 
 
-def _fit_classes(asked, how):
-    """Sets `num_classes` to what the data hold, where that differs from what the model would have."""
+def _fit_classes(asked, how, weights) -> bool:
+    """Sets `num_classes` to what the data hold, where that differs from what the model would have.
+
+    Returns False where weights have a head of other sizes then.
+    """
     from kzoo import building, tasks
     from kzoo.measure import without_weights
     from kzoo.tasks.feeding.loading import width_of
+    from kzoo.weights.checkpoint import has_other_head
+
+    def shapes():
+        return without_weights(functools.partial(building.build, asked["name"], **sizes))
 
     sizes = asked["overrides"]
-    model = without_weights(functools.partial(building.build, asked["name"], **sizes))
+    model = shapes()
     count = width_of(asked["data"] or tasks.of(model).default_data, model, **how)
     if count is not None and count != tasks.of(model).num_results(model):
         sizes["num_classes"] = count
         click.echo(f"num_classes={count}, as many as the data hold", err=True)
+    if count is None or not weights or not has_other_head(shapes(), weights):
+        return True
+    click.echo(f"the head of {weights} is for other classes and is left out; the model's is new", err=True)
+    return False
 
 
 def _newest():

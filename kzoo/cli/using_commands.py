@@ -63,12 +63,12 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
     task, data = tasks.of(model), None
     if files:
-        files, rows = _rows_of(task, model, files, source, top, options)
+        rows = _rows_of(task, model, files, source, top, options)
     else:
         data = _of_split(split, data_name, source, model, batch_size=limit, **options)
         rows = task.rows_of_data(model, data, split, limit, top)
     if draw:
-        task.draw(draw, model, rows, files, data, split)
+        task.draw(draw, model, rows, data, split)
         click.echo(f"wrote {draw}", err=True)
     if output:
         row_files.write(output, rows)
@@ -81,7 +81,7 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
 
 def _rows_of(task, model, files, source, top, options):
-    """The files that arguments stand for, and rows of results for all of them: tables, texts, images and arrays."""
+    """Rows of results for what arguments stand for: tables, texts, images and arrays."""
     from kzoo.data import Tokenizer
     from kzoo.data.sources import folders, table_files
     from kzoo.tasks import base, reading
@@ -91,16 +91,16 @@ def _rows_of(task, model, files, source, top, options):
     are_texts = task.takes_texts and base.takes_tokens(model)
     known = open_run(source).data_choices
     names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
-    found, rows = [], []
+    rows = []
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
             rows += task.rows_of_table(model, one, names, tokenizer, top, skip_bad)
         elif are_texts:
             rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
         else:
-            found += (paths := row_files.expanded([one], (*folders.SUFFIXES, ".npy")))
-            rows += task.rows_of_files(model, paths, top)
-    return found, rows
+            paths = row_files.expanded([one], (*folders.SUFFIXES, ".npy"))
+            rows += task.rows_of_files(model, paths, top, skip_bad)
+    return rows
 
 
 @entry.command("export runs/mnist_cnn exports/mnist_cnn", "export runs/gpt2 exports/gpt2 --format onnx --length 128")

@@ -103,6 +103,18 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     return left
 
 
+def has_other_head(model, weights) -> bool:
+    """Whether the head in files of weights is there and has other sizes than a model's, which needs no weights yet."""
+    slots = find_slots(model)
+    there = _Checkpoint(model, open_weights(weights), catalog.literals_of(model), slots)
+    wanted = {
+        name: tuple(shape)
+        for slot in slots if slot.layer.name in there.head
+        for name, shape in zip(slot.names, slot.shapes, strict=True)
+    }  # fmt: skip
+    return any(there.specification.get(name, (shape,))[0] != shape for name, shape in wanted.items())
+
+
 def _head(model, slots) -> tuple:
     """Names of the layers of a model's head; none for one without classes whose file lists none."""
     listed = catalog.literals_of(model).get("HEAD", ())

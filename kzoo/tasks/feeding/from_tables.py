@@ -119,7 +119,7 @@ def rows_of_table(task, model, path, names, tokenizer, top=3, skip_bad=False) ->
     good = table.good_rows(skip_bad)
     x = [_taken(column, good) for column in x]
     if kind == "images":
-        return task.rows_of_files(model, x[0], top)
+        return task.rows_of_files(model, x[0], top, skip_bad)
     if kind == "texts" and len(x) == 1:
         rows = task.rows_of_texts(model, x[0], tokenizer, top)
     elif kind == "texts":
