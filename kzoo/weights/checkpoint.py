@@ -146,6 +146,12 @@ def _adaptations(model, checkpoint, slots):
     first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
     if first and checkpoint.has_other_channels(first):
         found[first.names[0]] = lambda kernel: adapting.adapt_channels(kernel, first.shapes[0][1])
+    for slot in slots:
+        name, here = slot.names[0], tuple(slot.shapes[0])
+        side = checkpoint.literals.get("CONVOLVED", {}).get(checkpoint.family, {}).get(name)
+        there = checkpoint.specification.get(name, ((),))[0]
+        if side and there == (here[0], here[1] // side**2, side, side):
+            found[name] = lambda kernel, here=here: kernel.reshape(here)
     for layer, keyword in checkpoint.literals.get("GRIDS", {}).items():
         name, here = by_layer[layer].names[0], tuple(by_layer[layer].shapes[0])
         there = checkpoint.specification.get(name, ((),))[0]
