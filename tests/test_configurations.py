@@ -162,6 +162,18 @@ def test_the_card_has_the_names_of_the_classes_and_the_tokenizer():
     assert model.kzoo.tokenizer.vocabulary_size == 25
 
 
+@pytest.mark.parametrize("key", ["max_seq_length", "model_max_length"])
+def test_texts_are_as_long_as_sentence_transformers_lets_them(key, changed, tmp_path, caplog):
+    file = {"max_seq_length": "sentence_bert_config.json", "model_max_length": "tokenizer_config.json"}[key]
+    model = kzoo.build(changed("sentence", file, **{key: 6}))
+    kzoo.save(model, tmp_path / "saved")
+    for each in (model, kzoo.load(tmp_path / "saved")):
+        long, short, shorter = kzoo.embed(each, ["a b c d e f", "a b c d", "a b c"])
+        np.testing.assert_array_equal(long, short)  # two of the six are special tokens
+        assert np.abs(short - shorter).max() > 1e-3
+    assert "1 of 3 texts are longer than max_length=6 tokens" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("config", "files", "variant", "overrides"),
     [

@@ -14,7 +14,7 @@ from kzoo.building.making import assembled, build
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
-from kzoo.data.tokenizing.tokenizer_files import ROLES_FILE, TARGET_FILE
+from kzoo.data.tokenizing.tokenizer_files import LENGTH_FILE, ROLES_FILE, TARGET_FILE
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
 from kzoo.version import __version__
@@ -25,7 +25,7 @@ from kzoo.weights.hub import SCHEME, WEIGHTS_FILE, find_folder
 MODEL_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
 ARCHIVE = "model.keras"
-DESCRIPTIONS = (MODEL_FILE, TOKENIZER_FILE, TARGET_FILE, ROLES_FILE)
+DESCRIPTIONS = (MODEL_FILE, TOKENIZER_FILE, TARGET_FILE, ROLES_FILE, LENGTH_FILE)
 # What `model.json` holds: the type of each value, and what stands for one that is left out
 KINDS = {
     "name": (str, ""), "overrides": (dict, {}), "kzoo": (str, ""), "keras": (str, ""), "task": (str, ""),
