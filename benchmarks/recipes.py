@@ -166,7 +166,9 @@ def run(name, num_seeds, epochs, runs=None):
         data = kzoo.data.load(recipe["data"], model, seed=seed, **options, **recipe.get("load", {}))
         begin = time.perf_counter()
         folder = runs and str(runs / f"{name}-{seed}")
-        kzoo.fit(model, data, run_folder=folder, resume=bool(folder) and runs.exists(), seed=seed, **choices)
+        kzoo.fit(
+            model, data, run_folder=folder, resume=bool(folder) and pathlib.Path(folder).exists(), seed=seed, **choices
+        )
         minutes.append((time.perf_counter() - begin) / 60)
         rows.append(recipe["measure"](model, data))
         print(f"{name}, seed {seed}: {rows[-1]}, {minutes[-1]:.1f} min", flush=True)
