@@ -111,12 +111,6 @@ RECIPES = {
         "fit": {"epochs": 30, "batch_size": 8, "learning_rate": 2e-3, "warmup_steps": 50, "augment": "detection"},
         "measure": precision, "must": lambda mean: mean["test_mean_average_precision_50_percent"] >= 80.0,
     },
-    "spoken_digits": {
-        "model": "ds_cnn_s", "data": "spoken_digits", "seeds": 1,
-        "overrides": {"sample_rate": 8000, "num_classes": 10, "normalize": "feature"},
-        "fit": {"epochs": 20, "learning_rate": 4e-3, "augment": "sounds"},
-        "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 98.0,
-    },
     "reverse_digits": {
         "model": "transformer_tiny", "data": "reverse_digits", "seeds": 1,
         "fit": {"epochs": 12, "warmup_steps": 400, "learning_rate": 0.5, "label_smoothing": 0.0, "early_stopping": 4},
