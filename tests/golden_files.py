@@ -34,6 +34,7 @@ def write(tensors, folder):
 def run(model, inputs):
     """Outputs as arrays; inputs that the model does not take are left out."""
     taken = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
+    taken = taken if len(taken) > 1 else next(iter(taken.values()))
     return keras.tree.map_structure(keras.ops.convert_to_numpy, model(taken, training=False))
 
 

@@ -130,9 +130,9 @@ def test_an_export_holds_the_queue(tmp_path):
 def test_queues_are_counted_and_do_not_grow():
     model = token_model(lambda x: gated(x, 3, (1, 4)))
     kept = Decoder(model).cache_shapes(50)
-    assert sorted(shape for rows in kept.values() for shape, _, _ in rows) == [(2, 8), (2, 8), (8, 8), (8, 8)]
+    assert sorted(shape for rows in kept.values() for shape, _, _ in rows) == [(3, 8), (3, 8), (9, 8), (9, 8)]
     facts = measure.measure(model, 50)
-    assert facts["cache_bytes"] == 2 * (2 + 8) * 8 * 4 and facts["cache_bytes_per_token"] == 0
+    assert facts["cache_bytes"] == 2 * (3 + 9) * 8 * 4 and facts["cache_bytes_per_token"] == 0
 
 
 def sees_ahead(kind):

@@ -14,9 +14,11 @@ import keras
 from keras import layers, ops
 
 from kzoo import layers as own
+from kzoo.layers import waves
 from kzoo.layers.attention import join_heads, scaled_dot_product_attention, split_heads
 
 ROW_PARTS = 8
+ROW_LEAST = 2**18  # numbers of a kernel below which its parts cost more to hand out than to multiply
 
 
 class Now(NamedTuple):
@@ -165,39 +167,53 @@ def _convolution_fault(step, written):
 def _queue(step, length):
     layer = step.layer
     size = (layer.kernel_size[0] - 1) * layer.dilation_rate[0]
-    return [((size, step.inputs[0].shape[-1]), False)] if size else []
+    return [((size + 1, step.inputs[0].shape[-1]), False)] if size else []
 
 
 def _convolve(layer, args, kwargs, memory, now):
     """A causal convolution over its queue and new inputs; padding before a prompt counts as the zeros it begins with.
 
-    The queue is a ring: the input of place p is kept at p modulo its size, so that a step writes one row of it and
-    reads as many as the kernel is wide.
+    The queue is a ring: the input of place p is kept at p modulo its size. A step writes one row of it and then reads
+    as many as the kernel is wide, in this order, so that a compiler need not keep a copy of what was there before.
     """
-    if not memory:
+    if not memory and (layer.groups > 1 or not now.is_token):
         return layer(*args), memory
-    (queue,), dilation = memory, layer.dilation_rate[0]
-    size = queue.shape[1]
-    kernel, x = (ops.cast(value, queue.dtype) for value in (layer.kernel, args[0]))
-    first = now.places[0]
+    dilation, first = layer.dilation_rate[0], now.places[0]
+    kernel, x = (ops.cast(value, layer.compute_dtype) for value in (layer.kernel, args[0]))
     if now.is_token:
-        before = ops.take(queue, (first + ops.arange(0, size, dilation, dtype="int32")) % size, axis=1)
-        window = ops.concatenate([before, x], axis=1)
+        memory = [ops.slice_update(queue, (0, first % queue.shape[1], 0), x) for queue in memory]
+        window = [*_read(memory, first, dilation)] or [x]
         if layer.groups == 1:
-            width = window.shape[1] * window.shape[2]
-            outputs = _product(ops.reshape(window, (-1, 1, width)), ops.reshape(kernel, (width, -1)), now.is_row)
+            width = kernel.shape[0] * kernel.shape[1]
+            outputs = _product(ops.concatenate(window, axis=-1), ops.reshape(kernel, (width, -1)), now.is_row)
         else:
+            window = ops.concatenate(window, axis=1)
             outputs = ops.conv(window, kernel, padding="valid", data_format="channels_last")
-        return _finished(layer, outputs), [ops.slice_update(queue, (0, first % size, 0), x)]
+        return _finished(layer, outputs), memory
+    (queue,) = memory
+    size = queue.shape[1]
     x = ops.where(now.real[:, :, None], x, ops.zeros_like(x))
     ring = ops.arange(size, dtype="int32")
-    window = ops.concatenate([ops.take(queue, (first + ring) % size, axis=1), x], axis=1)
+    window = ops.concatenate([ops.take(queue, (first + 1 + ring[:-1]) % size, axis=1), x], axis=1)
     outputs = ops.conv(window, kernel, padding="valid", dilation_rate=dilation, data_format="channels_last")
     after = first + ops.shape(x)[1]
     return _finished(layer, outputs), [ops.take(window[:, -size:], (ring - after) % size, axis=1)]
 
 
+def _read(memory, place, dilation):
+    """The rows of a queue that a kernel sees at a place that is in it, the earliest first: each (batch, 1, channels)."""
+    for queue in memory:
+        batch, size, channels = ops.shape(queue)
+        for back in range(size - 1, -1, -dilation):
+            yield ops.slice(queue, (0, (place + size - back) % size, 0), (batch, 1, channels))
+
+
 # Layers that remember nothing
+
+
+def _alongside(layer, args, kwargs, memory, now):
+    """The condition of new samples, out of that of all of them."""
+    return ops.take(args[0], now.places, axis=1), memory
 
 
 def _at_positions(layer, args, kwargs, memory, now):
@@ -220,7 +236,7 @@ def _product(x, kernel, is_row):
     such products in several.
     """
     num_inputs, units = kernel.shape
-    if not is_row or num_inputs % ROW_PARTS:
+    if not is_row or num_inputs % ROW_PARTS or num_inputs * units < ROW_LEAST:
         return ops.matmul(x, kernel)
     parts = ops.reshape(x, (ROW_PARTS, 1, -1)), ops.reshape(kernel, (ROW_PARTS, -1, units))
     return ops.sum(ops.matmul(*parts), axis=0, keepdims=True)
@@ -232,16 +248,22 @@ def _finished(layer, outputs):
     return outputs if layer.activation is None else layer.activation(outputs)
 
 
+def _alongside_fault(step, written):
+    return "is called with a condition that depends on what is written" if id(step.inputs[0]) in written else None
+
+
 ATTENTION = Memory(attend_over_cache, _keys_and_values, fault=_attention_fault)
 NOTHING = Memory()
 RECURRENCE = Memory(_recur, _states, _first_states, _recurrence_fault)
 POSITIONS = Memory(_at_positions)
+ALONGSIDE = Memory(_alongside, fault=_alongside_fault)
 MEMORIES = {
     own.DotProductAttention: ATTENTION,
     **dict.fromkeys((layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN), RECURRENCE),
     layers.Conv1D: Memory(_convolve, _queue, fault=_convolution_fault),
     **dict.fromkeys((own.SinusoidalPositions, own.LearnedPositions, own.RotaryPositions), POSITIONS),
     layers.Dense: Memory(_dense),
+    waves.Alongside: ALONGSIDE,
     **dict.fromkeys(
         (
             layers.Embedding, layers.ReversibleEmbedding, own.LowRankDense, own.Bias, own.Split, layers.Rescaling,
@@ -249,6 +271,7 @@ MEMORIES = {
             layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, layers.Dropout,
             layers.SpatialDropout1D, layers.GaussianDropout, layers.GaussianNoise, layers.AlphaDropout, layers.Add,
             layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate,
+            waves.MuLawOneHot, waves.OneChannel, waves.Unread,
         ),
         NOTHING,
     ),

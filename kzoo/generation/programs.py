@@ -1,6 +1,7 @@
 """Compiled programs of a model, made once for each plan and each bucket of shapes."""
 
 import weakref
+from typing import Any
 
 import keras
 
@@ -55,11 +56,11 @@ class Programs:
 
         key = (function, plan, xla)
         if key not in self.functions:
-            self.functions[key] = _compiled(traced, self.variables, xla)
+            self.functions[key] = compiled(traced, self.variables, xla)
         return self.functions[key](*arguments)
 
 
-def _compiled(function, variables, xla):
+def compiled(function, variables, xla) -> Any:
     """The function as a program of the active backend; without `xla` TensorFlow runs its own operations."""
     backend = keras.backend.backend()
     if backend == "tensorflow":

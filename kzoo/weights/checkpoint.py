@@ -13,7 +13,7 @@ import numpy as np
 from kzoo import catalog
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import read_beside
-from kzoo.weights import adapting, files, naming
+from kzoo.weights import adapting, files, naming, weight_norm
 from kzoo.weights.hub import find_files
 from kzoo.weights.layouts import find_slots
 
@@ -171,7 +171,10 @@ class _Checkpoint:
                 raise ValueError(f"{self.weights} holds {here} twice, {both}")
             self.stored[here] = (file, name)
             self.specification[here] = file.specification[name]
-        self.joined = self._join()
+        self.joined, self.normed = self._join(), weight_norm.pairs(self.specification)
+        for whole, (length, direction) in self.normed.items():
+            self.specification.pop(length)
+            self.specification[whole] = self.specification.pop(direction)
         self._untie(ties)
 
     def _untie(self, ties):
@@ -286,6 +289,8 @@ class _Checkpoint:
         contents = {file: file.read(verify) for file in self.files}
         arrays = {name: contents[file][there] for name, (file, there) in self.stored.items()}
         arrays |= {whole: np.concatenate([arrays.pop(name) for name in parts]) for whole, parts in self.joined.items()}
+        for whole, pair in self.normed.items():
+            arrays[whole] = weight_norm.fused(*(arrays.pop(name) for name in pair))
         for name, sources in self.derived().items():
             for source in (sources,) if isinstance(sources, str) else sources:
                 if source == "zeros" and np.any(arrays[name]):

@@ -52,6 +52,17 @@ class Segments(Tokens):
     first = 0
 
 
+class Category(Tokens):
+    """One id for a whole example, (): whose voice it is, or which digit is spoken."""
+
+    kind = "category"
+    words = "an id for the whole example"
+    first = 0
+
+    def _check_values(self, x):
+        return checks.check_token_ids(self.label, x, self.limit)
+
+
 class Mask(Numbers):
     """Which places hold a real token, (length,): 1, or 0 for padding."""
 
