@@ -318,6 +318,27 @@ def test_both_directions_of_a_recurrent_network(cell, tmp_path):
     assert shapes == {key: value.shape for key, value in reference.items()}
 
 
+@pytest.mark.parametrize(
+    "name", ["rnn_lstm", "rnn_gru", "rnn_simple", "rnn_lstm_bidirectional", "rnn_gru_bidirectional"]
+)
+def test_padded_sequences_are_packed_ones(name, tmp_path):
+    packed = safetensors.numpy.load_file(GOLDEN / "rnn_packed.safetensors")
+    wanted = {key.removeprefix(f"{name}."): value for key, value in packed.items() if key.startswith(f"{name}.")}
+    reference = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")
+    x, mask = reference.pop("input"), (np.arange(11) < packed["lengths"][:, None]).astype("int32")
+    reference.pop("output")
+    safetensors.numpy.save_file(reference, tmp_path / "reference.safetensors")
+    x = {"features": np.where(mask[..., None], x, np.float32(9)), "padding_mask": mask}
+    how = {"bidirectional": name.endswith("bidirectional"), "masked": True}
+    model = kzoo.build(name.removesuffix("_bidirectional"), tmp_path / "reference.safetensors", **how)
+    np.testing.assert_allclose(outputs(model, x), wanted.pop("logits"), rtol=0, atol=2e-5)
+    how["head"] = "states"
+    found = kzoo.predict(kzoo.build(model.name, tmp_path / "reference.safetensors", **how), x)
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        np.testing.assert_allclose(found[key], value, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "overrides"), GOLDENS)
 def test_agrees_with_the_reference(name, overrides, tmp_path):
     for got, wanted in compare(tmp_path, name, overrides):

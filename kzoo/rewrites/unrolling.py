@@ -65,7 +65,8 @@ def _unrolled(layer, input_shape, one_product):
 
 
 def _with_one_product(lstm, input_shape):
-    settings = {name: getattr(lstm, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful")}
+    kept = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask")
+    settings = {name: getattr(lstm, name) for name in kept}
     activations = {"activation": lstm.activation, "recurrent_activation": lstm.recurrent_activation}
     cell = _OneProductCell(lstm.units, lstm.use_bias, **activations, dtype=lstm.dtype_policy)
     unrolled = layers.RNN(cell, unroll=True, name=lstm.name, dtype=lstm.dtype_policy, **settings)

@@ -102,7 +102,13 @@ def _converted(model, folder, settings):
         path = folder / onnxruntime.FILE
         plain = dataclasses.replace(settings, precision="float32", interface=None)
         notes = onnxruntime.write(model, folder, plain, None)
-        converted = openvino.convert_model(str(path))
+        try:
+            converted = openvino.convert_model(str(path))
+        except openvino.frontend.OpConversionFailure as error:
+            raise ValueError(
+                f"OpenVINO has no loop over padded steps, which {model.name} needs: pass length= (--length) for one "
+                "that is unrolled"
+            ) from error
         path.unlink()
         frozen = freeze(model, settings.batch_size, settings.length)
         frozen.changes.update(notes)

@@ -93,13 +93,13 @@ class SoundClassification(Task):
             name, found, rows, labels, target.to_batch, model, options, class_names=class_names
         )
 
-    def rows_of_files(self, model, paths, top=3) -> list:
+    def rows_of_files(self, model, paths, top=3, skip_bad=False) -> list:
         """One row per recording, with what was done to its sound; of a long one its beginning is heard."""
         from kzoo.data.sounds import sound_batches, sound_files
+        from kzoo.tasks import reading
 
         inputs, rows = sound_batches.SoundInputs(model), []
-        for path in paths:
-            clip = sound_files.read(path, inputs.sample_rate)
+        for path, clip in reading.readable(lambda path: sound_files.read(path, inputs.sample_rate), paths, skip_bad):
             changes = list(clip.changes)
             if inputs.length and len(clip.samples) > inputs.length:
                 changes.append(f"cut to its first {inputs.length / inputs.sample_rate:g} s")
