@@ -8,6 +8,7 @@ from golden_files import GOLDEN, assert_close
 from seeded_weights import draw_clips, load_drawn_weights
 
 import kzoo
+from kzoo.rewrites.unrolling import unroll
 
 FIRST = {"sample_rate": 8000, "hidden_dim": 24}
 SECOND = {"sample_rate": 2000, "hidden_dim": 12, "num_layers": 2}
@@ -86,3 +87,34 @@ def test_frames_after_the_end_are_certain_blanks_and_cost_nothing(name, tmp_path
 def test_a_wrong_cell_is_named():
     with pytest.raises(ValueError, match="deepspeech2: cell must be one of lstm, gru, simple, got 'rnn'"):
         kzoo.build("deepspeech2", cell="rnn")
+
+
+@pytest.mark.parametrize(("runtime", "length"), [("litert", 1600), ("onnx", None)])
+def test_leaves_keras_from_the_waveform_on(runtime, length, tmp_path):
+    pytest.importorskip({"litert": "ai_edge_litert", "onnx": "tf2onnx"}.get(runtime, runtime))
+    model = kzoo.build("deepspeech", sample_rate=8000, hidden_dim=4)
+    report = kzoo.export(model, tmp_path / "out", format=runtime, length=length)
+    assert report["scale"] < 100, "what pads the logits is no scale"
+    assert report["max_difference"] < 1e-5 * report["scale"]
+    assert report["interface"]["outputs"]["logits"]["shape"] == [None, length and 11, 29]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "words"), [("litert", "has no loops over one: pass length="), ("openvino", "unrolled: pass length=")]
+)
+def test_formats_without_open_lengths_say_so(runtime, words, tmp_path):
+    pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
+    with pytest.raises(ValueError, match=words):
+        kzoo.export(kzoo.build("deepspeech", sample_rate=8000, hidden_dim=4), tmp_path / "out", format=runtime)
+
+
+def test_unrolled_recurrence_is_the_rolled_one():
+    model = kzoo.build("deepspeech2", sample_rate=2000, hidden_dim=4, num_layers=2, cell="gru")
+    waveform, lengths = draw_clips((400, 250))
+    assert_close(run(unroll(model, 400), waveform, lengths), run(model, waveform, lengths))
+
+
+def test_multiply_accumulates_of_recurrent_layers_by_hand():
+    model = kzoo.build("deepspeech2", sample_rate=2000, hidden_dim=4, num_layers=1)
+    rows = {row["name"]: row["macs"] for row in kzoo.info(model, length=1000, layers=True)["layers"]}
+    assert rows["rnns.0.rnn"] == 26 * 2 * (32 * 6 * 16 + 4 * 16)

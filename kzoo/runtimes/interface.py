@@ -2,6 +2,8 @@
 
 import json
 
+import keras
+
 from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks import endpoints
@@ -29,8 +31,8 @@ def interface_of(model, original=None, length=None) -> dict:
             for tensor in model.inputs
         },
         "outputs": {
-            name: _shaped(tensor, length) | {"words": words or (None if model is original else name)}
-            for (name, words), tensor in zip(outputs.items(), model.outputs, strict=True)
+            name: _shaped(tensor) | {"words": words or (None if model is original else name)}
+            for (name, words), tensor in zip(outputs.items(), _results(model, length), strict=True)
         },
         "class_names": card.class_names,
         "preprocessing": _preprocessing(card.preprocessing, inputs),
@@ -41,7 +43,15 @@ def interface_of(model, original=None, length=None) -> dict:
     }  # fmt: skip
 
 
-def _shaped(tensor, length):
+def _results(model, length):
+    """The outputs as symbolic tensors, for inputs of a known length if there is one."""
+    if length is None:
+        return model.outputs
+    given = [keras.KerasTensor(_shaped(tensor, length)["shape"], tensor.dtype) for tensor in model.inputs]
+    return keras.tree.flatten(model.compute_output_spec(keras.tree.pack_sequence_as(model.input, given)))
+
+
+def _shaped(tensor, length=None):
     batch, *sizes = tensor.shape
     return {"dtype": str(tensor.dtype), "shape": [batch, *(length if size is None else size for size in sizes)]}
 
