@@ -14,6 +14,7 @@ from kzoo.tasks.speech_recognition import ctc, error_rates, transcripts
 
 TRANSCRIPTS = ("transcript", "transcription", "text_normalized", "text", "sentence")
 RECIPE = "speech"  # of augmentation
+FEWEST = 20  # different transcripts, so that those that are set aside can be different ones
 
 
 def has_transcripts(builder) -> bool:
@@ -58,8 +59,7 @@ def from_arrays(name, parts, model, options) -> Any:
         lengths = np.asarray(x["num_samples"])
         clips = [row[:length] for row, length in zip(heard.check(x["waveform"]), lengths, strict=True)]
         dataset.check_examples(f"{name} {split}", recordings.objects(clips), recordings.objects(list(y)))
-        found.clips[split] = recordings.objects(clips)
-        found.lengths[split], found.targets[split] = lengths.astype(np.int64), list(y)
+        recordings.hold(found, split, clips, list(y))
         if not isinstance(found.targets[split][0], str):
             checked, _ = transcripts.Transcript(model.outputs[0].shape[-1]).check(f"{name} {split}", np.asarray(y), x)
             ids[split] = [row[row > 0].tolist() for row in checked]
@@ -99,9 +99,12 @@ def _batches(name, found, model, options, tokenizer, skip_bad, ids=None):
         keep = np.flatnonzero(keep & fits)
         found.clips[split], found.lengths[split] = found.clips[split][keep], found.lengths[split][keep]
         found.targets[split] = [rows[place] for place in keep]
+        found.keys[split] = [found.keys[split][place] for place in keep]
         empty = sum(not row for row in found.targets[split])
         notes += [f"{name} {split}: {empty:,} transcripts are empty"] if empty else []
-    places, told = sound_batches.carve(name, found, found.targets, options)
+    first = "all" if "all" in found.clips else "train"
+    few = len({tuple(row) for row in found.targets[first]}) < FEWEST
+    places, told = sound_batches.carve(name, found, found.keys if few else found.targets, options)
     targets = {
         split: token_rows.ragged([found.targets[source][place] for place in chosen])
         for split, (chosen, source) in places.items()
