@@ -111,6 +111,7 @@ def test_info_json_and_table(run_here):
     assert status == 0 and facts["parameters"] == 63_082_496 and facts["length"] == 128
     status, out, _ = run_here("info", "mnist_cnn", "--set", "num_classes=5")
     assert status == 0 and "92,997 trainable" in out and "2.79 M" in out
+    assert "recipe        epochs=10  batch_size=64  optimizer='adam'" in out and facts["recipe"]["beta_2"] == 0.98
 
 
 def test_info_shows_layers(run_here):
@@ -269,7 +270,7 @@ def test_info_says_what_can_be_set(run_here, tmp_path):
     kzoo.save(kzoo.build("cnn", num_classes=3, input_shape=(8, 8, 1)), tmp_path / "saved")
     status, out, _ = run_here("info", tmp_path / "saved")
     assert status == 0 and "num_classes=3" in out and "input_shape=(8, 8, 1)" in out
-    assert run_here("info", "cnn", "--set", "num_classes=4")[1].endswith("num_classes=4\n")
+    assert "num_classes=4\nrecipe " in run_here("info", "cnn", "--set", "num_classes=4")[1]
 
 
 def test_datasets(run_here, tmp_path, monkeypatch):
