@@ -2,12 +2,14 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kzoo.cli.commands import cli
+from kzoo.data.sources import listing
 
 BAD = [
     (["info", "mnist_cn"], "did you mean mnist_cnn"),
@@ -47,6 +49,21 @@ def test_bad_input_is_one_line_and_exit_2(arguments, words, run_here):
     assert (status, out) == (2, "")
     assert err.startswith("kzoo: ") and err.count("\n") == 1, err
     assert words in err
+
+
+def test_no_home_directory_is_no_traceback(run_here, tmp_path, monkeypatch):
+    import pwd
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "TFDS_DATA_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # raises KeyError, as for a user without an entry
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert listing.search_dirs() == []
+    assert run_here("show-data", "digits/zero_one", "sheet.png")[0] == 0 and (tmp_path / "temporary").is_dir()
+    for name, words in ("nonsense", "no folder, since there is no home directory"), ("~/photos/", "Set HOME, or write"):
+        status, out, err = run_here("evaluate", "mnist_cnn", "--data", name)
+        assert (status, out) == (2, "") and err.count("\n") == 1 and words in err
 
 
 def test_every_training_option_is_on_the_command_line():
@@ -94,6 +111,7 @@ def test_info_json_and_table(run_here):
     assert status == 0 and facts["parameters"] == 63_082_496 and facts["length"] == 128
     status, out, _ = run_here("info", "mnist_cnn", "--set", "num_classes=5")
     assert status == 0 and "92,997 trainable" in out and "2.79 M" in out
+    assert "recipe        epochs=10  batch_size=64  optimizer='adam'" in out and facts["recipe"]["beta_2"] == 0.98
 
 
 def test_info_shows_layers(run_here):
@@ -252,7 +270,7 @@ def test_info_says_what_can_be_set(run_here, tmp_path):
     kzoo.save(kzoo.build("cnn", num_classes=3, input_shape=(8, 8, 1)), tmp_path / "saved")
     status, out, _ = run_here("info", tmp_path / "saved")
     assert status == 0 and "num_classes=3" in out and "input_shape=(8, 8, 1)" in out
-    assert run_here("info", "cnn", "--set", "num_classes=4")[1].endswith("num_classes=4\n")
+    assert "num_classes=4\nrecipe " in run_here("info", "cnn", "--set", "num_classes=4")[1]
 
 
 def test_datasets(run_here, tmp_path, monkeypatch):

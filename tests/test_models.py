@@ -13,8 +13,9 @@ import safetensors.numpy
 from backends import compiled, outputs_of
 
 import kzoo
-from kzoo import catalog, graph, measure
+from kzoo import catalog, graph, measure, tasks
 from kzoo.tasks.feeding.synthetic_batches import synthetic_batch
+from kzoo.training import Recipe
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 
@@ -296,6 +297,9 @@ def test_figures_file_is_up_to_date():
         facts = info(name)
         assert figures == {key: facts[key] for key in figures}, f"{name}: run scripts/make_figures.py"
     assert list(catalog.figures()) == kzoo.list_models()
+    known = {name: Recipe(**recipe) for name, recipe in catalog.recipes().items()}
+    recipes = {task.name: Recipe(**task.recipe) for task in tasks.every() if not task.gives_features}
+    assert known == recipes, "run scripts/make_figures.py"
 
 
 def compare(folder, name, overrides):

@@ -1,3 +1,4 @@
+import logging
 import threading
 
 import keras
@@ -230,6 +231,16 @@ def test_bfloat16_computes_in_bfloat16_and_answers_in_float32():
     assert 1e-6 < texts.report["max_difference"] / texts.report["scale"] < 0.1
     half = precisions.in_bfloat16(model)
     assert half.get_layer("conv1").compute_dtype == "bfloat16" and half.get_layer("linear").compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("name", ["onnx_int8", "litert"])
+def test_what_libraries_log_leaves_the_root_logger_as_it_was(name, monkeypatch):
+    module = pytest.importorskip(f"kzoo.runtimes.{name}", exc_type=ImportError)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    with module._quiet():
+        logging.warning("which gives a root logger without handlers one")
+        assert logging.root.handlers
+    assert not logging.root.handlers and not logging.root.manager.disable
 
 
 @pytest.mark.parametrize("one_product", [False, True])

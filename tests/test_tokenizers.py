@@ -5,10 +5,13 @@ import json
 import pathlib
 import re
 import shutil
+import types
 
+import numpy as np
 import pytest
 
 from kzoo.data.tokenizing.tokenizers import KINDS, SPECIAL, Tokenizer
+from kzoo.tasks import reading
 
 GOLDEN = pathlib.Path(__file__).with_name("golden") / "tokenizers"
 IDS = json.loads((GOLDEN / "ids.json").read_text(encoding="utf-8"))
@@ -125,6 +128,21 @@ def test_padding_and_truncation_that_a_file_stores_are_off(tmp_path):
     (tmp_path / "stored").mkdir()
     stored.save(str(tmp_path / "stored" / "tokenizer.json"))
     assert Tokenizer.load(tmp_path / "stored").encode(TEXTS) == Tokenizer.load(tmp_path / "plain").encode(TEXTS)
+
+
+def test_ids_of_no_token_are_said_and_of_two_refused(tmp_path, caplog):
+    path = Tokenizer.train("words", ["a b"], 20).save(tmp_path)
+    stored = json.loads(path.read_text())
+    stored["model"]["vocab"]["b"] = 8
+    path.write_text(json.dumps(stored))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert "no token has the ids 5, 6, 7 (3 in all)" in caplog.text
+    data = types.SimpleNamespace(tokenizer=tokenizer)  # none of those ids is ever what a model says
+    assert reading.known_tokens(data, np.ones((1, 10))).tolist() == [[1] * 5 + [0] * 3 + [1]]
+    stored["model"]["vocab"]["b"] = stored["model"]["vocab"]["a"]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="damaged: the id 4 is that of 'a' and 'b'"):
+        Tokenizer.load(tmp_path)
 
 
 def test_lines_end_where_a_file_ends_them():

@@ -4,6 +4,7 @@ from kzoo.catalog.card import Card, card_of, update_card
 from kzoo.catalog.entries import (
     FIGURES,
     MODELS,
+    RECIPES,
     SAID,
     Entry,
     arguments,
@@ -14,6 +15,7 @@ from kzoo.catalog.entries import (
     list_models,
     literals,
     literals_of,
+    recipes,
     settings,
 )
 from kzoo.catalog.preprocessing import Preprocessing
@@ -21,6 +23,7 @@ from kzoo.catalog.preprocessing import Preprocessing
 __all__ = [
     "FIGURES",
     "MODELS",
+    "RECIPES",
     "SAID",
     "Card",
     "Entry",
@@ -30,4 +33,4 @@ __all__ = [
     "card_of",
     "entries",
 ]
-__all__ += ["figures", "find", "list_models", "literals", "literals_of", "settings", "update_card"]
+__all__ += ["figures", "find", "list_models", "literals", "literals_of", "recipes", "settings", "update_card"]

@@ -53,6 +53,7 @@ MODELS = pathlib.Path(__file__).parents[1] / "models"
 TASKS = MODELS.with_name("tasks")
 SAID = ("name", "architecture", "task", "summary", "paper")  # of what `kzoo.info` tells, what an entry says by itself
 FIGURES = pathlib.Path(__file__).with_name("figures.json")
+RECIPES = FIGURES.with_name("recipes.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,6 +200,11 @@ def figures() -> dict:
     The counts are those of the graph as it is by default, at the default length of a sequence.
     """
     return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+
+
+def recipes() -> dict:
+    """How models of a task are trained by default, {task: fields of a recipe}; `scripts/make_figures.py` writes it."""
+    return json.loads(RECIPES.read_text(encoding="utf-8"))
 
 
 def settings(entry) -> dict:

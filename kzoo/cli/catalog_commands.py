@@ -63,7 +63,7 @@ def datasets(data_dir, as_json):
 @click.option("--layers", is_flag=True, help="Also print a row for every layer and operation.")
 @json_option
 def info(name, overrides, length, layers, as_json):
-    """Show what a model is, what it costs, and the keywords that --set takes.
+    """Show what a model is, what it costs, the keywords that --set takes, and the recipe of kzoo train.
 
     NAME is one of the catalogue, a run folder, a saved or published folder, or an hf:// address.
     """
@@ -84,11 +84,11 @@ def info(name, overrides, length, layers, as_json):
         model = _named(name)
         facts = building.info(model, length, layers, **settings_of(overrides))
         settings = settings_of(overrides) if model is name else model.kzoo.overrides
+    entry = catalog.find(facts["name"]) if facts["architecture"] else None
+    recipe = catalog.recipes().get(entry.usual_task(settings) if entry else facts["task"])
     if as_json:
-        return print_json(facts)
-    if facts["architecture"]:
-        settings = {**catalog.settings(catalog.find(facts["name"])), **settings}
-    return show(facts, settings)
+        return print_json({**facts, "recipe": recipe})
+    return show(facts, {**catalog.settings(entry), **settings} if entry else settings, recipe)
 
 
 def _named(name):

@@ -34,6 +34,10 @@ def main() -> None:
         message, status = str(error), 2
     except ArithmeticError as error:
         message, status = str(error), 1
+    except RuntimeError as error:
+        if "home directory" not in str(error) or os.environ.get("KZOO_TRACEBACK"):
+            raise
+        message, status = f"{error} Set HOME, or write paths without ~", 2
     print(f"kzoo: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
 

@@ -33,11 +33,12 @@ def show_rows(rows, right=(), width=None) -> None:
         click.secho(line, bold=index == 0 or None)
 
 
-def show(facts, settings=()) -> None:
+def show(facts, settings=(), recipe=None) -> None:
     """Prints what `kzoo.info` returned: the model in a few lines, then its layers where they were asked for.
 
     Args:
         settings: {keyword: value} of what can be set.
+        recipe: {field: value} of how it is trained by default.
     """
     at = f" at sequence length {facts['length']}" if facts["length"] else ""
     where = f", at {facts['activation_peak_at']}" if facts["activation_peak_at"] else ""
@@ -56,9 +57,10 @@ def show(facts, settings=()) -> None:
         rows.append(("cache", f"{facts['cache_bytes']:,} bytes per sequence{at}, {growth}"))
     if facts["uncounted"]:
         rows.append(("not counted", ", ".join(facts["uncounted"])))
-    if settings:
-        lines = textwrap.wrap("  ".join(f"{key}={value!r}".replace(" ", NARROW) for key, value in settings.items()), 60)
-        rows += [("settings" if not index else "", line.replace(NARROW, " ")) for index, line in enumerate(lines)]
+    for name, values in {"settings": settings, "recipe": recipe}.items():
+        pairs = [f"{key}={value!r}".replace(" ", NARROW) for key, value in dict(values or ()).items()]
+        lines = textwrap.wrap("  ".join(pairs), 60)
+        rows += [(name if not index else "", line.replace(NARROW, " ")) for index, line in enumerate(lines)]
     show_rows(rows)
     if "layers" in facts:
         click.echo()

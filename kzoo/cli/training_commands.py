@@ -52,7 +52,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     """Train a model by its task's recipe.
 
     With --resume, NAME and options may be left out: the run folder knows them. An option that is left out is what the
-    task's recipe says, else: 10 epochs of 64 examples, adam at a constant rate of 0.001, no decay, no augmentation.
+    recipe of the model's task says, which kzoo info NAME shows.
     """
     from kzoo import catalog
     from kzoo.support import atomic

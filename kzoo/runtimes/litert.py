@@ -126,7 +126,7 @@ def _quiet():
     before = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
+        with warnings.catch_warnings(action="ignore", category=UserWarning), quiet.same_root_logger():
             yield
     finally:
         log.setLevel(before)

@@ -9,6 +9,7 @@ import onnxruntime
 from onnxruntime import quantization
 
 from kzoo.runtimes import samples
+from kzoo.support import quiet
 
 # Entropy is left out: quantize_static gives it 128 bins for 128 levels, so that its only candidate is the whole range.
 METHODS = {"min_max": "MinMax", "percentile": "Percentile"}
@@ -56,7 +57,7 @@ def _quiet():
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(None), quiet.same_root_logger():
             yield
     finally:
         logging.disable(before)

@@ -77,9 +77,9 @@ def first_batch(data, split, limit) -> tuple:
 
 
 def known_tokens(data, outputs) -> np.ndarray:
-    """Probabilities of the tokens that the tokenizer has: a model may know more ids than that."""
+    """Probabilities of what the tokenizer has, 0 for ids without a token: a model may know more ids than that."""
     found = keras.ops.convert_to_numpy(outputs)
-    return found[..., : data.tokenizer.vocabulary_size] if data.tokenizer else found
+    return found[..., : data.tokenizer.vocabulary_size] * data.tokenizer.is_token if data.tokenizer else found
 
 
 def decoded(tokenizer, ids, mask) -> list:

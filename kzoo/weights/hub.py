@@ -97,6 +97,8 @@ def _download(address, patterns):
     name, revision = match.groups()
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*patterns]))
+    except RuntimeError as error:  # of pathlib
+        raise ValueError(f"{address}: {error} Say where the hub's files go: HF_HOME=FOLDER") from error
     except huggingface_hub.errors.LocalEntryNotFoundError as error:
         raise ValueError(f"{address} is not in the local cache and the hub cannot be reached") from error
     except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:

@@ -17,11 +17,12 @@ def search_dirs(data_dir=None) -> list:
     """The folders in which prepared data is looked for, in this order.
 
     `data_dir`, else `TFDS_DATA_DIR`, else the folder that TFDS itself uses; then a cache, where data sets are prepared
-    when that folder is read-only.
+    when that folder is read-only. What would be in a home directory is left out where there is none.
     """
     first = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "kzoo" / "tensorflow_datasets"
-    return [pathlib.Path(first).expanduser(), cache.expanduser()]
+    expanded = map(os.path.expanduser, (first, cache))
+    return [pathlib.Path(path) for path in expanded if not path.startswith("~")]
 
 
 def prepared_names(data_dir=None) -> list:

@@ -65,7 +65,7 @@ def find(name, data_dir=None, manual_dir=None, download=False) -> Any:
     if is_local:
         import kzoo.data.sources.digits  # noqa: F401 registers the builder
     known = False
-    for folder in search_dirs(data_dir):
+    for folder in search_dirs(data_dir) or [writable_dir(data_dir)]:
         builder = _builder(tfds, name, folder)
         known |= builder is not None
         if builder is not None and builder.info.splits:
@@ -100,7 +100,7 @@ def _builder(tfds, name, folder):
 
 
 def _places(data_dir):
-    folders = ", ".join(map(str, search_dirs(data_dir)))
+    folders = ", ".join(map(str, search_dirs(data_dir))) or "no folder, since there is no home directory"
     return f"{folders} (prepared there: {', '.join(prepared_names(data_dir)) or 'nothing'})"
 
 

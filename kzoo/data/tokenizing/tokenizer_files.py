@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import pathlib
 
 from kzoo.data.tokenizing import sentencepieces
@@ -29,6 +30,7 @@ def read(path) -> tuple:
         # Two SentencePiece models, for sources and targets, with one vocabulary; padding also starts a target.
         vocabulary = _vocabulary(path / "vocab.json")
         source, target = (_with_added(sentencepieces.read(path / name, vocabulary), path) for name in MARIAN[:2])
+        _check_ids(source, path / MARIAN[2])
         return source, {"start": "<pad>", **_special(path)}, target, None
     path = _find(path)
     if path.suffix == ".txt":
@@ -39,7 +41,8 @@ def read(path) -> tuple:
         engine = _byte_pairs(path) if path.name == "vocab.json" else _library(path)
     target = path.with_name(TARGET_FILE)
     target = _library(target) if path.name == "tokenizer.json" and target.is_file() else None
-    return _with_added(engine, path.parent), _special(path.parent), target, _max_length(path.parent)
+    engine = _check_ids(_with_added(engine, path.parent), path)
+    return engine, _special(path.parent), target, _max_length(path.parent)
 
 
 def _find(path):
@@ -176,6 +179,21 @@ def _special(folder):
     named = _config(folder) | _object(folder / ROLES_FILE)
     named = {role: _content(named.get(key)) for role, key in CONFIG_KEYS.items()}
     return {role: name for role, name in named.items() if isinstance(name, str)}
+
+
+def _check_ids(engine, path):
+    """The tokenizer; ValueError for two tokens of one id, which is damage, and a warning for ids without a token."""
+    vocabulary = engine.get_vocab(with_added_tokens=True)
+    tokens = {}
+    for token, index in vocabulary.items():
+        if tokens.setdefault(index, token) != token:
+            pair = " and ".join(repr(one) for one in sorted((tokens[index], token)))
+            raise ValueError(f"{path} is damaged: the id {index} is that of {pair}")
+    missing = sorted({*range(max(tokens, default=-1) + 1)} - tokens.keys())
+    if missing:
+        listed = ", ".join(map(str, missing[:5])) + ", ..." * (len(missing) > 5)
+        logging.getLogger("kzoo").warning("%s: no token has the ids %s (%d in all)", path, listed, len(missing))
+    return engine
 
 
 def _max_length(folder):
