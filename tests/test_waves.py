@@ -240,7 +240,10 @@ def test_commands(tmp_path):
     found = call("vocode", tmp_path / "vocoder", speech, out, "--speaker", "1")
     assert found.exit_code == 0 and sound_files.read(out, 400).samples.shape == (50,), found.output
     for words, message in (
-        (("generate", tmp_path / "voices", out, "--speaker", "1", "--seconds", "1", "--top-k", "3"), "--top-k: not for"),
+        (
+            ("generate", tmp_path / "voices", out, "--speaker", "1", "--seconds", "1", "--top-k", "3"),
+            "--top-k: not for",
+        ),
         (("generate", tmp_path / "voices", "--speaker", "1"), "name the file to write"),
         (("generate", tmp_path / "voices", tmp_path / "out.mp3", "--speaker", "1", "--seconds", "1"), "as .wav"),
         (("vocode", tmp_path / "voices", speech, out, "--speaker", "1"), "takes no mel frames"),

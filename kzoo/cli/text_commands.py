@@ -71,8 +71,8 @@ def _read_prompts(prompts, file):
 @model_options
 @json_option
 def generate(
-    source, path, speaker, seconds, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides, weights, dtype, as_json,
-    **settings,
+    source, path, speaker, seconds, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides,
+    weights, dtype, as_json, **settings,
 ):  # fmt: skip
     """Continue texts, translate them, or write sound into OUT.wav.
 

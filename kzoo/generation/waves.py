@@ -5,7 +5,6 @@ What follows place by place from conditions alone, such as each layer's view of 
 The rest, the network over the samples themselves, runs on one sample after another.
 """
 
-import math
 import weakref
 from typing import Any
 
@@ -87,7 +86,7 @@ class SampleWriter(Decoder):
         def at(x, index):
             return ops.slice(x, (0, index, 0), (batch_size, 1, x.shape[-1]))
 
-        # The place goes round with the rest, since XLA compiles anew for each value of what adds to an index of a slice.
+        # The place goes round with the rest: XLA compiles anew for each value of what stays and adds to an index.
         def body(index, place, samples, last, caches):
             context = [*by_clip, *(at(x, index) for x in seen)]
             outputs, caches = self.step(last[:, None], place, no_pads, context, caches)

@@ -75,7 +75,9 @@ class Alongside(layers.Layer):
     def compute_output_shape(self, input_shape) -> tuple:
         (batch, length, channels), waveform = input_shape
         if length is not None and waveform[1] is not None and length < waveform[1]:
-            raise ValueError(f"{self.name}: a condition for {length} samples does not cover a waveform of {waveform[1]}")
+            raise ValueError(
+                f"{self.name}: a condition for {length} samples does not cover a waveform of {waveform[1]}"
+            )
         return (batch, waveform[1], channels)
 
 

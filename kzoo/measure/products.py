@@ -218,8 +218,8 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse RotaryPositions
-        SinusoidalPositions Split Unread""",
+        MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse
+        RotaryPositions SinusoidalPositions Split Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

@@ -13,8 +13,8 @@ from kzoo.tasks.inference import embed, evaluate, generate, predict
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 
 __all__ = [
-    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "embed", "evaluate", "every", "find", "generate", "names",
-    "num_classes", "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities", "recipe_of",
+    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "embed", "evaluate", "every", "find", "generate",
+    "names", "num_classes", "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities", "recipe_of",
 ]  # fmt: skip
 
 

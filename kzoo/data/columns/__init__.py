@@ -13,8 +13,7 @@ from kzoo.data.columns.sound import NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {
-    column.kind: column
-    for column in (Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples)
+    column.kind: column for column in (Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples)
 }
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
 BY_RANK = {3: "image", 2: "sequence"}

@@ -89,8 +89,8 @@ def _batches(name, found, model, wanted, how):
         for split, ids in found.targets.items():
             if max(ids) >= wanted["speaker"].limit:
                 raise ValueError(
-                    f"{name} {split} has a class {max(ids)}, and {model.name} knows {wanted['speaker'].limit}: build it "
-                    f"with num_speakers={max(ids) + 1}"
+                    f"{name} {split} has a class {max(ids)}, and {model.name} knows {wanted['speaker'].limit}: build "
+                    f"it with num_speakers={max(ids) + 1}"
                 )
     if any(isinstance(clips[0], str) for clips in found.clips.values()):
         raise ValueError(f"{name} holds more sound than fits into memory; split it, or lower the sample rate")

@@ -40,9 +40,7 @@ class Mels:
     def __call__(self, waveform) -> Any:
         """Waveform (batch, samples) to frames (batch, samples // hop + 1 + 2 * context, num_mels)."""
         frames = (self.layer(waveform) - CENTRE) / SCALE
-        return ops.concatenate(
-            [frames[:, :1]] * self.context + [frames] + [frames[:, -1:]] * self.context, axis=1
-        )
+        return ops.concatenate([frames[:, :1]] * self.context + [frames] + [frames[:, -1:]] * self.context, axis=1)
 
     def of_clip(self, samples) -> np.ndarray:
         """The frames of one clip (samples,), a batch of one, that cover all of it and less than a hop more."""

@@ -64,9 +64,7 @@ def generate(
             raise ValueError(f"seconds must be above 0 and at most {LONGEST}, got {seconds!r}")
     told = (lambda count: progress(count, num_samples)) if progress else None
     kind = distribution_of(model)
-    found = waves.written(
-        model, sources or 1, num_samples, kind.draw, kind.num_draws, temperature, seed, told, xla
-    )
+    found = waves.written(model, sources or 1, num_samples, kind.draw, kind.num_draws, temperature, seed, told, xla)
     return found[0] if is_one else found
 
 

@@ -67,6 +67,4 @@ def endpoints(model) -> dict:
 
     inputs = {name: f"{dtype} {shape}: {words[name]}" for name, (shape, dtype) in specs.items()}
     outputs = {"samples": f"int16 (None, samples): {wanted['waveform'].sample_rate:,} a second"}
-    return {
-        "generate": Endpoint(make, specs, inputs, outputs, draw, "samples", exact=True, shares_variables=True)
-    }
+    return {"generate": Endpoint(make, specs, inputs, outputs, draw, "samples", exact=True, shares_variables=True)}
