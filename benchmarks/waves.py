@@ -48,7 +48,7 @@ def run(options):
         for name, sizes in SIZES.items():
             for side in SIDES:
                 # torch's loop takes as long for each sample, however many there are.
-                seconds = options.seconds / 16 if side == "r9y9" else options.seconds
+                seconds = options.seconds / 64 if side == "r9y9" else options.seconds
                 job = {"side": side, "sizes": sizes, "count": int(seconds * sizes["sample_rate"])}
                 python = options.python if side == "r9y9" else sys.executable
                 child = harness.Child(SIDE, job, options.timeout, side == "r9y9", python)

@@ -39,7 +39,7 @@ def kzoo_writer(sizes, count):
     return lambda: len(kzoo.generate(model, seconds=count / sizes["sample_rate"], speaker=3))
 
 
-def naive_writer(sizes, count, steps=8):
+def naive_writer(sizes, count, steps=2):
     """The whole network over all `count` samples, for each of the last few: what every sample of a clip costs without
     queues once the clip is that long. The mean over a clip that grows from nothing is about half of it."""
     import keras
