@@ -30,6 +30,16 @@ def draw_images(height, width, channels=3, seed=1):
     return noise + patches.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
 
 
+def draw_clips(lengths, seed=3):
+    """A padded batch of sounds whose pitch rises, and their lengths: (clips, longest) float32 and (clips,) int32."""
+    random = np.random.default_rng(seed)
+    batch = np.zeros((len(lengths), max(lengths)), "float32")
+    for row, length in zip(batch, lengths, strict=True):
+        tone = np.sin(np.arange(length) ** 1.5 / random.uniform(20, 60))
+        row[:length] = 0.3 * tone + 0.05 * random.standard_normal(length)
+    return batch, np.array(lengths, "int32")
+
+
 def draw_detector_outputs(num_anchors, num_classes, seed=7):
     """Class logits and box regression of two images, as a detector halfway through its training may give them."""
     random = np.random.default_rng(seed)

@@ -1,14 +1,17 @@
 """Models of one's own with a card, and `.keras` files that keep one."""
 
+import json
 import zipfile
 
 import keras
 import numpy as np
 import pytest
 import small_runs as runs
+from click.testing import CliRunner
 from keras import layers, ops
 
 import kzoo
+from kzoo.cli.commands import cli
 from kzoo.data import Tokenizer
 
 NAMES = ["cat", "dog", "eel"]
@@ -69,6 +72,36 @@ def test_a_run_resumes_to_the_same_bit(tmp_path):
     with pytest.raises(RuntimeError, match="the user's own words"):
         train(tmp_path / "run", callbacks=[stop], backup_steps=1, steps_per_execution=1)
     np.testing.assert_array_equal(train(tmp_path / "run", resume=True), whole)
+    other = keras.Sequential([keras.Input((4,)), layers.Dropout(0.1), layers.Dense(1, activation="tanh")])
+    with pytest.raises(ValueError, match="cannot be resumed like this: model.graph was"):
+        kzoo.fit(kzoo.adopt(other, "regression"), (x, x @ np.ones(4)), tmp_path / "run", resume=True, batch_size=8)
+    with pytest.raises(ValueError, match="was trained on arrays in memory, .* kzoo.fit.model, .*resume=True"):
+        command("train", "--run-folder", tmp_path / "run", "--resume")
+
+
+def command(*arguments):
+    return CliRunner().invoke(cli, [str(one) for one in arguments], standalone_mode=False, catch_exceptions=False)
+
+
+def test_a_command_resumes_it_from_its_own_folder(tmp_path):
+    x, folder = np.random.default_rng(0).random((40, 5), "float32"), tmp_path / "run"
+    np.savetxt(tmp_path / "a.csv", x, delimiter=",", header="a,b,c,d,price", comments="")
+    how = {"data": str(tmp_path / "a.csv"), "epochs": 2, "batch_size": 8, "progress": False}
+    kzoo.fit(line(), run_folder=tmp_path / "whole", **how)
+    with pytest.raises(RuntimeError, match="the user's own words"):
+        kzoo.fit(line(), run_folder=folder, callbacks=[runs.Stop(runs.fail, epoch=1, step=2)], backup_steps=1,
+                 steps_per_execution=1, **how)  # fmt: skip
+    assert not (folder / "model.keras").exists()
+    assert "trained 2 epochs" in command("train", "--run-folder", folder, "--resume", "--quiet").output
+    for ours, theirs in zip(*(kzoo.load(tmp_path / name).get_weights() for name in ("run", "whole")), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(Exception, match=r"holds sequential\w* as it is; leave out"):
+        command("train", "--run-folder", folder, "--resume", "--dtype", "float16")
+    about = json.loads((folder / "model.json").read_text())
+    about["graph"]["config"]["layers"][1]["class_name"] = "Absent"
+    (folder / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"sequential\w* cannot be rebuilt without its own program .*resume=True"):
+        command("train", "--run-folder", folder, "--resume")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +144,7 @@ def test_a_keras_file_keeps_the_card(tmp_path):
     small = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 8, "vocabulary_size": 40}
     model = kzoo.build("bert", head="classification", num_classes=2, **small)
     tokenizer = Tokenizer.train("wordpieces", ["a good film", "a bad film"], 40)
-    kzoo.catalog.update_card(model, tokenizer=tokenizer, class_names=["bad", "good"])
+    kzoo.catalog.update_card(model, tokenizer=tokenizer, class_names=["bad", "good"], names="gamma_beta")
     kzoo.save(model, tmp_path / "model.keras")
     again = kzoo.load(tmp_path / "model.keras")
     assert again.kzoo == model.kzoo and again.kzoo.tokenizer.digest == tokenizer.digest

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kzoo.cli.commands import cli
 
@@ -176,7 +177,7 @@ def test_resume_alone_takes_the_newest_run(run_here, tmp_path, monkeypatch):
     assert "already complete (epoch 1/1)" in out
 
 
-def test_files_that_are_no_images(run_here, tmp_path):
+def test_files_that_are_no_images(run_here, tmp_path, caplog):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n broken")
     pickled = tmp_path / "pickled.npy"
@@ -190,6 +191,11 @@ def test_files_that_are_no_images(run_here, tmp_path):
         assert (status, out) == (2, "") and err.count("\n") == 1
         words_found = [word for word in words.split() if word in err]
         assert len(words_found) == len(words.split()), err
+    Image.fromarray(np.zeros((28, 28), "uint8")).save(tmp_path / "good.png")
+    status, out, err = run_here("predict", "mnist_cnn", tmp_path, "--skip-bad")
+    assert status == 0 and out.count("\n") == 1 and "good.png: " in out
+    assert "2 of 3 files cannot be read" in caplog.text
+    assert run_here("predict", "mnist_cnn", broken, "--skip-bad")[0] == 2
 
 
 def test_arrays_from_npy(run_here, tmp_path):

@@ -62,6 +62,12 @@ VIT = {  # google/vit-base-patch16-224
     "model_type": "vit", "num_attention_heads": 12, "num_channels": 3, "num_hidden_layers": 12, "patch_size": 16,
     "qkv_bias": True, "transformers_version": "4.13.0.dev0",
 }  # fmt: skip
+RESIDUAL = {  # microsoft/resnet-50
+    "architectures": ["ResNetForImageClassification"], "depths": [3, 4, 6, 3], "downsample_in_first_stage": False,
+    "embedding_size": 64, "hidden_act": "relu", "hidden_sizes": [256, 512, 1024, 2048], "layer_type": "bottleneck",
+    "id2label": {str(i): f"animal {i}" for i in range(1000)}, "label2id": {}, "model_type": "resnet", "num_channels": 3,
+    "torch_dtype": "float32", "transformers_version": "4.18.0.dev0",
+}  # fmt: skip
 RESNET = {  # timm/resnet50.a1_in1k
     "architecture": "resnet50", "num_classes": 1000, "num_features": 2048, "pretrained_cfg": {
         "tag": "a1_in1k", "custom_load": False, "input_size": [3, 224, 224], "test_input_size": [3, 288, 288],
@@ -120,6 +126,7 @@ def changed(tmp_path):
         ("gpt1", "gpt1", {}),
         ("marian", "marian", {"activation": "swish"}),
         ("vit", "vit_b_16", {"num_classes": 3, "epsilon": 0.01, "patch_size": 8, "input_shape": (16, 16, 3)}),
+        ("resnet", "resnet50", {"num_classes": 3, "filters": 4, "depths": (2, 1)}),
         ("timm", "vit_ti_16", {"num_classes": 3, "hidden_dim": 8, "input_shape": (16, 16, 3)}),
         ("sentence", "bert_mini", {"head": "embedding", "pooling": "first_token", "normalize": True}),
     ],
@@ -133,7 +140,8 @@ def test_a_folder_is_enough(name, variant, overrides, caplog, tmp_path):
     if name.startswith("gpt"):
         given["padding_mask"] = np.ones_like(given["padding_mask"])
     with caplog.at_level(logging.WARNING, "kzoo"):
-        model = kzoo.build(str(FOLDERS / name))
+        # whose configuration says nothing of the images' size
+        model = kzoo.build(str(FOLDERS / name), **({"input_shape": (16, 16, 3)} if name == "resnet" else {}))
     assert model.kzoo.name == variant and overrides.items() <= model.kzoo.overrides.items()
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith(f"{FOLDERS / name}: ") and str(model.kzoo) in said
@@ -154,6 +162,18 @@ def test_the_card_has_the_names_of_the_classes_and_the_tokenizer():
     assert model.kzoo.tokenizer.vocabulary_size == 25
 
 
+@pytest.mark.parametrize("key", ["max_seq_length", "model_max_length"])
+def test_texts_are_as_long_as_sentence_transformers_lets_them(key, changed, tmp_path, caplog):
+    file = {"max_seq_length": "sentence_bert_config.json", "model_max_length": "tokenizer_config.json"}[key]
+    model = kzoo.build(changed("sentence", file, **{key: 6}))
+    kzoo.save(model, tmp_path / "saved")
+    for each in (model, kzoo.load(tmp_path / "saved")):
+        long, short, shorter = kzoo.embed(each, ["a b c d e f", "a b c d", "a b c"])
+        np.testing.assert_array_equal(long, short)  # two of the six are special tokens
+        assert np.abs(short - shorter).max() > 1e-3
+    assert "1 of 3 texts are longer than max_length=6 tokens" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("config", "files", "variant", "overrides"),
     [
@@ -169,6 +189,8 @@ def test_the_card_has_the_names_of_the_classes_and_the_tokenizer():
         (VIT, {}, "vit_b_16", {"epsilon": 1e-12}),
         (VIT | {"image_size": [384, 256]}, {}, "vit_b_16", {"epsilon": 1e-12, "input_shape": (384, 256, 3)}),
         (VIT | {"architectures": ["ViTModel"]}, {}, "vit_b_16", {"epsilon": 1e-12, "num_classes": 0}),
+        (RESIDUAL, {}, "resnet50", {}),
+        (RESIDUAL | {"layer_type": "basic", "depths": [2, 2, 2, 2]}, {}, "resnet18", {}),
         (RESNET, {}, "resnet50", {}),
         (RESNET | {"architecture": "vgg16"}, {}, "vgg16", {}),
         (RESNET | {"architecture": "vit_small_patch32_224", "global_pool": None}, {}, "vit_s_16", {"patch_size": 32}),
@@ -214,6 +236,8 @@ def test_info_of_a_folder_needs_no_weights(tmp_path):
         (MARIAN | {"activation_function": "gelu_new"}, "activation must be one of"),
         (VIT | {"qkv_bias": False}, "qkv_bias: False is not offered"),
         (VIT | {"image_size": [224, 224, 224]}, "image_size: .224, 224, 224. is not offered; wanted 2 numbers"),
+        (RESIDUAL | {"downsample_in_bottleneck": True}, "downsample_in_bottleneck: True is not offered; wanted False"),
+        (RESIDUAL | {"downsample_in_first_stage": True}, "downsample_in_first_stage: True is not offered"),
         (RESNET | {"architecture": "resnetblur50"}, "architecture: 'resnetblur50' is none of kzoo's; near: resnet50"),
         (RESNET | {"architecture": "efficientnet_b0"}, "architecture: 'efficientnet_b0' is none of kzoo's$"),
         (RESNET | {"model_args": {"output_stride": 8}}, "nothing is known of model_args.output_stride: 8"),

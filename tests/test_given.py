@@ -98,6 +98,29 @@ def test_tables():
         fit(make(), frame.assign(word="x", label=Y))
 
 
+def test_columns_are_named(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcde")).assign(kind=Y, other=0.0)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    for names, y in ("e,d,c,b,a:kind", None), (["4", "3", "2", "b", "a", "kind"], None), ([list("edcba"), []], Y):
+        found = given.read(make(), frame, y, names=names)
+        np.testing.assert_array_equal(found.x, X[:, ::-1])
+        np.testing.assert_array_equal(found.y, Y)
+    np.testing.assert_array_equal(given.read(make(), frame, names="a,b,c:d,e").y, X[:, 3:])
+    for data, split in (frame, "test"), (tmp_path / "a.csv", "all"):
+        model = make()
+        kzoo.fit(model, data, columns="e,d,c,b,a:kind", epochs=1, progress=False)
+        assert kzoo.evaluate(model, data, split, columns="e,d,c,b,a:kind")["num_examples"] == 40
+    for data, names, y, message in [
+        (frame, "a,f", None, "the table has no column 'f'; it has a, b, c"),
+        (X, "a,b", Y, "is for tables, and ndarray is none"),
+        (frame, "a,b", "kind", "names what is to be learned, and y was passed"),
+        (kzoo.data.from_arrays(X, Y, make()), "a,b", None, "arrays is loaded already"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            kzoo.evaluate(make(), data, y=y, columns=names)
+
+
 def test_pictures_in_a_table():
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(0).integers(0, 256, (10, 6, 6), "uint8")

@@ -235,11 +235,12 @@ def test_bfloat16_computes_in_bfloat16_and_answers_in_float32():
 @pytest.mark.parametrize("one_product", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 def test_unrolled_is_equal_and_the_original_stays(cell, one_product):
-    model = kzoo.build("rnn", cell=cell)
+    model = kzoo.build("rnn", cell=cell, masked=True, head="states")
     unrolled = unrolling.unroll(model, 6, one_product)
     x = samples.random_inputs(model, 3, 6)
-    ours, theirs = (comparison.outputs_of(m, x) for m in (model, unrolled))
-    np.testing.assert_allclose(theirs[0], ours[0], atol=1e-6)
+    x[1][1, 4:] = 0
+    for ours, theirs in zip(*(comparison.outputs_of(m, x) for m in (model, unrolled)), strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=1e-6)
     assert unrolled.get_layer("rnn.l0").unroll and not model.get_layer("rnn.l0").unroll
     assert unrolling.is_recurrent(model) and not unrolling.is_recurrent(build("resnet20"))
 

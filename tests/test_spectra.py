@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
-from backends import gradients, outputs_of
+from backends import compiled, gradients, outputs_of
 
 from kzoo import measure
-from kzoo.layers.spectra import MFCC, LogMelSpectrogram, LogSpectrogram, NumWindows, mel_filterbank
+from kzoo.layers.spectra import MFCC, ClipLength, LogMelSpectrogram, LogSpectrogram, NumWindows, mel_filterbank
 
 GOLDEN = safetensors.numpy.load_file(pathlib.Path(__file__).with_name("golden") / "spectra.safetensors")
 LAYERS = {
@@ -125,3 +125,9 @@ def test_multiply_accumulates_by_hand():
     model = keras.Sequential([keras.Input((9000,)), layer])
     frames = 9000 // 90 + 1
     assert measure.measure(model)["macs"] == frames * (3 * 90 * 2 * 129 + 129 * 26 + 26 * 13)
+
+
+def test_a_clip_ends_where_zeros_begin():
+    waveform = np.zeros((4, 7), "float32")
+    waveform[0, 2], waveform[1, 6], waveform[2, :3] = 0.1, -1e-30, -0.5
+    assert keras.ops.convert_to_numpy(compiled(ClipLength())(waveform)).tolist() == [3, 7, 3, 0]

@@ -206,6 +206,28 @@ def test_images_by_a_table(photos):
     assert load(photos / "a.csv", model, validation_fraction=0, skip_bad=True).train.num_examples == 2
 
 
+def test_several_inputs_are_columns_of_their_names(photos):
+    photo, age = keras.Input((8, 8, 3), name="photo"), keras.Input((1,), name="age")
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(photo), age])
+    how = kzoo.Preprocessing(mean=(0.5,), std=(0.25,))
+    model = kzoo.adopt(keras.Model([photo, age], keras.layers.Dense(1)(x)), "regression", preprocessing=how)
+    lines = "".join(f"{n},images/{n}.png,{2 * n}\n" for n in range(12))
+    (photos / "a.csv").write_text("age,photo,price\n" + lines)
+    data = load(photos / "a.csv", model, validation_fraction=0)
+    x, y = next(iter(data.train.as_it_is().dataset))
+    np.testing.assert_array_equal(x["age"], np.arange(12)[:, None])
+    np.testing.assert_allclose(x["photo"].numpy()[:, 0, 0, 0], (np.arange(12) * 20 / 255 - 0.5) / 0.25, rtol=1e-5)
+    row = tasks.of(model).rows_of_table(model, photos / "a.csv", None, None)[7]
+    assert row["values"]["0"] == pytest.approx(float(model(x)[7, 0]), rel=1e-4)
+    (photos / "a.csv").write_text("years,photo,price\n" + lines)
+    with pytest.raises(ValueError, match="wanted 2 columns of inputs called photo, age, and one to learn"):
+        load(photos / "a.csv", model)
+    assert load(photos / "a.csv", model, columns="photo,years:price").notes[0] == "columns: photo, years -> price"
+    (photos / "a.jsonl").write_text('{"age": [1], "photo": "images/1.png", "price": 1}\n{"age": [1, 2]}')
+    with pytest.raises(ValueError, match=r"line 2: photo is empty; line 2: age is \[1, 2\], wanted a list of 1|line 2"):
+        load(photos / "a.jsonl", model)
+
+
 @pytest.mark.parametrize(("columns", "cells"), [
     ("path,labels", ["sun|sea", "", "sky"]), ("path,sea,sky,sun", ["1,0,1", "0,0,0", "0,1,0"]),
 ])  # fmt: skip
@@ -256,13 +278,19 @@ def test_tags_of_words(tmp_path, suffix):
         path.write_text("-DOCSTART- -X- O\n\n" + "EU NNP B-ORG\nrejects VBZ O\nlambs NNS O\n\n" * 4)
     else:
         path.write_text((json.dumps({"id": 1, "tokens": words, "ner_tags": tags}) + "\n") * 4)
-    model = kzoo.build("bert", head="token_classification", **{**WORDS, "num_classes": 2})
+    keras.utils.set_random_seed(7)
+    model = kzoo.build("bert", head="token_classification", **{**WORDS, "num_classes": 2}, max_length=11)
     assert width_of(path, model) == 2
     data = load(path, model, tokenizer="characters", max_length=11, validation_fraction=0)
     x, y, weight = next(iter(data.train.as_it_is().dataset))
     assert data.tokenizer.tokens(x["token_ids"][0])[:11] == ["[START]", *"EUrejects", "[END]"]  # cut
     assert [data.class_names[tag] for tag in y[0].numpy()[weight[0] > 0]] == ["B-ORG", "O"]
     assert np.flatnonzero(weight[0]).tolist() == [1, 3]  # the first letters of two words
+    kzoo.catalog.update_card(model, tokenizer=data.tokenizer, class_names=data.class_names)
+    task, found = tasks.of(model), kzoo.predict(model, {name: array[:1] for name, array in x.items()})[0].argmax(-1)
+    row = task.rows_of_table(model, path, None, data.tokenizer)[0]
+    first, second = (data.class_names[found[at]] for at in (1, 3))
+    assert task.line(row).endswith(f", line {3 if suffix == 'conll' else 1}: EU/{first} rejects/{second} lambs/-")
     if suffix == "jsonl":
         path.write_text(json.dumps({"tokens": words, "tags": tags[:2]}))
         with pytest.raises(ValueError, match="line 1: 3 words and 2 tags"):
@@ -321,7 +349,12 @@ def test_the_command_line_takes_classes_from_the_data(photos, tmp_path, monkeypa
         folder = tmp_path / "classes" / "wxyz"[n % 4]
         folder.mkdir(exist_ok=True)
         (photos / "images" / f"{n}.png").rename(folder / f"{n}.png")
-    assert "num_classes=4" in run("train", "cnn", *small, "--data", "classes/", "--run-folder", "runs/b").output
+    begun = run("train", "cnn", *small, "--data", "classes/", "--run-folder", "runs/b", "--weights", "runs/a").output
+    assert "num_classes=4" in begun and "the head of runs/a is for other classes and is left out" in begun
+    for known in [], ["--set", "num_classes=4"]:
+        more = ["--weights", "runs/b", "--run-folder", f"runs/c{len(known)}"]
+        begun = run("train", "cnn", *small, *known, "--data", "classes/", *more).output
+        assert "test: " in begun and "left out" not in begun
 
 
 def test_rows_into_a_file(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Models as Keras's own `.keras` archives, with kzoo's card as one more file in them."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import tempfile
@@ -26,7 +27,8 @@ def write(model, path, description) -> None:
         try:
             model.save(archive, include_optimizer=False)
             with zipfile.ZipFile(archive, "a") as file:
-                whole = {**description, "architecture": model.kzoo.architecture, "task": model.kzoo.task}
+                card = model.kzoo
+                whole = {**description, "architecture": card.architecture, "task": card.task, "names": card.names}
                 file.writestr(CARD, json.dumps(whole, indent=2))
                 if model.kzoo.tokenizer is not None:
                     with tempfile.TemporaryDirectory() as folder:
@@ -56,8 +58,37 @@ def read(path) -> keras.Model:
         why = "it holds Python code (a Lambda layer), which is never run" if "Lambda" in str(error) else error
         raise ValueError(f"{path} cannot be read: {why}") from error
     if known is not None:
-        model.kzoo = dataclasses.replace(_card(known), tokenizer=tokenizer)
+        model.kzoo = dataclasses.replace(card_in(known), tokenizer=tokenizer)
     return model
+
+
+def graph_of(model) -> dict:
+    """The graph of a model as Keras describes it in JSON; ValueError for layers that do not say how they are made."""
+    try:
+        return json.loads(model.to_json())
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(f"{model.name} has a layer that cannot be saved: {error}") from error
+
+
+def digest_of_graph(model) -> str:
+    """A hash of a model's graph that is the same in every process: Keras numbers layers without a name anew in each."""
+    order = {layer.name: f"layer {place}" for place, layer in enumerate(model.layers)}
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items() if key != "shared_object_id"}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return order.get(value, value) if isinstance(value, str) else value
+
+    config = plain(graph_of(model)["config"])
+    config.pop("name", None)
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def from_graph(graph) -> keras.Model:
+    """The model of what `graph_of` gives, with new weights; Keras's safe mode stays on, so no code is run."""
+    return keras.saving.deserialize_keras_object(graph, safe_mode=True)
 
 
 def _tokenizer(file):
@@ -70,9 +101,10 @@ def _tokenizer(file):
         return Tokenizer.load(folder)
 
 
-def _card(known):
+def card_in(known) -> catalog.Card:
+    """The card that a description holds, but for the tokenizer."""
     overrides = {key: tuple(value) if isinstance(value, list) else value for key, value in known["overrides"].items()}
     return catalog.Card(
         known["name"], known["architecture"], known["task"], overrides, tuple(known.get("rewrites", ())),
-        Preprocessing(**known.get("preprocessing", {})), class_names=known.get("class_names"),
+        Preprocessing(**known.get("preprocessing", {})), class_names=known.get("class_names"), names=known.get("names"),
     )  # fmt: skip

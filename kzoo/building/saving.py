@@ -14,7 +14,7 @@ from kzoo.building.making import assembled, build
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
-from kzoo.data.tokenizing.tokenizer_files import ROLES_FILE, TARGET_FILE
+from kzoo.data.tokenizing.tokenizer_files import LENGTH_FILE, ROLES_FILE, TARGET_FILE
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
 from kzoo.version import __version__
@@ -25,11 +25,12 @@ from kzoo.weights.hub import SCHEME, WEIGHTS_FILE, find_folder
 MODEL_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
 ARCHIVE = "model.keras"
-DESCRIPTIONS = (MODEL_FILE, TOKENIZER_FILE, TARGET_FILE, ROLES_FILE)
+DESCRIPTIONS = (MODEL_FILE, TOKENIZER_FILE, TARGET_FILE, ROLES_FILE, LENGTH_FILE)
 # What `model.json` holds: the type of each value, and what stands for one that is left out
 KINDS = {
     "name": (str, ""), "overrides": (dict, {}), "kzoo": (str, ""), "keras": (str, ""), "task": (str, ""),
     "architecture": (str | None, None), "rewrites": (list, []), "class_names": (list, []), "preprocessing": (dict, {}),
+    "graph": (dict | None, None),
 }  # fmt: skip
 DIGESTS = "kzoo.descriptions"  # in the weights' header, so that a kill between two files leaves no other model
 
@@ -109,8 +110,11 @@ def write_description(model, folder) -> None:
     card, folder = model.kzoo, pathlib.Path(folder)
     if card.tokenizer is not None:
         card.tokenizer.save(folder / TOKENIZER_FILE)
+    description = _description(model)
+    if card.architecture is None:
+        description["graph"] = archives.graph_of(model)
     with atomic.file(folder / MODEL_FILE) as temporary:
-        temporary.write_text(json.dumps(_description(model), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def _description(model):
@@ -180,6 +184,28 @@ def _load_parts(path, dtype):
     if entry and catalog.literals(entry.architecture).get("PARTS"):
         return assembled(entry, parts, overrides)
     return Assembly(name, parts)
+
+
+def graph_in(folder) -> keras.Model | None:
+    """The model of a folder that `kzoo.adopt` gave a card, with that card and new weights; None for other models.
+
+    Raises ValueError if Keras cannot rebuild it from its description.
+    """
+    description = read_description(folder)
+    if not _is_adopted(description):
+        return None
+    try:
+        model = archives.from_graph(description["graph"])
+        card = archives.card_in(description)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{pathlib.Path(folder) / MODEL_FILE}: {description['name']} cannot be rebuilt without its own program "
+            f"({error}); go on there with kzoo.fit(model, data, {str(folder)!r}, resume=True)"
+        ) from error
+    has_tokenizer = (pathlib.Path(folder) / TOKENIZER_FILE).is_file()
+    tokenizer = Tokenizer.load(folder) if has_tokenizer else None
+    model.kzoo = dataclasses.replace(card, tokenizer=tokenizer)
+    return model
 
 
 def _is_adopted(description):

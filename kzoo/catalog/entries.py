@@ -32,6 +32,7 @@ LITERALS = {
     "HEAD": "layers that `load_head=False` leaves as they are; without it, the last with weights of a classifier",
     "HEAD_IF_MISSING": "layers that belong to the head only if the file lacks them",
     "OTHER_HEADS": "patterns of tensors that belong to heads which the model may lack",
+    "CONVOLVED": "{family of NAMES: {Dense kernel that it stores as a convolution's: side of its window}}",
     "GRIDS": "{layer with a position for a class token and each patch of an image: the keyword of the patches' size}",
     "TRAINING_ONLY": "patterns of tensors that serve training alone",
     "DERIVED": "{tensor of the reference: where it comes from, `computed` or `zeros`}",

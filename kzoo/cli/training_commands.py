@@ -66,7 +66,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     asked = {"name": name, "overrides": entry.settings_of(overrides), "dtype": dtype, "data": data_name}
     if name is None and run_folder is None and not resume:
         raise click.UsageError("name the model to train, or pass --resume to continue a run")
-    if name is not None:
+    if name is not None and not resume:
         catalog.find(name)
     if not resume:
         entry.require_weights(weights, click.get_current_context().meta[entry.LOAD_HEAD])
@@ -78,15 +78,21 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     from kzoo.training.recipe import make_recipe
 
     run = open_run(_newest() if name is None and run_folder is None else run_folder or f"runs/{name}")
+    model = run.adopted_model() if resume and run.facts else None
+    if model is not None and (name not in (None, model.kzoo.name) or overrides or weights or dtype or low_rank):
+        raise click.UsageError(f"{run.path} holds {model.kzoo.name} as it is; leave out what says how to build a model")
     if resume and run.facts:
         asked, choices, how = run.resumed(asked, choices, how)
     elif asked["name"] is None:
         raise click.UsageError(f"no run to resume in {run.path}")
-    name = asked["name"]
-    task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
-    task.check_trains(name)
-    recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
-    model, data = _prepared(asked, how, weights, low_rank, recipe, is_new=not (resume or weights))
+    if model is None:
+        name = asked["name"]
+        task = tasks.find(catalog.find(name).task_of(asked["overrides"]), name)
+        task.check_trains(name)
+        recipe = make_recipe(tasks.recipe_of(name, asked["overrides"]), choices)
+        model, data = _prepared(asked, how, weights, low_rank, recipe, resume)
+    else:
+        data = _loaded(model, asked, make_recipe(tasks.of(model).recipe, choices), how)
     entry.show_notes(data)
     done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)
     click.echo(done.message)
@@ -98,15 +104,16 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     click.echo(f"next: kzoo export {shlex.quote(str(done.folder))} {shlex.quote(f'exports/{model.name}')}")
 
 
-def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
+def _prepared(asked, how, weights, low_rank, recipe, resume) -> tuple:
     """The model that a command asks for, and its data.
 
-    The vocabulary of a new one follows the tokenizer, and the number of its classes the data, unless they are set.
+    The vocabulary of a new one follows the tokenizer, and the number of its classes the data, unless they are set; a
+    head of --weights for other classes is left out.
     """
     import keras
 
-    from kzoo import building, catalog, tasks
-    from kzoo.data import Tokenizer, load, vocabulary_size
+    from kzoo import building, catalog
+    from kzoo.data import Tokenizer, vocabulary_size
     from kzoo.data.tokenizing.tokenizers import KINDS
 
     load_head = click.get_current_context().meta[entry.LOAD_HEAD]
@@ -117,16 +124,16 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
         built = {"weights": weights, "load_head": load_head, "dtype": asked["dtype"], "rewrites": made_by}
         model = building.build(name, **built, **sizes)
         model = low_rank_options.adapt(model, low_rank, [] if low_rank else asked.get("rewrites", [])[len(made_by) :])
-        loaded = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
-        return model, load(asked["data"] or tasks.of(model).default_data, model, **loaded)
+        return model, _loaded(model, asked, recipe, how)
 
     def fit_vocabulary(tokenizer):
         how["tokenizer"], sizes["vocabulary_size"] = tokenizer, tokenizer.vocabulary_size
         click.echo(f"vocabulary_size={tokenizer.vocabulary_size}, as many tokens as the tokenizer has", err=True)
 
     settings = catalog.arguments_of(catalog.find(name), sizes)
-    if is_new and "num_classes" in settings and "num_classes" not in sizes:
-        _fit_classes(asked, how)
+    is_new = not (resume or weights)
+    if not resume and "num_classes" in settings and "num_classes" not in sizes:
+        load_head = _fit_classes(asked, how, weights if load_head else None) and load_head
     is_open = "vocabulary_size" in settings and "vocabulary_size" not in sizes
     if is_new and is_open and how.get("tokenizer", KINDS[0]) not in KINDS:
         fit_vocabulary(Tokenizer.load(how["tokenizer"]))
@@ -138,18 +145,37 @@ def _prepared(asked, how, weights, low_rank, recipe, is_new) -> tuple:
     return model, data
 
 
-def _fit_classes(asked, how):
-    """Sets `num_classes` to what the data hold, where that differs from what the model would have."""
+def _loaded(model, asked, recipe, how):
+    from kzoo import tasks
+    from kzoo.data import load
+
+    options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment, **how}
+    return load(asked["data"] or tasks.of(model).default_data, model, **options)
+
+
+def _fit_classes(asked, how, weights) -> bool:
+    """Sets `num_classes` to what the data hold, where that differs from what the model would have.
+
+    Returns False where weights have a head of other sizes then.
+    """
     from kzoo import building, tasks
     from kzoo.measure import without_weights
     from kzoo.tasks.feeding.loading import width_of
+    from kzoo.weights.checkpoint import has_other_head
+
+    def shapes():
+        return without_weights(functools.partial(building.build, asked["name"], **sizes))
 
     sizes = asked["overrides"]
-    model = without_weights(functools.partial(building.build, asked["name"], **sizes))
+    model = shapes()
     count = width_of(asked["data"] or tasks.of(model).default_data, model, **how)
     if count is not None and count != tasks.of(model).num_results(model):
         sizes["num_classes"] = count
         click.echo(f"num_classes={count}, as many as the data hold", err=True)
+    if count is None or not weights or not has_other_head(shapes(), weights):
+        return True
+    click.echo(f"the head of {weights} is for other classes and is left out; the model's is new", err=True)
+    return False
 
 
 def _newest():

@@ -58,8 +58,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
     images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
-    .jsonl, .parquet) with a column of texts, paths or numbers. A model of text takes texts, or files with one text per
-    line, instead.
+    .jsonl, .parquet, .conll) with a column of texts, words, paths or numbers. A model of text takes texts, or files
+    with one text per line, instead.
     """
     if output:
         row_files.check(output)
@@ -69,12 +69,12 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     task, data, decoding = tasks.of(model), None, speech_options.taken(options)
     task = task.decoded_by(**decoding) if decoding else task
     if files:
-        files, rows = _rows_of(task, model, files, source, top, options)
+        rows = _rows_of(task, model, files, source, top, options)
     else:
         data = _of_split(split, data_name, source, model, batch_size=limit, **options)
         rows = task.rows_of_data(model, data, split, limit, top)
     if draw:
-        task.draw(draw, model, rows, files, data, split)
+        task.draw(draw, model, rows, data, split)
         click.echo(f"wrote {draw}", err=True)
     if output:
         row_files.write(output, rows)
@@ -87,28 +87,27 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
 
 def _rows_of(task, model, files, source, top, options):
-    """The files that arguments stand for, and rows of results for all of them: tables, texts, images and arrays."""
+    """Rows of results for what arguments stand for: tables, texts, images, sounds and arrays."""
     from kzoo.data import Tokenizer, columns
     from kzoo.data.sources import table_files
     from kzoo.tasks import base, reading
-    from kzoo.tasks.feeding import from_tables
     from kzoo.training import open_run
 
     tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer
     are_texts = task.takes_texts and base.takes_tokens(model)
     known = open_run(source).data_choices
     names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
-    found, rows = [], []
+    rows = []
     suffixes = next(iter(columns.inputs_of(model).values())).suffixes
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
-            rows += from_tables.rows_of_table(task, model, one, names, tokenizer, top, skip_bad)
+            rows += task.rows_of_table(model, one, names, tokenizer, top, skip_bad)
         elif are_texts:
             rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
         else:
-            found += (paths := row_files.expanded([one], suffixes))
-            rows += task.rows_of_files(model, paths, top)
-    return found, rows
+            paths = row_files.expanded([one], suffixes)
+            rows += task.rows_of_files(model, paths, top, skip_bad)
+    return rows
 
 
 @entry.command("export runs/mnist_cnn exports/mnist_cnn", "export runs/gpt2 exports/gpt2 --format onnx --length 128")

@@ -127,7 +127,8 @@ class Inputs:
 def batch(model, texts, tokenizer, framed=True) -> tuple:
     """A model's inputs for a list of texts, or a pair of lists, as NumPy arrays, and which places hold a token.
 
-    Texts longer than the model's positions lose their end, those of a language model their beginning.
+    Texts longer than the model's positions, or the tokenizer's `max_length`, lose their end, those of a language model
+    their beginning.
 
     Args:
         framed: whether a text gets the special tokens of a text of its own; else it follows an end token, as a language
@@ -135,8 +136,9 @@ def batch(model, texts, tokenizer, framed=True) -> tuple:
     """
     longest = graph.longest_sequence(model)
     if framed:
-        ids, first, cut = encode(texts if isinstance(texts, tuple) else [texts], tokenizer, longest or 1 << 20)
-        report_cut(model.name, cut, len(first), longest, "texts")
+        most = min(longest or 1 << 20, tokenizer.max_length or 1 << 20)
+        ids, first, cut = encode(texts if isinstance(texts, tuple) else [texts], tokenizer, most)
+        report_cut(model.name, cut, len(first), most, "texts")
     else:
         before = [] if tokenizer.end_id is None else [tokenizer.end_id]
         ids = ragged([[*before, *row][-(longest or 0) :] for row in tokenizer.encode(texts)])

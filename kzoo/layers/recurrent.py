@@ -22,35 +22,35 @@ class DirectionsCell(layers.Layer):
     Weights: `kernel0` and `kernel1` (units, gates), and for "gru" `bias0` and `bias1` (gates), one a direction.
     """
 
-    def __init__(self, cell, units, num_directions, activation, **kwargs):
+    def __init__(self, kind, units, num_directions, activation, **kwargs):
         super().__init__(**kwargs)
-        self.cell, self.units, self.num_directions = cell, units, num_directions
+        self.kind, self.units, self.num_directions = kind, units, num_directions
         self.activation = keras.activations.get(activation)
-        self.state_size, self.output_size = [units] * STATES[cell], units
+        self.state_size, self.output_size = [units] * STATES[kind], units
 
     def build(self, input_shape) -> None:
-        gates = GATES[self.cell] * self.units
+        gates = GATES[self.kind] * self.units
         for index in range(self.num_directions):
             kernel = self.add_weight((self.units, gates), initializer="orthogonal", name=f"kernel{index}")
             setattr(self, f"kernel{index}", kernel)
-            if self.cell == "gru":
+            if self.kind == "gru":
                 setattr(self, f"bias{index}", self.add_weight((gates,), initializer="zeros", name=f"bias{index}"))
 
     def _product(self, state, index):
         product = ops.matmul(state[:, index], getattr(self, f"kernel{index}"))
-        return product + getattr(self, f"bias{index}") if self.cell == "gru" else product
+        return product + getattr(self, f"bias{index}") if self.kind == "gru" else product
 
     def call(self, inputs, states, training=False) -> Any:
         """(batch, num_directions * gates) and states (batch, num_directions, units) to the new state and states."""
-        x = ops.reshape(inputs, (-1, self.num_directions, GATES[self.cell] * self.units))
+        x = ops.reshape(inputs, (-1, self.num_directions, GATES[self.kind] * self.units))
         state, *carry = states
         # One product a direction: TensorFlow takes ten times as long for a batch of two of them.
         product = ops.stack([self._product(state, index) for index in range(self.num_directions)], axis=1)
-        if self.cell == "lstm":
+        if self.kind == "lstm":
             enter, keep, candidate, leave = ops.split(x + product, 4, axis=-1)
             carry = [ops.sigmoid(keep) * carry[0] + ops.sigmoid(enter) * self.activation(candidate)]
             state = ops.sigmoid(leave) * self.activation(carry[0])
-        elif self.cell == "gru":
+        elif self.kind == "gru":
             (x_reset, x_update, x_candidate), (reset, update, candidate) = (
                 ops.split(y, 3, axis=-1) for y in (x, product)
             )
@@ -76,22 +76,22 @@ class Recurrence(layers.Layer):
     Returns (batch, steps, units), zeros after a sequence's end.
 
     Args:
-        cell: "lstm"; "gru", whose reset gate acts after the product; or "simple".
+        kind: "lstm"; "gru", whose reset gate acts after the product; or "simple".
         units: the size of a direction's state.
         activation: of candidates and outputs.
         unroll: unroll the loop over a known number of steps.
 
     Weights: `kernel0` and `kernel1` (features, gates), `bias0` and `bias1` (gates), one a direction, and those of
-    `DirectionsCell`; gates in torch's order. Raises ValueError for an unknown cell.
+    `DirectionsCell`; gates in torch's order. Raises ValueError for an unknown kind.
     """
 
-    def __init__(self, cell, units, bidirectional=True, activation="tanh", unroll=False, **kwargs):
+    def __init__(self, kind, units, bidirectional=True, activation="tanh", unroll=False, **kwargs):
         super().__init__(**kwargs)
-        if cell not in GATES:
-            raise ValueError(f"cell must be one of {', '.join(GATES)}, got {cell!r}")
-        self.cell, self.units, self.bidirectional = cell, units, bidirectional
+        if kind not in GATES:
+            raise ValueError(f"kind must be one of {', '.join(GATES)}, got {kind!r}")
+        self.kind, self.units, self.bidirectional = kind, units, bidirectional
         self.num_directions = 2 if bidirectional else 1
-        inner = DirectionsCell(cell, units, self.num_directions, activation, dtype=self.dtype_policy)
+        inner = DirectionsCell(kind, units, self.num_directions, activation, dtype=self.dtype_policy)
         self.loop = layers.RNN(inner, return_sequences=True, unroll=unroll, dtype=self.dtype_policy)
 
     @property
@@ -102,13 +102,13 @@ class Recurrence(layers.Layer):
             biases = f"bias_ih_l0{side}", f"bias_hh_l0{side}"
             table[f"kernel{index}"] = (f"weight_ih_l0{side}", "kernel")
             table[f"loop.cell.kernel{index}"] = (f"weight_hh_l0{side}", "kernel")
-            table[f"bias{index}"] = (biases[0], "same") if self.cell == "gru" else (*biases, "summed_bias")
+            table[f"bias{index}"] = (biases[0], "same") if self.kind == "gru" else (*biases, "summed_bias")
             table[f"loop.cell.bias{index}"] = (biases[1], "same")
         return table
 
     def build(self, inputs_shape, num_steps_shape) -> None:
-        gates = GATES[self.cell] * self.units
-        start = _forget_ones if self.cell == "lstm" else "zeros"
+        gates = GATES[self.kind] * self.units
+        start = _forget_ones if self.kind == "lstm" else "zeros"
         for index in range(self.num_directions):
             setattr(self, f"kernel{index}", self.add_weight((inputs_shape[-1], gates), name=f"kernel{index}"))
             setattr(self, f"bias{index}", self.add_weight((gates,), initializer=start, name=f"bias{index}"))
@@ -125,7 +125,7 @@ class Recurrence(layers.Layer):
             places = places + ops.arange(batch, dtype="int32")[:, None] * length
             x = ops.concatenate([x, ops.matmul(_at(inputs, places), self.kernel1) + self.bias1], axis=-1)
         start = ops.zeros((batch, self.num_directions, self.units), x.dtype)
-        found = self.loop(x, initial_state=[start] * STATES[self.cell])
+        found = self.loop(x, initial_state=[start] * STATES[self.kind])
         total = found[:, :, 0]
         if self.bidirectional:
             total = total + _at(found[:, :, 1], places)

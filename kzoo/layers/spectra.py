@@ -107,6 +107,21 @@ def num_windows(length, window_length, strides, padding) -> Any:
     return max(count, 0) if isinstance(length, int) else ops.maximum(count, 0)
 
 
+@keras.saving.register_keras_serializable("kzoo")
+class ClipLength(layers.Layer):
+    """How many samples a clip has before the zeros after its end: waveform (batch, samples) to int32 (batch,)."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, waveform) -> Any:
+        places = ops.arange(1, ops.shape(waveform)[1] + 1, dtype="int32")
+        return ops.max(ops.where(ops.equal(waveform, 0), 0, places), axis=1)
+
+    def compute_output_spec(self, waveform) -> keras.KerasTensor:
+        return keras.KerasTensor(waveform.shape[:1], "int32")
+
+
 class Spectrum(layers.Layer):
     """What the layers below share: waveform (batch, samples) to features (batch, frames, features), float32.
 
@@ -216,7 +231,8 @@ class LogSpectrogram(Spectrum):
         return self.fft_length // 2 + 1
 
     def features(self, power, own) -> Any:
-        return ops.log1p(ops.sqrt(ops.maximum(power, 1e-30)))  # a root has no gradient at 0
+        # A root has no gradient at 0, and log1p no form in ONNX.
+        return ops.log(1 + ops.sqrt(ops.maximum(power, 1e-30)))
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -83,6 +83,12 @@ def _recurrent(layer, given, output):
     return None if step is None else given["sequences"].shape[1] * step
 
 
+def _recurrence(layer, given, output):
+    """Every step of every direction: the product with its input and that with its state."""
+    kernels = [one for cell in (layer, layer.loop.cell) for one in cell.weights if "kernel" in one.name]
+    return given["inputs"].shape[1] * sum(map(size, {id(one): one for one in kernels}.values()))
+
+
 def _conv_recurrent(layer, given, output):
     """A convolution of the input and one of the state for every gate and step."""
     sequence, cell = given["sequences"], layer.cell
@@ -192,6 +198,7 @@ RULES = {
     ("layer", "Dot"): _dot_layer,
     ("kzoo", "DotProductAttention"): _dot_product_attention,
     ("kzoo", "LowRankDense"): _low_rank,
+    ("kzoo", "Recurrence"): _recurrence,
     **{("kzoo", name): _spectrum for name in ("LogSpectrogram", "LogMelSpectrogram", "MFCC")},
     ("operation", "Matmul"): _matmul,
     ("operation", "Dot"): _matmul,
@@ -217,9 +224,15 @@ FREE = {
         Permute RMSNormalization RandomCrop RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
+<<<<<<< HEAD
         AdaptiveAveragePooling Alongside Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
         MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse
         RotaryPositions SinusoidalPositions Split Unread""",
+=======
+        AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
+        LearnedPositions LocalResponseNormalization MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel
+        RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split Unread""",
+>>>>>>> main
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

@@ -3,14 +3,13 @@
 Zhang, Suda, Lai, Chandra 2017, "Hello Edge: keyword spotting on microcontrollers", https://arxiv.org/abs/1711.07128,
 section 4 and table 5; the baseline of MLPerf Tiny. Layers are named and sized as in the authors' models
 (ARM-software/ML-KWS-for-MCU); batch norm has a scale and dropout stands where MLPerf Tiny's Keras model has them. The
-average is the authors', over all frames: MLPerf Tiny's leaves out the last of an odd number. The cepstra are taken in
-the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms every 20 ms.
+cepstra are taken in the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms every 20 ms.
 """
 
 import keras
 from keras import layers
 
-from kzoo.layers.spectra import MFCC
+from kzoo.layers.spectra import MFCC, ClipLength
 
 TASK = "sound_classification"
 INPUTS = {"waveform": "waveform"}
@@ -45,6 +44,7 @@ def build(
     num_coefficients=10,
     sample_rate=16000,
     seconds=1.0,
+    normalize=None,
     dropout=0.2,
     num_classes=12,
     name="ds_cnn_s",
@@ -58,6 +58,8 @@ def build(
         num_coefficients: cepstra a frame.
         sample_rate: in Hz.
         seconds: how much of a sound is heard; shorter ones end in zeros.
+        normalize: "feature" standardizes each cepstrum over a clip's own frames, which takes away what differs between
+            microphones, and also what tells steady sounds apart; None as in the paper.
         dropout: after the first convolution; twice as much before the average.
 
     Raises ValueError for sounds shorter than a window.
@@ -66,10 +68,11 @@ def build(
     if num_samples < window:
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
     waveform = keras.Input((num_samples,), name="waveform")
+    length = [ClipLength(name="num_samples")(waveform)] if normalize else []
     x = MFCC(
         sample_rate, window, hop, num_coefficients, _NUM_MELS, _LOWEST, min(_HIGHEST, sample_rate // 2), padding=None,
-        name="mfcc",
-    )(waveform)  # fmt: skip
+        normalize=normalize, name="mfcc",
+    )(waveform, *length)  # fmt: skip
     x = layers.Reshape((*x.shape[1:], 1), name="channel")(x)
     x = normalized(layers.Conv2D(filters, (10, 4), strides[0], "same", name="conv_1")(x), "conv_1")
     x = layers.Dropout(dropout, name="conv_1.dropout")(x)

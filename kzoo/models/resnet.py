@@ -33,7 +33,78 @@ VARIANTS = {
 }
 HEAD = ("fc", "linear")
 HEADLESS = "feature_extraction"
+NAMES = {
+    "torchvision": {},
+    "transformers": {
+        "resnet.embedder.embedder.convolution.{}": "conv1.{}",
+        "resnet.embedder.embedder.normalization.{}": "bn1.{}",
+        "resnet.encoder.stages.0.layers.{}.shortcut.convolution.{}": "layer1.{}.downsample.0.{}",
+        "resnet.encoder.stages.0.layers.{}.shortcut.normalization.{}": "layer1.{}.downsample.1.{}",
+        "resnet.encoder.stages.0.layers.{}.layer.0.convolution.{}": "layer1.{}.conv1.{}",
+        "resnet.encoder.stages.0.layers.{}.layer.0.normalization.{}": "layer1.{}.bn1.{}",
+        "resnet.encoder.stages.0.layers.{}.layer.1.convolution.{}": "layer1.{}.conv2.{}",
+        "resnet.encoder.stages.0.layers.{}.layer.1.normalization.{}": "layer1.{}.bn2.{}",
+        "resnet.encoder.stages.0.layers.{}.layer.2.convolution.{}": "layer1.{}.conv3.{}",
+        "resnet.encoder.stages.0.layers.{}.layer.2.normalization.{}": "layer1.{}.bn3.{}",
+        "resnet.encoder.stages.1.layers.{}.shortcut.convolution.{}": "layer2.{}.downsample.0.{}",
+        "resnet.encoder.stages.1.layers.{}.shortcut.normalization.{}": "layer2.{}.downsample.1.{}",
+        "resnet.encoder.stages.1.layers.{}.layer.0.convolution.{}": "layer2.{}.conv1.{}",
+        "resnet.encoder.stages.1.layers.{}.layer.0.normalization.{}": "layer2.{}.bn1.{}",
+        "resnet.encoder.stages.1.layers.{}.layer.1.convolution.{}": "layer2.{}.conv2.{}",
+        "resnet.encoder.stages.1.layers.{}.layer.1.normalization.{}": "layer2.{}.bn2.{}",
+        "resnet.encoder.stages.1.layers.{}.layer.2.convolution.{}": "layer2.{}.conv3.{}",
+        "resnet.encoder.stages.1.layers.{}.layer.2.normalization.{}": "layer2.{}.bn3.{}",
+        "resnet.encoder.stages.2.layers.{}.shortcut.convolution.{}": "layer3.{}.downsample.0.{}",
+        "resnet.encoder.stages.2.layers.{}.shortcut.normalization.{}": "layer3.{}.downsample.1.{}",
+        "resnet.encoder.stages.2.layers.{}.layer.0.convolution.{}": "layer3.{}.conv1.{}",
+        "resnet.encoder.stages.2.layers.{}.layer.0.normalization.{}": "layer3.{}.bn1.{}",
+        "resnet.encoder.stages.2.layers.{}.layer.1.convolution.{}": "layer3.{}.conv2.{}",
+        "resnet.encoder.stages.2.layers.{}.layer.1.normalization.{}": "layer3.{}.bn2.{}",
+        "resnet.encoder.stages.2.layers.{}.layer.2.convolution.{}": "layer3.{}.conv3.{}",
+        "resnet.encoder.stages.2.layers.{}.layer.2.normalization.{}": "layer3.{}.bn3.{}",
+        "resnet.encoder.stages.3.layers.{}.shortcut.convolution.{}": "layer4.{}.downsample.0.{}",
+        "resnet.encoder.stages.3.layers.{}.shortcut.normalization.{}": "layer4.{}.downsample.1.{}",
+        "resnet.encoder.stages.3.layers.{}.layer.0.convolution.{}": "layer4.{}.conv1.{}",
+        "resnet.encoder.stages.3.layers.{}.layer.0.normalization.{}": "layer4.{}.bn1.{}",
+        "resnet.encoder.stages.3.layers.{}.layer.1.convolution.{}": "layer4.{}.conv2.{}",
+        "resnet.encoder.stages.3.layers.{}.layer.1.normalization.{}": "layer4.{}.bn2.{}",
+        "resnet.encoder.stages.3.layers.{}.layer.2.convolution.{}": "layer4.{}.conv3.{}",
+        "resnet.encoder.stages.3.layers.{}.layer.2.normalization.{}": "layer4.{}.bn3.{}",
+        "classifier.1.{}": "fc.{}",
+    },
+    # ResNetModel by itself
+    "base_model": {
+        "like": "transformers",
+        "embedder.{}": "resnet.embedder.{}",
+        "encoder.{}": "resnet.encoder.{}",
+        "classifier.{}": None,
+    },
+}
 CONFIG = {
+    "resnet": {
+        "models": {
+            "ResNetForImageClassification": {"num_classes": "id2label"},
+            "ResNetModel": {"num_classes": 0},
+        },
+        "problems": {
+            "one label": "regression",
+            "regression": "regression",
+            "multi_label_classification": "multilabel_classification",
+        },
+        "keywords": {
+            "layer_type": "block",
+            "depths": "depths",
+            "embedding_size": "filters",
+            "num_channels": ("input_shape", 2),
+        },
+        "values": {
+            "hidden_act": ("relu", None),
+            "downsample_in_first_stage": (False, None),
+            "downsample_in_bottleneck": (False, None),
+        },
+        # widths of the stages, which the shapes of the weights confirm, and which features a backbone would give
+        "ignored": ("hidden_sizes", "stage_names", "out_features", "out_indices"),
+    },
     "timm": {
         "models": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
         "keywords": {

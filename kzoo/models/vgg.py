@@ -26,6 +26,16 @@ VARIANTS = {
 }
 HEAD = ("classifier.6",)
 HEADLESS = "feature_extraction"
+# timm's fully connected layers are convolutions over all of their input
+NAMES = {
+    "torchvision": {},
+    "timm": {
+        "pre_logits.fc1.{}": "classifier.0.{}",
+        "pre_logits.fc2.{}": "classifier.3.{}",
+        "head.fc.{}": "classifier.6.{}",
+    },
+}
+CONVOLVED = {"timm": {"classifier.0.weight": 7, "classifier.3.weight": 1}}
 CONFIG = {
     "timm": {
         "models": ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),

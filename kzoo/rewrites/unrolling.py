@@ -5,9 +5,10 @@ import numpy as np
 from keras import layers, ops
 
 from kzoo import graph
-from kzoo.rewrites.copies import built_like
+from kzoo.layers.recurrent import Recurrence
+from kzoo.rewrites.copies import built_like, like
 
-RECURRENT = (layers.RNN, layers.Bidirectional)  # LSTM, GRU and SimpleRNN are RNNs
+RECURRENT = (layers.RNN, layers.Bidirectional, Recurrence)  # LSTM, GRU and SimpleRNN are RNNs
 
 
 def num_steps(model, length) -> int:
@@ -20,6 +21,11 @@ def num_steps(model, length) -> int:
 def is_recurrent(model) -> bool:
     """Whether the model has a layer that runs step by step over time."""
     return any(isinstance(layer, RECURRENT) for layer in model.layers)
+
+
+def keeps_loops(model) -> bool:
+    """Whether the model's loops run over hundreds of steps, so that they are unrolled only where nothing else works."""
+    return any(isinstance(layer, Recurrence) for layer in model.layers)
 
 
 def unroll(model, length, one_product=False) -> keras.Model:
@@ -36,6 +42,11 @@ def unroll(model, length, one_product=False) -> keras.Model:
     def make(step):
         if not isinstance(step.layer, RECURRENT):
             return step.layer
+        if isinstance(step.layer, Recurrence):
+            made = like(step.layer, unroll=True)
+            made.build(*(tensor.shape for tensor in step.inputs))
+            made.set_weights(step.layer.get_weights())
+            return made
         return _unrolled(step.layer, step.inputs[0].shape, one_product)
 
     return graph.replace_layers(model, make, length)
@@ -54,7 +65,8 @@ def _unrolled(layer, input_shape, one_product):
 
 
 def _with_one_product(lstm, input_shape):
-    settings = {name: getattr(lstm, name) for name in ("return_sequences", "return_state", "go_backwards", "stateful")}
+    kept = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask")
+    settings = {name: getattr(lstm, name) for name in kept}
     activations = {"activation": lstm.activation, "recurrent_activation": lstm.recurrent_activation}
     cell = _OneProductCell(lstm.units, lstm.use_bias, **activations, dtype=lstm.dtype_policy)
     unrolled = layers.RNN(cell, unroll=True, name=lstm.name, dtype=lstm.dtype_policy, **settings)

@@ -5,6 +5,8 @@ import time
 import keras
 import numpy as np
 
+MASKED = -1e8  # a value below stands for minus infinity, and says nothing about the scale of the others
+
 
 def difference(ours, theirs, what="outputs have") -> tuple:
     """The largest difference of two lists of arrays and the largest value of the first: `(difference, scale)`.
@@ -16,7 +18,7 @@ def difference(ours, theirs, what="outputs have") -> tuple:
         raise ValueError(f"{what} shapes {others}, wanted {shapes}")
     pairs = [(np.asarray(a, "float64"), np.asarray(b, "float64")) for a, b in zip(ours, theirs, strict=True)]
     largest = np.max([np.max(np.abs(a - b)) for a, b in pairs])  # which keeps a NaN, as Python's max does not
-    return float(largest), float(np.max([np.max(np.abs(a)) for a, _ in pairs]))
+    return float(largest), float(np.max([np.max(np.abs(a), where=~(a < MASKED), initial=0) for a, _ in pairs]))
 
 
 def outputs_of(model, arrays) -> list:

@@ -71,7 +71,10 @@ def in_words(side) -> dict:
 def sentence(row) -> str:
     """An input or an output of an interface in one line."""
     limits = row.get("values")
-    between = "; from {:.6g} to {:.6g}".format(*limits) if limits else ""
+    between = ""
+    if limits:
+        least, most = limits
+        between = f"; at least {least:.6g}" if most is None else f"; from {least:.6g} to {most:.6g}"
     return f"{row['words'] or 'as the model gives them'}{between}"
 
 

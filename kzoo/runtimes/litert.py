@@ -10,8 +10,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kzoo.rewrites import masking
-from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.rewrites.unrolling import is_recurrent, keeps_loops
 from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
 from kzoo.runtimes.interface import as_texts
@@ -25,7 +27,8 @@ IDENTIFIER = b"TFL3"  # of the format
 def write(model, folder, settings, calibration) -> dict:
     """Writes `model.tflite` and returns what the report says of it.
 
-    Sequences have one length, and recurrent layers are unrolled over it. int8 quantises weights by channel and
+    Sequences have one length, and recurrent layers are unrolled over it, but for those of `keeps_loops`, whose file
+    takes one example at a time. int8 quantises weights by channel and
     activations by the smallest and largest value in the calibration data; inputs and outputs stay float32. An
     operation that has no int8 form runs in float32, and the coverage says so. Attention masks are rewritten so that
     they do not widen the range of the scores. `int8_weights` is LiteRT's dynamic range quantisation: activations are
@@ -33,12 +36,14 @@ def write(model, folder, settings, calibration) -> dict:
     """
     is_open = any(len(tensor.shape) < 4 and None in tensor.shape[1:] for tensor in model.inputs)
     if is_open and settings.length is None:
-        why = "runs recurrent layers unrolled" if is_recurrent(model) else "has no attention over an open length"
+        why = "has no loops over one" if is_recurrent(model) else "has no attention over an open length"
         raise ValueError(f"{model.name} takes sequences of any length and LiteRT {why}: pass length= (--length)")
     # The function, not the Keras model, whose variables the converter silently loses.
     is_int8, size = settings.precision == "int8", settings.batch_size or 1
     source = masking.bound_masks(model) if is_int8 and masking.attends(model) else model
-    frozen = freeze(source, settings.batch_size, settings.length, unroll=True, one_product=not is_int8)
+    # Its loops need every size of what they hold.
+    loops, batch_size = keeps_loops(model), 1 if keeps_loops(model) else settings.batch_size
+    frozen = freeze(source, batch_size, settings.length, unroll=not loops, one_product=not is_int8)
     check_fits_a_file(frozen, "LiteRT")
     examples = functools.partial(samples.batches, calibration, frozen.names, size)
     content = converted(frozen.concrete, settings.precision, examples)
@@ -129,7 +134,16 @@ def _quiet():
 
 def load(folder, model, settings) -> Callable:
     """A function from a list of arrays, in the order of the model's inputs, to a list of arrays."""
-    return runner(make_interpreter((folder / FILE).read_bytes()), [tensor.name for tensor in model.inputs])
+    run = runner(make_interpreter((folder / FILE).read_bytes()), [tensor.name for tensor in model.inputs])
+    return _one_by_one(run) if keeps_loops(model) else run
+
+
+def _one_by_one(run):
+    def run_each(arrays):
+        rows = [run([array[index : index + 1] for array in arrays]) for index in range(len(arrays[0]))]
+        return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]
+
+    return run_each
 
 
 def make_interpreter(content, **options) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kzoo.rewrites.masking import attends
-from kzoo.rewrites.unrolling import is_recurrent
+from kzoo.rewrites.unrolling import is_recurrent, keeps_loops
 from kzoo.runtimes import choices, onnxruntime, samples
 from kzoo.runtimes.frozen import freeze
 from kzoo.runtimes.interface import as_texts
@@ -51,7 +51,8 @@ def write(model, folder, settings, calibration) -> dict:
     int8 is NNCF's post-training quantisation: weights by channel, activations by the calibration data, with its scheme
     for Transformers if there is attention. `int8_weights` compresses weights alone. A recurrent network is unrolled
     over a known length; with an open length it is converted by way of ONNX (extra `onnx`), since OpenVINO does not read
-    TensorFlow's loops. Raises ModuleNotFoundError if that extra is not installed.
+    TensorFlow's loops. Raises ModuleNotFoundError if that extra is not installed, and ValueError for an open length of
+    loops that it does not read from there either.
     """
     openvino = import_openvino()
     frozen, converted = _converted(model, folder, settings)
@@ -89,6 +90,10 @@ def names(folder) -> tuple:
 def _converted(model, folder, settings):
     openvino = import_openvino()
     if is_recurrent(model) and settings.length is None:
+        if keeps_loops(model):
+            raise ValueError(
+                f"{model.name}: OpenVINO reads none of its loops and takes them unrolled: pass length= (--length)"
+            )
         if not choices.is_installed("onnxruntime"):
             raise ModuleNotFoundError(
                 f"{model.name} is recurrent: OpenVINO takes it unrolled (pass length=) or by way of ONNX: pip install "
@@ -97,7 +102,13 @@ def _converted(model, folder, settings):
         path = folder / onnxruntime.FILE
         plain = dataclasses.replace(settings, precision="float32", interface=None)
         notes = onnxruntime.write(model, folder, plain, None)
-        converted = openvino.convert_model(str(path))
+        try:
+            converted = openvino.convert_model(str(path))
+        except openvino.frontend.OpConversionFailure as error:
+            raise ValueError(
+                f"OpenVINO has no loop over padded steps, which {model.name} needs: pass length= (--length) for one "
+                "that is unrolled"
+            ) from error
         path.unlink()
         frozen = freeze(model, settings.batch_size, settings.length)
         frozen.changes.update(notes)

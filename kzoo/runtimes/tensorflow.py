@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo import graph
-from kzoo.rewrites.unrolling import is_recurrent, num_steps
+from kzoo.rewrites.unrolling import is_recurrent, keeps_loops, num_steps
 from kzoo.runtimes import samples
 from kzoo.runtimes.comparison import interleaved
 from kzoo.runtimes.frozen import freeze
@@ -58,7 +58,7 @@ def _candidates(model, settings):
     compiled = {"as_constants": size <= MAX_CONSTANT_BYTES["xla"], "xla": True}
     choices = {"plain": {"flatten": True, **plain}, "xla": compiled}
     failed = {}
-    if is_recurrent(model) and settings.length:
+    if is_recurrent(model) and settings.length and not keeps_loops(model):
         choices["unrolled"] = {"unroll": True, **plain}
         steps = num_steps(model, settings.length)
         if steps <= MAX_COMPILED_STEPS:

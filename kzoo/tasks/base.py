@@ -210,11 +210,14 @@ class Task:
 
         return {"label": reading.name_of(int(np.ravel(target)[0]), class_names)}
 
-    def rows_of_files(self, model, paths, top=3) -> list:
-        """One row per example in files, for people and programs: images, or `.npy` arrays of examples."""
+    def rows_of_files(self, model, paths, top=3, skip_bad=False) -> list:
+        """One row per example in files, for people and programs: images, or `.npy` arrays of examples.
+
+        Files that cannot be read are an error, or left out and said.
+        """
         from kzoo.tasks import reading
 
-        return reading.files(self, model, paths, top)
+        return reading.files(self, model, paths, top, skip_bad)
 
     def rows_of_texts(self, model, texts, tokenizer, top=3) -> list:
         """One row per text."""
@@ -227,6 +230,12 @@ class Task:
         found, _, _ = predicted(self, model, texts, tokenizer)
         rows = self.rows(found, model.kzoo.class_names, top)
         return [{"text": text, **row} for text, row in zip(texts, rows, strict=True)]
+
+    def rows_of_table(self, model, path, names, tokenizer, top=3, skip_bad=False) -> list:
+        """One row for every row of a table, which needs no column to learn; `names` are those of its columns."""
+        from kzoo.tasks.feeding import from_tables
+
+        return from_tables.rows_of_table(self, model, path, names, tokenizer, top, skip_bad)
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """One row for each of the first examples of a split, with the true answer beside the prediction."""
@@ -246,7 +255,7 @@ class Task:
 
         return reading.line(row)
 
-    def draw(self, path, model, rows, files=(), data=None, split="test") -> None:
+    def draw(self, path, model, rows, data=None, split="test") -> None:
         """Draws rows into a PNG; ValueError where there is nothing to draw."""
         raise ValueError(f"only boxes of a detector can be drawn; {model.name} is for {self.words}")
 

@@ -10,13 +10,14 @@ import numpy as np
 from kzoo.support import forks
 
 
-def evaluate(model, data=None, split="test", batch_size=64, y=None, decoding=None) -> dict:
+def evaluate(model, data=None, split="test", batch_size=64, y=None, columns=None, decoding=None) -> dict:
     """Loss and metrics of a model on one split of a data set, or on examples: `evaluate(model, x, y)`.
 
     Args:
         data: what `kzoo.fit` takes; of examples and batches all are scored.
         split: "train", "validation" or "test"; "all" for a table or folder without splits; or y.
         decoding: of speech, a dict: `beam_width`, `words`, `language_model`, `language_weight`, `word_bonus`.
+        columns: those of a table that are meant, as `kzoo.fit` takes them.
 
     Returns a dict: loss and the task's metrics, as means over every example or token that counts, whatever the
     batches; `num_examples`, `seconds`; for language models also `perplexity`, and `bits_per_character` where the data
@@ -35,9 +36,9 @@ def evaluate(model, data=None, split="test", batch_size=64, y=None, decoding=Non
     if not isinstance(split, str):
         split, y = "test", split
     has_splits = data is None or isinstance(data, str | os.PathLike | Data)
-    if not isinstance(data, Data):
+    if not isinstance(data, Data) or columns:
         how = {} if has_splits and split != "all" else {"validation_fraction": 0}
-        data = given.loaded(model, data, y, batch_size=batch_size, **how)
+        data = given.loaded(model, data, y, names=columns, batch_size=batch_size, **how)
     check_data(model, data)
     if not has_splits:
         data = dataclasses.replace(data, test=data.train.as_it_is())

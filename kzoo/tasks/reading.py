@@ -1,6 +1,8 @@
 """Predictions as rows that people and programs can read."""
 
+import logging
 import pathlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -9,15 +11,35 @@ from kzoo.data import columns
 from kzoo.data.inputs import prepare_inputs
 
 
-def files(task, model, paths, top) -> list:
+def readable(read, paths, skip_bad) -> Iterator:
+    """(path, what `read` gives of it) for files; those that it calls bad are an error, or left out, which is logged."""
+    bad = []
+    for path in paths:
+        try:
+            found = read(path)
+        except ValueError as error:
+            if not pathlib.Path(path).is_file():
+                raise
+            if not skip_bad:
+                raise ValueError(f"{error}; --skip-bad leaves such files out") from error
+            bad.append(error)
+            continue
+        yield path, found
+    if bad:
+        line = f"{len(bad):,} of {len(paths):,} files cannot be read ({bad[0]}{'; ...' * (len(bad) > 1)})"
+        if len(bad) == len(paths):
+            raise ValueError(line)
+        logging.getLogger("kzoo").warning("%s; left out", line)
+
+
+def files(task, model, paths, top, skip_bad=False) -> list:
     """One row for every example in files that hold a model's one input."""
     inputs = list(columns.inputs_of(model).values())
     if len(inputs) != 1:
         taken = ", ".join(column.name for column in inputs)
         raise ValueError(f"{model.kzoo.name} takes {taken}, which files cannot give; use --data")
     rows = []
-    for path in paths:
-        x = inputs[0].read(path)
+    for path, x in readable(inputs[0].read, paths, skip_bad):
         found = task.predict(model, prepare_inputs(model, x))
         rows += [{"file": str(path), **row} for row in task.rows(found, model.kzoo.class_names, top)]
     return rows
@@ -91,6 +113,8 @@ def line(row) -> str:
     name = f"{name}, {row['row']}" if "row" in row else name
     if "tokens" in row:
         return f"{name}: " + " ".join(f"{entry['token']}/{entry['class']}" for entry in row["tokens"])
+    if "words" in row:
+        return f"{name}: " + " ".join(f"{entry['word']}/{entry['class'] or '-'}" for entry in row["words"])
     if "masks" in row:
         return f"{name}: " + "; ".join(_chances(found) for found in row["masks"])
     if "values" in row:

@@ -1,6 +1,5 @@
 """Sound classification: recordings, each of one class, such as a word, a speaker or an event."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -41,9 +40,10 @@ class SoundClassification(Task):
         from kzoo.data.sources import folders, table_files
 
         sample_rate, skip_bad = sound_batches.SoundInputs(model).sample_rate, how.skip_bad
-        files, folder = table_files.find(name), folders.find(name)
+        files = table_files.find(name)
         if files is not None:
             return recordings.from_table(files, sample_rate, how.columns, skip_bad=skip_bad)
+        folder = folders.find(name)
         if folder is not None:
             return recordings.from_classes(folder, sample_rate, skip_bad=skip_bad)
         builder = self.prepared(name, how)
@@ -62,8 +62,9 @@ class SoundClassification(Task):
         (column,) = columns.inputs_of(model).values()
         found = recordings.Recordings({}, {}, {}, {"name": name, "trim": False}, [])
         for split, (x, y, _) in parts.items():
-            dataset.check_examples(f"{name} {split}", x, y)
-            recordings.hold(found, split, [column.clip(clip) for clip in x], list(y))
+            clips = recordings.objects([column.clip(clip) for clip in x])
+            dataset.check_examples(f"{name} {split}", clips, np.asarray(y))
+            recordings.hold(found, split, clips, list(y))
         return self._made(name, found, model, options, class_names)
 
     def synthetic(self, name, model, how) -> Any:
@@ -84,23 +85,21 @@ class SoundClassification(Task):
             y, class_names = target.encode(where, np.asarray(y), class_names)
             labels[split], _ = target.check(where, y, None)
         class_names = class_names and checks.check_names(name, class_names, target.num_classes)
-        keys = {split: [_key(clip) for clip in clips] for split, clips in found.clips.items()}
-        rows, notes = sound_batches.carve(
-            name, found, keys, sound_batches.sound_options(options, self.recipe["augment"])
-        )
+        options = sound_batches.sound_options(options, self.recipe["augment"])
+        rows, notes = sound_batches.carve(name, found, found.keys, options)
         found.notes += notes
         labels = {split: labels[source][places] for split, (places, source) in rows.items()}
         return sound_batches.from_recordings(
             name, found, rows, labels, target.to_batch, model, options, class_names=class_names
         )
 
-    def rows_of_files(self, model, paths, top=3) -> list:
+    def rows_of_files(self, model, paths, top=3, skip_bad=False) -> list:
         """One row per recording, with what was done to its sound; of a long one its beginning is heard."""
         from kzoo.data.sounds import sound_batches, sound_files
+        from kzoo.tasks import reading
 
         inputs, rows = sound_batches.SoundInputs(model), []
-        for path in paths:
-            clip = sound_files.read(path, inputs.sample_rate)
+        for path, clip in reading.readable(lambda path: sound_files.read(path, inputs.sample_rate), paths, skip_bad):
             changes = list(clip.changes)
             if inputs.length and len(clip.samples) > inputs.length:
                 changes.append(f"cut to its first {inputs.length / inputs.sample_rate:g} s")
@@ -111,11 +110,6 @@ class SoundClassification(Task):
 
     def line(self, row) -> str:
         return super().line(row) + (f" (sound {', '.join(row['sound'])})" if row.get("sound") else "")
-
-
-def _key(clip):
-    """What is alike in equal recordings: their samples, or the path where those are not kept."""
-    return clip if isinstance(clip, str) else hashlib.blake2b(clip.tobytes(), digest_size=8).hexdigest()
 
 
 TASK = SoundClassification()

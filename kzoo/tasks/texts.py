@@ -83,6 +83,14 @@ def _corpus(task, name, how):
     return prepared.identity(name, builder), corpora.read_texts(builder, prepared.sizes(builder)), []
 
 
+def require_tokenizer(model, tokenizer) -> Any:
+    """The tokenizer; ValueError where there is none."""
+    if tokenizer is None:
+        how = "kzoo.catalog.update_card(model, tokenizer=...), or --tokenizer PATH"
+        raise ValueError(f"{model.name} needs a tokenizer to read texts: {how}")
+    return tokenizer
+
+
 def predicted(task, model, texts, tokenizer, framed=True, batch_size=64) -> tuple:
     """Probabilities for texts, their token ids and which of these are real, (texts, length, ...) each.
 
@@ -91,10 +99,7 @@ def predicted(task, model, texts, tokenizer, framed=True, batch_size=64) -> tupl
     """
     from kzoo.data import token_rows
 
-    if tokenizer is None:
-        how = "kzoo.catalog.update_card(model, tokenizer=...), or --tokenizer PATH"
-        raise ValueError(f"{model.name} needs a tokenizer to read texts: {how}")
-    x, real = token_rows.batch(model, texts, tokenizer, framed)
+    x, real = token_rows.batch(model, texts, require_tokenizer(model, tokenizer), framed)
     ids = np.asarray(x["token_ids"] if isinstance(x, dict) else x)
     return task.predict(model, x, batch_size), ids, real
 

@@ -6,7 +6,7 @@ from kzoo.catalog import card_of
 from kzoo.data.sources import chosen_columns
 from kzoo.tasks.base import Task, require_outputs
 from kzoo.tasks.text_classification import RECIPE
-from kzoo.tasks.texts import predicted, rows_of_tokens
+from kzoo.tasks.texts import predicted, require_tokenizer, rows_of_tokens
 
 
 class TokenClassification(Task):
@@ -77,6 +77,27 @@ class TokenClassification(Task):
             names = [reading.name_of(index, model.kzoo.class_names) for index in row.argmax(-1)]
             tokens = [(place, token) for place, token in enumerate(tokenizer.tokens(own)) if mask[place]]
             rows.append({"text": text, "tokens": [{"token": token, "class": names[place]} for place, token in tokens]})
+        return rows
+
+    def rows_of_table(self, model, path, names, tokenizer, top=3, skip_bad=False) -> list:
+        """Every word with its class, that of its first token, and None where it has no token or was cut off."""
+        from kzoo.data import tagged_words
+        from kzoo.tasks import reading
+
+        table, name = chosen_columns.open_words(path, names)
+        if not any(isinstance(cell, list) for cell in table.columns[name]):  # texts, which the tokenizer takes apart
+            return super().rows_of_table(model, path, names, tokenizer, top, skip_bad)
+        (words,) = chosen_columns.words_of(table, name)
+        good = table.good_rows(skip_bad)
+        words = [[str(word) for word in words[row]] for row in good]
+        x, places = tagged_words.batch(model, words, require_tokenizer(model, tokenizer))
+        rows = []
+        for row, own, begins, found in zip(good, words, places, self.predict(model, x), strict=True):
+            known = {
+                word: reading.name_of(found[at].argmax(), model.kzoo.class_names) for at, word in enumerate(begins)
+            }
+            tagged = [{"word": word, "class": known.get(at)} for at, word in enumerate(own)]
+            rows.append({"file": str(path), "row": table.places[row], "words": tagged})
         return rows
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:

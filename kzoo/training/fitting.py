@@ -46,8 +46,8 @@ class Run:
 
 
 def fit(
-    model, data=None, *more, y=None, validation_data=None, run_folder=None, loss=None, metrics=None, resume=False,
-    overwrite=False, force=False, callbacks=(), progress=True, **choices,
+    model, data=None, *more, y=None, validation_data=None, columns=None, run_folder=None, loss=None, metrics=None,
+    resume=False, overwrite=False, force=False, callbacks=(), progress=True, **choices,
 ) -> Run:  # fmt: skip
     """Trains a model by its task's recipe: `fit(model, "digits", "runs/digits")`, or `fit(model, x, y, "runs/mine")`.
 
@@ -59,6 +59,8 @@ def fit(
         *more: y where `data` is x, and `run_folder`.
         y: targets, words among them, or the name of a table's column.
         validation_data: in the same forms; by default a part of the training examples is set aside.
+        columns: those of a table, in a file or in memory, that are meant, by name or by number from 0: "text,label",
+            the last one to be learned, or "width,height:price,rent".
         run_folder: where weights, full-state backups, history, curves and events go; with None nothing is written.
         loss: a loss of Keras, its name or a function, in place of the task's.
         metrics: metrics of Keras or their names, beside the task's.
@@ -78,7 +80,7 @@ def fit(
     task = tasks.of(model)
     task.check_trains(model.name)
     y, run_folder = _told_apart(more, y, run_folder)
-    data = given.read(model, data, y, validation_data)
+    data = given.read(model, data, y, validation_data, columns)
     recipe = make_recipe(_defaults(model, task, data, choices), choices)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic and keras.backend.backend() == "tensorflow":
@@ -87,7 +89,7 @@ def fit(
         tf.config.experimental.enable_op_determinism()
     trainee = task.trainee(model)
     trainee.use(loss, metrics)
-    data = _load_data(trainee, data, recipe)
+    data = _load_data(trainee, data, recipe, columns)
     folder = _open_folder(run_folder, resume, overwrite)
     # What the data say of the model's inputs and classes travels with its weights from here on.
     known = {"tokenizer": data.tokenizer, "class_names": data.class_names}
@@ -172,10 +174,10 @@ def _defaults(model, task, data, choices):
     return {**recipe, **settled}
 
 
-def _load_data(trainee, data, recipe):
+def _load_data(trainee, data, recipe, columns):
     options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
     if not isinstance(data, kzoo.data.Data):
-        data = given.loaded(trainee.model, data, **options)
+        data = given.loaded(trainee.model, data, names=columns, **options)
     for part in trainee.parts:
         kzoo.data.check_data(part, data)
     if recipe.early_stopping and data.validation is None:

@@ -8,6 +8,7 @@ import sys
 
 import keras
 
+from kzoo.building import archives
 from kzoo.training import backup
 from kzoo.training.recipe import Recipe
 
@@ -43,6 +44,7 @@ def identity(trainee, recipe, data, fuse) -> dict:
             "overrides": card.overrides,
             "dtype": keras.dtype_policies.get(network.dtype_policy).name,
             **({"rewrites": card.rewrites} if card.rewrites else {}),
+            **({} if card.architecture else {"graph": archives.digest_of_graph(trainee.model)}),
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,

@@ -8,10 +8,14 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+import keras
+
 from kzoo.building import saving
 from kzoo.support import atomic
+from kzoo.training import backup
 
 RUN_FILE = "run.json"
+IN_MEMORY = ("arrays", "texts", "batches")  # what data are called that no folder holds
 
 
 def open_run(folder) -> "RunFolder":
@@ -66,18 +70,38 @@ class RunFolder:
             choices: fields of the recipe.
             how: keywords of `kzoo.data.load`.
 
-        Returns the three, with `rewrites` in `asked`; the lists of JSON are tuples again.
+        Returns the three, with `rewrites` in `asked`; the lists of JSON are tuples again. Raises ValueError where the
+        run was trained on data in memory and none are named.
         """
-        model = self.facts["model"]
+        model, data = self.facts["model"], self.facts["data"]["name"]
+        if asked["data"] is None and data in IN_MEMORY and not pathlib.Path(data).exists():
+            raise ValueError(
+                f"{self.path} was trained on {data} in memory, which it does not hold; go on with "
+                f"kzoo.fit(model, ..., run_folder={str(self.path)!r}, resume=True)"
+            )
         saved = {key: tuple(value) if isinstance(value, list) else value for key, value in model["overrides"].items()}
         found = {
             "name": asked["name"] or model["name"],
             "overrides": asked["overrides"] or saved,
             "dtype": asked["dtype"] or model.get("dtype"),
-            "data": asked["data"] or self.facts["data"]["name"],
+            "data": asked["data"] or data,
             "rewrites": model.get("rewrites", ()),
         }
         return found, {**self.facts["recipe"], **choices}, {**self.data_choices, **how}
+
+    def adopted_model(self) -> keras.Model | None:
+        """The model of a run that `kzoo.adopt` gave its card, without weights, which a backup has; None for others.
+
+        Raises ValueError where it cannot be rebuilt, or where there is no backup.
+        """
+        if not (self.path / saving.MODEL_FILE).is_file():
+            return None
+        model = saving.graph_in(self.path)
+        if model is not None and backup.read_state(self.path)[0] is None:
+            raise ValueError(
+                f"{self.path} holds no backup, and so not the weights that {model.kzoo.name} began with; start again"
+            )
+        return model
 
     def prepare(self, resume, overwrite) -> None:
         """Makes the folder; raises ValueError unless a run may start in it, or go on there."""

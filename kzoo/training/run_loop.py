@@ -15,6 +15,7 @@ from kzoo.training import backup, reports
 from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch, learning_rate
 from kzoo.training.recipe import Recipe
 from kzoo.training.resuming import State
+from kzoo.training.run_folder import IN_MEMORY
 
 
 @dataclasses.dataclass
@@ -120,8 +121,8 @@ class Loop:
         saved = "nothing is saved, since no run folder was given"
         if self.folder:
             how = f"kzoo train --run-folder {shlex.quote(str(self.folder))} --resume"
-            if self.trainee.model.kzoo.architecture is None:  # which no command can rebuild
-                how = f"kzoo.fit(model, data, {str(self.folder)!r}, resume=True)"
+            if self.data.name in IN_MEMORY:
+                how = f"kzoo.fit(model, ..., run_folder={str(self.folder)!r}, resume=True)"
             saved = f"the full state is saved; go on with: {how}"
         message = f"interrupted {where}; {saved}"
         if self.signals.received == signal.SIGINT:

@@ -103,6 +103,18 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
     return left
 
 
+def has_other_head(model, weights) -> bool:
+    """Whether the head in files of weights is there and has other sizes than a model's, which needs no weights yet."""
+    slots = find_slots(model)
+    there = _Checkpoint(model, open_weights(weights), catalog.literals_of(model), slots)
+    wanted = {
+        name: tuple(shape)
+        for slot in slots if slot.layer.name in there.head
+        for name, shape in zip(slot.names, slot.shapes, strict=True)
+    }  # fmt: skip
+    return any(there.specification.get(name, (shape,))[0] != shape for name, shape in wanted.items())
+
+
 def _head(model, slots) -> tuple:
     """Names of the layers of a model's head; none for one without classes whose file lists none."""
     listed = catalog.literals_of(model).get("HEAD", ())
@@ -134,6 +146,12 @@ def _adaptations(model, checkpoint, slots):
     first = next((slot for slot in slots if isinstance(slot.layer, keras.layers.Conv2D)), None)
     if first and checkpoint.has_other_channels(first):
         found[first.names[0]] = lambda kernel: adapting.adapt_channels(kernel, first.shapes[0][1])
+    for slot in slots:
+        name, here = slot.names[0], tuple(slot.shapes[0])
+        side = checkpoint.literals.get("CONVOLVED", {}).get(checkpoint.family, {}).get(name)
+        there = checkpoint.specification.get(name, ((),))[0]
+        if side and there == (here[0], here[1] // side**2, side, side):
+            found[name] = lambda kernel, here=here: kernel.reshape(here)
     for layer, keyword in checkpoint.literals.get("GRIDS", {}).items():
         name, here = by_layer[layer].names[0], tuple(by_layer[layer].shapes[0])
         there = checkpoint.specification.get(name, ((),))[0]

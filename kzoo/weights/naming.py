@@ -123,9 +123,11 @@ def written(model, name, tensors) -> dict:
         family = family.parent
     if family is None:
         return tensors
-    found = {}
+    found, sides = {}, catalog.literals_of(model).get("CONVOLVED", {}).get(family.name, {})
     for here, array in tensors.items():
         names = family.there(here)
+        if here in sides:
+            array = array.reshape(len(array), -1, sides[here], sides[here])
         found.update(zip(names, np.split(array, len(names)) if len(names) > 1 else [array], strict=True))
     return found
 

@@ -71,6 +71,16 @@ def transformers_outputs():
     yield "vit", saved("vit", hf.ViTForImageClassification(config))(pixel_values=IMAGES).logits
 
 
+def resnet_outputs():
+    """A residual network of transformers, whose moving averages are no zeros and ones."""
+    config = hf.ResNetConfig(embedding_size=4, hidden_sizes=[16, 32], depths=[2, 1], num_labels=3)
+    network = hf.ResNetForImageClassification(config)
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
+    yield "resnet", saved("resnet", network)(pixel_values=IMAGES).logits
+
+
 def timm_outputs():
     """A network of timm, in the form in which timm publishes its own."""
     sizes = {"depth": 1, "embed_dim": 8, "mlp_ratio": 96, "num_heads": 4, "img_size": 16, "num_classes": 3}
@@ -99,7 +109,8 @@ def main():
     torch.manual_seed(0)
     shutil.rmtree(FOLDER, ignore_errors=True)
     with torch.no_grad():
-        answers = {**dict(transformers_outputs()), **dict(timm_outputs()), **dict(sentence_outputs())}
+        parts = transformers_outputs(), resnet_outputs(), timm_outputs(), sentence_outputs()
+        answers = {name: answer for part in parts for name, answer in part}
     given = {"input.token_ids": IDS, "input.padding_mask": MASK, "input.image": IMAGES.permute(0, 2, 3, 1)}
     tensors = {name: tensor.contiguous() for name, tensor in {**answers, **given}.items()}
     safetensors.torch.save_file(tensors, FOLDER / "answers.safetensors")

@@ -33,8 +33,23 @@ CASES = {
     "transformers.GPT2Model": ("gpt2", BERT, "base_model"),
     "transformers.GPT2LMHeadModel": ("gpt2", BERT, "transformers"),
     "transformers.MarianModel": ("marian", {**MARIAN, "logits_bias": False}, "base_model"),
+    "transformers.ResNetModel": ("resnet50", {"filters": 2, "depths": (2, 1), "num_classes": 0}, "base_model"),
+    "transformers.ResNetForImageClassification": (
+        "resnet18",
+        {"filters": 2, "depths": (2, 1), "num_classes": 3},
+        "transformers",
+    ),
+    "timm.VGG": ("vgg11_bn", {"depths": (1, 1), "filters": (2, 3), "hidden_dim": 5, "num_classes": 3}, "timm"),
     "torch.nn.LSTM": ("rnn_lstm", {"units": 4}, "lstm"),
 }
+
+
+def resnets(transformers):
+    """(case, module) of transformers' ResNet, with either kind of block."""
+    for name, kind, widths in (("Model", "bottleneck", (8, 16)), ("ForImageClassification", "basic", (2, 4))):
+        sizes = {"embedding_size": 2, "depths": (2, 1), "hidden_sizes": widths, "num_labels": 3}
+        config = transformers.ResNetConfig(layer_type=kind, **sizes)
+        yield f"transformers.ResNet{name}", getattr(transformers, f"ResNet{name}")(config)
 
 
 def references():
@@ -53,6 +68,8 @@ def references():
     sides = {f"{side}_{key}": size for side in ("encoder", "decoder") for key, size in
              {"layers": 2, "attention_heads": 2, "ffn_dim": 40}.items()}  # fmt: skip
     marian = transformers.MarianConfig(d_model=24, vocab_size=30, pad_token_id=29, **sides)
+    vgg = timm.models.VGG([2, "M", 3, "M"], num_classes=3, norm_layer=torch.nn.BatchNorm2d)
+    vgg.pre_logits, vgg.head.fc = timm.models.vgg.ConvMlp(3, 5, 7, 1.0), torch.nn.Linear(5, 3)
     lstm = torch.nn.Module()
     lstm.lstm, lstm.fc = torch.nn.LSTM(10, 4, 2, batch_first=True), torch.nn.Linear(4, 2)
     return {
@@ -66,6 +83,8 @@ def references():
         "transformers.GPT2Model": transformers.GPT2Model(gpt),
         "transformers.GPT2LMHeadModel": transformers.GPT2LMHeadModel(gpt),
         "transformers.MarianModel": transformers.MarianModel(marian),
+        **dict(resnets(transformers)),
+        "timm.VGG": vgg,
         "torch.nn.LSTM": lstm,
     }
 
@@ -80,7 +99,12 @@ def saved_shapes(module):
         else:
             safetensors.torch.save_model(module, f"{folder}/model.safetensors")
         arrays = safetensors.torch.load_file(f"{folder}/model.safetensors")
-    return {name: list(value.shape) for name, value in arrays.items() if "embed_positions" not in name}
+    return {name: list(value.shape) for name, value in arrays.items() if not is_computed(name)}
+
+
+def is_computed(name):
+    """Whether a tensor is none that kzoo writes: positions, and a counter that torch itself supplies."""
+    return "embed_positions" in name or name.endswith("num_batches_tracked")
 
 
 def check_back(case, module, file):
@@ -95,8 +119,8 @@ def check_back(case, module, file):
             _, told = type(module).from_pretrained(folder, output_loading_info=True, **options)
     else:
         told = dict(zip(("missing", "unexpected"), safetensors.torch.load_model(module, file), strict=True))
-    told = {kind: [name for name in names if "embed_positions" not in str(name)] for kind, names in told.items()}
-    if any(told.values()):  # positions are computed
+    told = {kind: [name for name in names if not is_computed(str(name))] for kind, names in told.items()}
+    if any(told.values()):
         raise SystemExit(f"{case}: {told}")
     print(f"{case}: nothing missing, nothing left over")
 

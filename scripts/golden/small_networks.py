@@ -104,6 +104,31 @@ def make_torch(name, module, x):
     writing.write(name, tensors, torch=torch.__version__)
 
 
+def make_packed():
+    """rnn_packed: outputs and last states of packed sequences, by the networks and inputs of the files beside it."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    lengths = np.array([11, 4, 1])
+    tensors = {"lengths": lengths}
+    for name, (module, _) in torch_references().items():
+        if not name.startswith("rnn_"):
+            continue
+        known = safetensors.numpy.load_file(GOLDEN / f"{name}.safetensors")
+        x = torch.from_numpy(known.pop("input"))
+        known.pop("output")
+        module.load_state_dict({key: torch.from_numpy(value) for key, value in known.items()})
+        with torch.no_grad():
+            outputs, last = module.rnn(pack_padded_sequence(x, lengths, batch_first=True))
+            outputs = pad_packed_sequence(outputs, batch_first=True)[0]
+            hidden, *cell = last if isinstance(last, tuple) else (last,)
+            ends = torch.cat([hidden[-2], hidden[-1]], 1) if "bidirectional" in name else hidden[-1]
+            found = {"outputs": outputs, "logits": module.fc(ends), "hidden": hidden.transpose(0, 1)}
+            found |= {"cell": cell[0].transpose(0, 1)} if cell else {}
+        tensors |= {f"{name}.{key}": np.ascontiguousarray(value.numpy()) for key, value in found.items()}
+    writing.write("rnn_packed", tensors, torch=torch.__version__)
+
+
 def make_keras(name):
     """The document's `Sequential` with fewer filters; its own layer names, in the reference's layout."""
     import keras
@@ -150,6 +175,7 @@ def check_back(folder):
 def make_all():
     for name, (module, x) in torch_references().items():
         make_torch(name, module, x)
+    make_packed()
 
 
 if __name__ == "__main__":

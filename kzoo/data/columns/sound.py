@@ -20,6 +20,10 @@ class _Heard(Numbers):
     def holds_pixels(self, x) -> bool:
         return False
 
+    def steps(self, num_samples) -> int:
+        """The `length` of `draw` that gives about so many samples."""
+        return max(1, num_samples * STEPS_PER_SECOND // self.sample_rate)
+
     def _samples(self, length):
         return max(1, length * self.sample_rate // STEPS_PER_SECOND)
 

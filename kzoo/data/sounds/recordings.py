@@ -27,6 +27,7 @@ class Recordings:
     Args:
         clips: `{split: objects}`: arrays of samples, or the paths of files where those do not fit into memory.
         lengths: `{split: int (clips,)}`, numbers of samples.
+        keys: `{split: list}`, what is alike in equal recordings: a hash of the file, or of the samples.
         targets: `{split: list}`; "all" is the only split where some are to be set aside.
         identity: what a fingerprint says of them.
         notes: what a user should read.
@@ -39,6 +40,7 @@ class Recordings:
     identity: dict
     notes: list
     class_names: list | None = None
+    keys: dict = dataclasses.field(default_factory=dict)
 
 
 def from_table(files, sample_rate, columns=None, trim=False, skip_bad=False) -> Recordings:
@@ -154,7 +156,7 @@ def _read(parts, sample_rate, trim, skip_bad, notes):
             return None, str(error)
 
     for split, files in parts.items():
-        clips, lengths, targets, paths = [], [], [], []
+        clips, lengths, targets, paths, keys = [], [], [], [], []
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for (path, target), (clip, found) in zip(files, pool.map(one, [path for path, _ in files]), strict=True):
                 if clip is None:
@@ -168,7 +170,8 @@ def _read(parts, sample_rate, trim, skip_bad, notes):
                 lengths.append(len(clip.samples))
                 targets.append(target)
                 paths.append(str(path))
-        made.clips[split] = paths, clips
+                keys.append(found.hex())
+        made.clips[split], made.keys[split] = (paths, clips), keys
         made.lengths[split], made.targets[split] = np.array(lengths, np.int64), targets
     for split, (paths, clips) in made.clips.items():
         made.clips[split] = objects(clips if kept_bytes <= MEMORY_LIMIT else paths)
@@ -194,6 +197,7 @@ def hold(made, split, clips, targets) -> None:
     """Takes clips in memory, float32 (num_samples,) each, and their targets as a split of `made`."""
     made.clips[split], made.targets[split] = objects(clips), targets
     made.lengths[split] = np.array([len(clip) for clip in clips], np.int64)
+    made.keys[split] = [hashlib.blake2b(clip.tobytes(), digest_size=8).hexdigest() for clip in clips]
 
 
 def objects(items) -> np.ndarray:

@@ -13,12 +13,9 @@ TARGETS = ("label", "labels", "target", "targets", "tgt", "class", "category", "
 TRANSCRIPTS = ("transcript", "transcription", "transcripts")
 PATHS = ("path", "image", "file", "filename", "file_name", "image_path", "audio", "audio_path", "audio_filepath", "wav")
 EXAMPLES = {
-    "texts": "text,label",
-    "images": "path,label",
-    "sounds": "path,transcript",
-    "numbers": "width,height:price",
-    "words": "tokens,tags",
-}
+    "texts": "text,label", "images": "path,label", "sounds": "path,transcript", "numbers": "width,height:price",
+    "words": "tokens,tags", "inputs": "photo,age:price",
+}  # fmt: skip
 NUMBERING = ("", "id", "idx", "index", "unnamed: 0")  # columns that count rows
 MARKS = "|;,"  # between the names of several labels in one cell
 
@@ -49,7 +46,7 @@ def asked(columns) -> tuple:
     return (split[0], split[1]) if colon else (split[0][:-1], split[0][-1:])
 
 
-def choose(table, wanted, kind, most, several=False, learns=True) -> Chosen:
+def choose(table, wanted, kind, most, several=False, learns=True, own=()) -> Chosen:
     """The columns of a table that a model reads and learns; ValueError that lists what there is.
 
     Args:
@@ -58,6 +55,7 @@ def choose(table, wanted, kind, most, several=False, learns=True) -> Chosen:
         most: how many inputs there may be; None for any number of them.
         several: whether several columns may be learned.
         learns: whether there is a target.
+        own: what the columns are called where a model has several inputs and they are not named.
     """
     names = list(table.columns)
     inputs, targets = wanted
@@ -67,21 +65,25 @@ def choose(table, wanted, kind, most, several=False, learns=True) -> Chosen:
         inputs = [_named(table, name) for name in inputs]
         targets = [_named(table, name) for name in targets] if learns else []
     else:
-        inputs, targets = _guessed(table, names, kind, several, learns)
-    wrong = not 1 <= len(inputs) <= (most or len(inputs)) or (learns and not targets)
+        inputs, targets = _guessed(table, names, kind, several, learns, own)
+    least = most if kind == "inputs" else 1
+    wrong = not least <= len(inputs) <= (most or len(inputs)) or (learns and not targets)
     if wrong or (len(targets) > 1 and not several):
-        counted = "1 column" if most == 1 else "1 or 2 columns" if most else "columns"
+        counted = "1 column" if most == 1 else f"{'1 or ' * (least == 1)}{most} columns" if most else "columns"
+        called = f" called {', '.join(own)}" if own else ""
         raise ValueError(
-            f"{table.path} has the columns {', '.join(names)}; wanted {counted} of {kind}"
+            f"{table.path} has the columns {', '.join(names)}; wanted {counted} of {kind}{called}"
             f"{', and one to learn' if learns else ''}: name them, as in columns={EXAMPLES[kind]!r} (--columns)"
         )
     return Chosen(inputs, targets)
 
 
-def _guessed(table, names, kind, several, learns):
+def _guessed(table, names, kind, several, learns, own):
     targets = [name for name in names if name.lower() in (TARGETS + TRANSCRIPTS if kind == "sounds" else TARGETS)]
     inputs = rest = [name for name in names if name not in targets and name.lower() not in NUMBERING]
-    if kind == "words":
+    if kind == "inputs":
+        inputs = [name for name in own if name in rest]
+    elif kind == "words":
         inputs = [name for name in rest if name.lower() in ("tokens", "words")] or rest[:1]
     elif kind in ("images", "sounds"):
         inputs = [name for name in rest if name.lower() in PATHS][:1] or rest[:1]
@@ -128,13 +130,13 @@ class Opened:
         return next(iter(self.tables))
 
 
-def open_tables(files, columns, kind, most, several=False, learns=True, skip_bad=False) -> Opened:
+def open_tables(files, columns, kind, most, several=False, learns=True, skip_bad=False, own=()) -> Opened:
     """Reads all splits and chooses columns by the one that is learned from; the others must have them too."""
     wanted = asked(columns)
     first = "train" if "train" in files else "all"
     files = {first: files[first], **files}
     tables = {split: table_files.read(path, (*wanted[0], *wanted[1])) for split, path in files.items()}
-    chosen = choose(tables[first], wanted, kind, most, several, learns)
+    chosen = choose(tables[first], wanted, kind, most, several, learns, own)
     for table in tables.values():
         for name in (*chosen.inputs, *chosen.targets):
             _named(table, name)
@@ -161,6 +163,21 @@ def numbers_of(table, names) -> np.ndarray:
                 table.bad.setdefault(row, f"{name} is {'empty' if value in (None, '') else repr(value)}, no number")
             else:
                 found[row, at] = float(value)
+    return found
+
+
+def vectors_of(table, name, width) -> np.ndarray:
+    """A column of lists of numbers, or of numbers alone, as float32 (rows, width); rows with something else are bad."""
+    if width == 1 and not any(isinstance(cell, list) for cell in table.columns[name]):
+        return numbers_of(table, [name])
+    found = np.zeros((len(table.places), width), np.float32)
+    for row, cell in enumerate(table.columns[name]):
+        is_row = isinstance(cell, list) and len(cell) == width and all(map(table_files.is_number, cell))
+        values = np.array(cell, np.float32) if is_row else np.array([np.nan])
+        if np.isfinite(values).all():
+            found[row] = values
+        else:
+            table.bad.setdefault(row, f"{name} is {cell!r:.60}, wanted a list of {width} numbers")
     return found
 
 
@@ -230,14 +247,22 @@ def inputs_of(table, names, kind) -> list:
     return [(texts_of if kind == "texts" else paths_of)(table, name) for name in names]
 
 
-def words_of(table, words, tags) -> tuple:
-    """Two columns of lists, the words of sentences and their tags; rows of other cells or lengths are bad."""
-    for row, pair in enumerate(zip(table.columns[words], table.columns[tags], strict=True)):
-        if not all(isinstance(one, list) and one for one in pair):
-            table.bad.setdefault(row, f"{words} and {tags} are no lists of words and tags")
-        elif len(pair[0]) != len(pair[1]):
-            table.bad.setdefault(row, f"{len(pair[0])} words and {len(pair[1])} tags")
-    return table.columns[words], table.columns[tags]
+def words_of(table, *names) -> list:
+    """Columns of lists, the words of sentences and perhaps their tags; rows of other cells or lengths are bad."""
+    found = [table.columns[name] for name in names]
+    for row, lists in enumerate(zip(*found, strict=True)):
+        if not all(isinstance(one, list) and one for one in lists):
+            wanted = "lists of words and tags" if len(names) > 1 else "list of words"
+            table.bad.setdefault(row, f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} no {wanted}")
+        elif len({*map(len, lists)}) > 1:
+            table.bad.setdefault(row, f"{len(lists[0])} words and {len(lists[1])} tags")
+    return found
+
+
+def open_words(path, columns) -> tuple:
+    """A table to predict for, and the name of its column that may hold lists of words."""
+    opened = open_tables({"all": pathlib.Path(path)}, columns, "words", 1, learns=False)
+    return opened.tables["all"], opened.chosen.inputs[0]
 
 
 def read_texts(files, how, learns) -> Opened:

@@ -5,7 +5,7 @@ import json
 import pathlib
 
 from kzoo.data.tokenizing import sentencepieces
-from kzoo.data.tokenizing.tokenizers import BERT_SPECIAL, CONFIG_KEYS, ROLES_FILE
+from kzoo.data.tokenizing.tokenizers import BERT_SPECIAL, CONFIG_KEYS, LENGTH_FILE, ROLES_FILE
 
 SUFFIXES = (".model", ".spm")
 MARIAN = ("source.spm", "target.spm", "vocab.json")
@@ -20,7 +20,7 @@ def json_path(path) -> pathlib.Path:
 
 
 def read(path) -> tuple:
-    """A `tokenizers.Tokenizer`, `{role: token}` of its special tokens, and another one for targets or None.
+    """What a `Tokenizer` is made of: its engine, `{role: token}` of special tokens, an engine for targets, its length.
 
     From a file or folder; ValueError if it holds none.
     """
@@ -29,7 +29,7 @@ def read(path) -> tuple:
         # Two SentencePiece models, for sources and targets, with one vocabulary; padding also starts a target.
         vocabulary = _vocabulary(path / "vocab.json")
         source, target = (_with_added(sentencepieces.read(path / name, vocabulary), path) for name in MARIAN[:2])
-        return source, {"start": "<pad>", **_special(path)}, target
+        return source, {"start": "<pad>", **_special(path)}, target, None
     path = _find(path)
     if path.suffix == ".txt":
         engine = _wordpieces(path)
@@ -39,7 +39,7 @@ def read(path) -> tuple:
         engine = _byte_pairs(path) if path.name == "vocab.json" else _library(path)
     target = path.with_name(TARGET_FILE)
     target = _library(target) if path.name == "tokenizer.json" and target.is_file() else None
-    return _with_added(engine, path.parent), _special(path.parent), target
+    return _with_added(engine, path.parent), _special(path.parent), target, _max_length(path.parent)
 
 
 def _find(path):
@@ -176,6 +176,17 @@ def _special(folder):
     named = _config(folder) | _object(folder / ROLES_FILE)
     named = {role: _content(named.get(key)) for role, key in CONFIG_KEYS.items()}
     return {role: name for role, name in named.items() if isinstance(name, str)}
+
+
+def _max_length(folder):
+    """How long texts may be by sentence-transformers: what its file says, or else that of transformers beside it."""
+    path = folder / LENGTH_FILE
+    if not path.is_file():
+        return None
+    length = _object(path).get("max_seq_length") or _config(folder).get("model_max_length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float) or length < 1):
+        raise ValueError(f"{path}: max_seq_length is {length!r}; wanted a number of tokens")
+    return int(length) if length and length < 1e9 else None  # transformers writes 1e30 where it knows no limit
 
 
 def _content(token):

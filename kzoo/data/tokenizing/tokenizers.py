@@ -33,6 +33,7 @@ CONFIG_KEYS = {
     "separator": "sep_token", "class": "cls_token",
 }  # fmt: skip
 ROLES_FILE = "special_tokens_map.json"
+LENGTH_FILE = "sentence_bert_config.json"  # of sentence-transformers
 
 
 class Tokenizer:
@@ -45,10 +46,12 @@ class Tokenizer:
         engine: a `tokenizers.Tokenizer`.
         special: `{role: token}` where the vocabulary's own names are not those of `ROLES`.
         target: a second engine with the same ids, for what is translated to; `target.encode` encodes with it.
+        max_length: tokens that a text is cut to for predictions, special ones included, where a model asks for fewer
+            than it has positions.
     """
 
-    def __init__(self, engine, special=None, target=None):
-        self.engine = engine
+    def __init__(self, engine, special=None, target=None, max_length=None):
+        self.engine, self.max_length = engine, max_length
         self.target = self if target is None else Tokenizer(target, special)
         vocabulary = engine.get_vocab(with_added_tokens=True)
         self.vocabulary_size = max(vocabulary.values(), default=-1) + 1
@@ -99,7 +102,8 @@ class Tokenizer:
 
         Takes `tokenizer.json` (also what `save` writes); `vocab.txt` of BERT; `vocab.json` with `merges.txt` of GPT-2;
         a SentencePiece model (`.model`, `.spm`) or Marian's two with `vocab.json`, which need `pip install kzoo[text]`.
-        `tokenizer_config.json` and `special_tokens_map.json` beside it decide on special tokens and lower case.
+        `tokenizer_config.json` and `special_tokens_map.json` beside it decide on special tokens and lower case, and
+        `sentence_bert_config.json` of sentence-transformers on the length of texts.
 
         Raises ValueError that names the file if it is absent, damaged or something else.
         """
@@ -111,7 +115,8 @@ class Tokenizer:
         """Writes one JSON file, `tokenizer.json` if `path` is a folder. Returns the file's path.
 
         Special tokens with unusual names are listed in another file, `special_tokens_map.json`; a vocabulary that
-        tokenizes targets differently from sources has a third, `target_tokenizer.json`.
+        tokenizes targets differently from sources has a third, `target_tokenizer.json`, and one with a `max_length` has
+        `sentence_bert_config.json`.
         """
         from kzoo.data.tokenizing import tokenizer_files
 
@@ -122,6 +127,8 @@ class Tokenizer:
             files[path.with_name(ROLES_FILE)] = json.dumps(named, indent=1) + "\n"
         if self.target is not self:
             files[path.with_name(tokenizer_files.TARGET_FILE)] = self.target.engine.to_str()
+        if self.max_length is not None:
+            files[path.with_name(LENGTH_FILE)] = json.dumps({"max_seq_length": self.max_length}) + "\n"
         for file, text in files.items():
             with atomic.file(file) as temporary:
                 temporary.write_text(text, encoding="utf-8")

@@ -30,8 +30,11 @@ class Given:
         return make(self.x, self.y, model, validation=self.validation, class_names=self.class_names, **options)
 
 
-def read(model, data, y=None, validation=None) -> Any:
+def read(model, data, y=None, validation=None, names=None) -> Any:
     """What is passed as data, as a `Data`, a name, None for the task's default, or `Given` examples.
+
+    Args:
+        names: the columns of a table in memory that are meant, as `columns` of `load`, which reads those of a file.
 
     Raises ValueError or TypeError that names what was passed and what is wanted.
     """
@@ -41,19 +44,25 @@ def read(model, data, y=None, validation=None) -> Any:
         for name, value in {"y": y, "validation_data": validation}.items():
             if value is not None:
                 raise ValueError(f"{name} goes with arrays, tables or batches; a data set has its own")
+        if names and isinstance(data, Data):
+            raise ValueError(f"columns={names!r} is for tables; {data.name} is loaded already, so pass it there")
         return os.fspath(data) if isinstance(data, os.PathLike) else data
     if isinstance(data, dict) and "train" in data and "train" not in columns.inputs_of(model):  # splits by name
-        return read(model, data["train"], y, data.get("validation") if validation is None else validation)
+        held = data.get("validation") if validation is None else validation
+        return read(model, data["train"], y, held, names)
+    if names and not _is_table(data):
+        raise ValueError(f"columns={names!r} is for tables, and {type(data).__name__} is none")
     if _are_batches(data):
         if y is not None:
             raise ValueError(f"batches hold their own targets; y was passed beside a {type(data).__name__}")
         return _from_batches(model, data, validation)
-    given = _examples(model, data, y)
+    given = _examples(model, data, y, names)
     if validation is None:
         return given
     if _are_batches(validation):
         raise ValueError("validation_data in batches goes with training data in batches; pass arrays for both")
-    held = _examples(model, validation, y if isinstance(y, str) else None)
+    is_table = _is_table(validation)
+    held = _examples(model, validation, y if isinstance(y, str) else None, names if is_table else None)
     return dataclasses.replace(given, validation=(held.x, held.y))
 
 
@@ -91,7 +100,9 @@ def _is_table(data):
     return is_frame or (hasattr(data, "column_names") and hasattr(data, "__len__"))
 
 
-def _examples(model, data, y):
+def _examples(model, data, y, names=None):
+    if names:
+        data, y = _chosen(data, y, names)
     if y is None or isinstance(y, str):
         if _is_table(data):
             return _of_table(model, data, y)
@@ -122,6 +133,23 @@ def are_texts(x) -> bool:
     if isinstance(x, dict | str) or not hasattr(x, "__len__") or not len(x):
         return False
     return all(isinstance(one, str) for one in (x if isinstance(x, list) else np.ravel(np.asarray(x))[:100]))
+
+
+def _chosen(table, y, names):
+    """The columns of a table in memory that are meant, and what is learned: a name, or numbers (rows, columns)."""
+    from kzoo.data.sources import chosen_columns, table_files
+
+    wanted = chosen_columns.asked(names)
+    if y is not None and all(wanted):
+        raise ValueError(f"columns={names!r} names what is to be learned, and y was passed as well")
+    held = dict.fromkeys(map(str, getattr(table, "column_names", None) or table.columns))
+    known = table_files.Table("the table", held, [])
+    chosen = chosen_columns.choose(known, wanted, "numbers", None, several=True, learns=y is None)
+    targets = [y] if isinstance(y, str) else chosen.targets
+    if len(targets) > 1:
+        y, targets = np.stack([np.asarray(table[name], np.float32) for name in targets], axis=-1), []
+    kept = [*chosen.inputs, *targets]
+    return table[kept] if hasattr(table, "iloc") else table.select_columns(kept), targets[0] if targets else y
 
 
 def _of_table(model, table, target):
@@ -176,9 +204,9 @@ def _stacked(model, name, values):
     return np.stack(arrays)
 
 
-def loaded(model, data, y=None, validation=None, **options) -> Any:
+def loaded(model, data, y=None, validation=None, names=None, **options) -> Any:
     """`read`, and the `Data` of what that gives."""
-    found = data if isinstance(data, Given) else read(model, data, y, validation)
+    found = data if isinstance(data, Given) else read(model, data, y, validation, names)
     if found is None or isinstance(found, str):
-        return load(found or of_or_guess(model).default_data, model, **options)
+        return load(found or of_or_guess(model).default_data, model, columns=names, **options)
     return found.load(model, **options) if isinstance(found, Given) else found

@@ -79,10 +79,10 @@ class ObjectDetection(base.Task):
 
         return [row for part in base.in_batches(x, batch_size) for row in find_objects(model, part)]
 
-    def rows_of_files(self, model, paths, top=3) -> list:
+    def rows_of_files(self, model, paths, top=3, skip_bad=False) -> list:
         from kzoo.tasks.object_detection import findings
 
-        return findings.for_files(model, paths, model.kzoo.class_names)
+        return findings.for_files(model, paths, model.kzoo.class_names, skip_bad=skip_bad)
 
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         from kzoo.tasks.object_detection import findings
@@ -94,11 +94,11 @@ class ObjectDetection(base.Task):
 
         return findings.line(row)
 
-    def draw(self, path, model, rows, files=(), data=None, split="test") -> None:
+    def draw(self, path, model, rows, data=None, split="test") -> None:
         from kzoo.data import decoding, resizing
         from kzoo.tasks.object_detection import findings
 
-        read = [decoding.in_channels(decoding.read(one), 3) for one in files]
+        read = [decoding.in_channels(decoding.read(row["file"]), 3) for row in rows if "file" in row]
         images = [resizing.to_float(one).numpy() for one in read] or findings.pictures(data, split, len(rows))
         findings.draw(path, images, rows)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from kzoo.data import decoding, prepare_inputs
 from kzoo.support import atomic, drawing
-from kzoo.tasks import inference
+from kzoo.tasks import inference, reading
 from kzoo.tasks.object_detection.coco import find_objects
 
 THRESHOLD = 0.5  # below it nothing is reported to people
@@ -15,14 +15,14 @@ DPI = 110
 LEGEND = 0.25  # inches
 
 
-def for_files(model, paths, class_names=None, threshold=THRESHOLD) -> list:
+def for_files(model, paths, class_names=None, threshold=THRESHOLD, skip_bad=False) -> list:
     """One row per image file: `file`, `size` (width, height), and `objects`, each with class, score and box.
 
-    A box is left, top, right, bottom in pixels of the file. Raises ValueError for what is no image.
+    A box is left, top, right, bottom in pixels of the file. Raises ValueError for what is no image, unless such files
+    are to be left out.
     """
     rows = []
-    for path in paths:
-        picture = decoding.read(path)
+    for path, picture in reading.readable(decoding.read, paths, skip_bad):
         x = prepare_inputs(model, picture[None])
         ((found,), size) = find_objects(model, x, threshold), picture.shape[1::-1]
         rows.append({"file": str(path), "size": list(size), "objects": _objects(found, size, class_names)})

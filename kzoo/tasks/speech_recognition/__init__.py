@@ -106,15 +106,15 @@ class SpeechRecognition(base.Task):
     def rows(self, results, class_names, top=3) -> list:
         return [{"text": text} for text in results]
 
-    def rows_of_files(self, model, paths, top=3) -> list:
+    def rows_of_files(self, model, paths, top=3, skip_bad=False) -> list:
         """One row per recording: `text`, and `words` with the seconds at which each begins and ends."""
         from kzoo.data import columns, prepare_inputs
         from kzoo.data.sounds import sound_files
+        from kzoo.tasks import reading
 
         heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
         tokenizer, rows = self._tokenizer(model), []
-        for path in paths:
-            clip = sound_files.read(path, heard.sample_rate)
+        for path, clip in reading.readable(lambda path: sound_files.read(path, heard.sample_rate), paths, skip_bad):
             (row,) = self._rows(model, prepare_inputs(model, [clip.samples]), tokenizer)
             rows.append({"file": str(path), **row, **({"sound": list(clip.changes)} if clip.changes else {})})
         return rows
