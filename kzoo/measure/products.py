@@ -224,15 +224,9 @@ FREE = {
         Permute RMSNormalization RandomCrop RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
-<<<<<<< HEAD
-        AdaptiveAveragePooling Alongside Bias ClassToken FirstToken LearnedPositions LocalResponseNormalization
-        MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse
-        RotaryPositions SinusoidalPositions Split Unread""",
-=======
         AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
         LearnedPositions LocalResponseNormalization MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel
         RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split Unread""",
->>>>>>> main
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

@@ -94,8 +94,7 @@ def _batches(name, found, model, wanted, how):
                 )
     if any(isinstance(clips[0], str) for clips in found.clips.values()):
         raise ValueError(f"{name} holds more sound than fits into memory; split it, or lower the sample rate")
-    keys = {split: [clip.tobytes() for clip in clips] for split, clips in found.clips.items()}
-    places, notes = sound_batches.carve(name, found, keys, options)
+    places, notes = sound_batches.carve(name, found, found.keys, options)
     crop = Crop(model, wanted, how.texts.max_length)
     rows = {}
     for split, (chosen, source) in places.items():
