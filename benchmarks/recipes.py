@@ -71,6 +71,21 @@ def precision(model, data):
     return numbers
 
 
+def error_rates(model, data):
+    """Word and character error rates on the test split, in percent: greedily, and by beams without and with a list of
+    the words that the training transcripts have."""
+    import kzoo
+
+    words = {word for _, y in data.train.as_it_is().dataset for text in data.tokenizer.decode(np.asarray(y))
+             for word in text.split()}  # fmt: skip
+    ways = {"": None, "beams_": {"beam_width": 64}, "word_list_": {"beam_width": 64, "words": sorted(words)}}
+    numbers = {"words_in_list": len(words)}
+    for name, decoding in ways.items():
+        found = kzoo.evaluate(model, data, decoding=decoding)
+        numbers |= {f"test_{name}{key}_percent": 100 * value for key, value in found.items() if key.endswith("_rate")}
+    return numbers
+
+
 SMALL_RETINANET = {
     "backbone": "resnet18",
     "backbone_options": {"filters": 16},
@@ -116,6 +131,12 @@ RECIPES = {
         "fit": {"epochs": 12, "warmup_steps": 400, "learning_rate": 0.5, "label_smoothing": 0.0, "early_stopping": 4},
         "measure": exact_match, "must": lambda mean: mean["test_exact_match_percent"] >= 99.0,
     },
+    "prompts_speech": {
+        "model": "deepspeech2", "data": "prompts_speech", "seeds": 1,
+        "overrides": {"sample_rate": 8000, "num_layers": 2, "hidden_dim": 256, "cell": "gru", "dropout": 0.2},
+        "fit": {"epochs": 40, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 100, "augment": "speech"},
+        "measure": error_rates, "must": lambda mean: mean["test_character_error_rate_percent"] <= 35.0,
+    },
     "shakespeare_gpt": {
         "model": "gpt2", "data": "shakespeare", "seeds": 1,
         "overrides": {
@@ -129,7 +150,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def run(name, num_seeds, epochs):
+def run(name, num_seeds, epochs, runs=None):
     """Trains one recipe with its seeds; a dict of the measured means, each seed's numbers and the minutes."""
     import keras
 
@@ -144,7 +165,10 @@ def run(name, num_seeds, epochs):
         options = {key: choices[key] for key in ("batch_size", "augment") if key in choices}
         data = kzoo.data.load(recipe["data"], model, seed=seed, **options, **recipe.get("load", {}))
         begin = time.perf_counter()
-        kzoo.fit(model, data, seed=seed, **choices)
+        folder = runs and str(runs / f"{name}-{seed}")
+        kzoo.fit(
+            model, data, run_folder=folder, resume=bool(folder) and pathlib.Path(folder).exists(), seed=seed, **choices
+        )
         minutes.append((time.perf_counter() - begin) / 60)
         rows.append(recipe["measure"](model, data))
         print(f"{name}, seed {seed}: {rows[-1]}, {minutes[-1]:.1f} min", flush=True)
@@ -168,9 +192,10 @@ def main():
     parser.add_argument("recipes", nargs="+", choices=sorted(RECIPES), metavar="RECIPE", help=", ".join(RECIPES))
     parser.add_argument("--seeds", type=harness.positive(int), help="how many seeds, instead of the recipe's")
     parser.add_argument("--epochs", type=harness.positive(int), help="how many epochs, instead of the recipe's")
+    parser.add_argument("--runs", type=pathlib.Path, help="keep runs in this folder, and go on where they stopped")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to add the results to")
     arguments = parser.parse(None)
-    results = [run(name, arguments.seeds, arguments.epochs) for name in arguments.recipes]
+    results = [run(name, arguments.seeds, arguments.epochs, arguments.runs) for name in arguments.recipes]
     if arguments.output:
         store(arguments.output, results)
     print(json.dumps({"command": " ".join(sys.argv), "results": results}))

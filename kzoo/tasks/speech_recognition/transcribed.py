@@ -57,7 +57,7 @@ def from_arrays(name, parts, model, options) -> Any:
         x = columns.completed(columns.inputs_of(model), x)
         lengths = np.asarray(x["num_samples"])
         clips = [row[:length] for row, length in zip(heard.check(x["waveform"]), lengths, strict=True)]
-        dataset.check_examples(f"{name} {split}", clips, y)
+        dataset.check_examples(f"{name} {split}", recordings.objects(clips), recordings.objects(list(y)))
         found.clips[split] = recordings.objects(clips)
         found.lengths[split], found.targets[split] = lengths.astype(np.int64), list(y)
         if not isinstance(found.targets[split][0], str):
