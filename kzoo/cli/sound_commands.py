@@ -1,5 +1,7 @@
 """Commands for models that write sound."""
 
+import sys
+
 import click
 from click.core import ParameterSource
 
@@ -30,7 +32,7 @@ def write_sound(path, source, settings, **more) -> None:
     model = open_model(*source)
     from kzoo import tasks
 
-    bar = click.progressbar(length=1, label="samples", file=click.get_text_stream("stderr"))
+    bar = click.progressbar(length=1, label="samples", file=sys.stderr)
 
     def progress(count, total):
         bar.length = total

@@ -7,7 +7,7 @@ import numpy as np
 from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.data.checks import check_count
-from kzoo.generation import waves
+from kzoo.generation import writing_waves
 from kzoo.support import forks
 from kzoo.support.suggest import did_you_mean
 from kzoo.tasks.sound_generation.distributions import distribution_of
@@ -64,7 +64,7 @@ def generate(
             raise ValueError(f"seconds must be above 0 and at most {LONGEST}, got {seconds!r}")
     told = (lambda count: progress(count, num_samples)) if progress else None
     kind = distribution_of(model)
-    found = waves.written(model, sources or 1, num_samples, kind.draw, kind.num_draws, temperature, seed, told, xla)
+    found = writing_waves.written(model, sources or 1, num_samples, kind, temperature, seed, told, xla)
     return found[0] if is_one else found
 
 
@@ -117,5 +117,5 @@ def generate_file(task, model, path, recording=None, **settings) -> str:
     samples = task.generate(model, **settings)
     if recording is not None:
         samples = samples[: len(clip.samples)]
-    sound_files.write(path, np.asarray(waves.to_int16(samples)), rate)
+    sound_files.write(path, np.asarray(writing_waves.to_int16(samples)), rate)
     return f"wrote {path}, {len(samples) / rate:.2f} s at {rate:,} Hz{note}"

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kzoo.data import columns
-from kzoo.generation import waves
+from kzoo.generation import writing_waves
 from kzoo.tasks.endpoints import Endpoint
 from kzoo.tasks.sound_generation.distributions import distribution_of
 from kzoo.tasks.sound_generation.mels import Mels
@@ -12,7 +12,7 @@ from kzoo.tasks.sound_generation.mels import Mels
 
 def endpoints(model) -> dict:
     """`generate`: any number of clips of any length, with the queues inside; equal seeds give equal sound."""
-    wanted, kind, writer = columns.inputs_of(model), distribution_of(model), waves.writer_of(model)
+    wanted, kind, writer = columns.inputs_of(model), distribution_of(model), writing_waves.writer_of(model)
     mels = Mels(model) if "mel" in wanted else None
     specs, words = {}, {}
     if mels:
@@ -28,32 +28,32 @@ def endpoints(model) -> dict:
     words |= {"temperature": "1 for the model's own distribution, 0 for the likeliest", "seed": "of what is drawn"}
 
     def make(call):
-        return lambda *values: {"samples": waves.to_int16(_write(dict(zip(specs, values, strict=True))))}
+        return lambda *values: {"samples": writing_waves.to_int16(_write(dict(zip(specs, values, strict=True))))}
 
     def _write(given):
         by_clip, covers = writer.read({name: given[name] for name in ("mel", "speaker") if name in given})
         source = given.get("mel", given.get("speaker"))
         batch_size = given["num_clips"] if source is None else tf.shape(source)[0]
         num_samples = mels.num_samples(tf.shape(given["mel"])[1]) if mels else given["num_samples"]
-        num_chunks = -(-num_samples // waves.CHUNK)
-        covers = [tf.pad(x, [[0, 0], [0, waves.CHUNK], [0, 0]]) for x in covers]
+        num_chunks = -(-num_samples // writing_waves.CHUNK)
+        covers = [tf.pad(x, [[0, 0], [0, writing_waves.CHUNK], [0, 0]]) for x in covers]
         last, caches = writer.first_state(batch_size)
-        found = tf.TensorArray(tf.float32, num_chunks, element_shape=(None, waves.CHUNK))
+        found = tf.TensorArray(tf.float32, num_chunks, element_shape=(None, writing_waves.CHUNK))
 
         def body(index, found, last, caches):
-            place = index * waves.CHUNK
-            shape = (batch_size, waves.CHUNK, kind.num_draws)
+            place = index * writing_waves.CHUNK
+            shape = (batch_size, writing_waves.CHUNK, kind.num_draws)
             uniform = tf.random.stateless_uniform(shape, tf.stack([given["seed"], index]))
-            rows = [tf.slice(x, [0, place, 0], [-1, waves.CHUNK, -1]) for x in covers]
-            limit = tf.minimum(num_samples - place, waves.CHUNK)
+            rows = [tf.slice(x, [0, place, 0], [-1, writing_waves.CHUNK, -1]) for x in covers]
+            limit = tf.minimum(num_samples - place, writing_waves.CHUNK)
             state = place, limit, uniform, given["temperature"], last, caches
-            samples, last, caches = writer.write(kind.draw, by_clip, rows, *state)
+            samples, last, caches = writer.write(kind, by_clip, rows, *state)
             return index + 1, found.write(index, samples), last, caches
 
         start = tf.constant(0), found, last, caches
         _, found, _, _ = tf.while_loop(lambda index, *_: index < num_chunks, body, start)
         joined = tf.transpose(found.stack(), [1, 0, 2])
-        return tf.reshape(joined, [batch_size, num_chunks * waves.CHUNK])[:, :num_samples]
+        return tf.reshape(joined, [batch_size, num_chunks * writing_waves.CHUNK])[:, :num_samples]
 
     def draw(random, batch_size):
         given = {"num_samples": np.int32(20 + batch_size), "num_clips": np.int32(batch_size)}
