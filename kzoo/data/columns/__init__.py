@@ -20,9 +20,9 @@ NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": 
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "Category", "INPUTS", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "NumSamples",
-    "Numbers", "Segments", "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "bool", "completed",
-    "id_limits", "inputs_of", "int", "mask", "numbers", "tokens", "uint16", "uint8", "vocabulary_size",
+    "KINDS", "Category", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "NumSamples", "Numbers",
+    "Segments", "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "completed", "id_limits", "inputs_of",
+    "vocabulary_size",
 ]  # fmt: skip
 
 
