@@ -124,11 +124,11 @@ class Child:
     Used in a `with` statement, at the end of which the process is stopped.
     """
 
-    def __init__(self, script, job, timeout, is_rival=False):
+    def __init__(self, script, job, timeout, is_rival=False, python=sys.executable):
         self.timeout, self.lines = timeout, queue.Queue()
         self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process; a pipe could fill up
         self.process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(job)],
+            [str(python), str(script), json.dumps(job)],
             env=child_environment("tensorflow", "cpu", is_rival),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -212,6 +212,32 @@ ROWS = {
         },
         "golden": {},  # see test_detection.py
     },
+    "wavenet": {
+        # r9y9's without weight norm, whose lengths are weights more; ibab's with its biases
+        "counts": {
+            "wavenet_mulaw": 4_676_388,
+            "wavenet_logistics": 3_702_210,
+            "wavenet_gaussian": 3_698_598,
+            "wavenet_ibab": 1_515_968,
+            "wavenet_small": 162_816,
+        },
+        "small": {
+            "distribution": "gaussian",  # random samples teach the others little
+            "num_layers": 4,
+            "num_stacks": 2,
+            "filters": 8,
+            "gate_filters": 12,
+            "skip_filters": 10,
+            "upsample_scales": (3, 4),
+            "num_mels": 5,
+            "context_frames": 1,
+            "num_speakers": 3,
+            "speaker_dim": 4,
+            "dropout": 0.1,
+            "sample_rate": 400,
+        },
+        "golden": {},  # see test_wavenet.py
+    },
     "deepspeech": {
         # torch counts 4,096 more, because it keeps two biases a direction
         "counts": {"deepspeech": 29_489_181 - 4_096, "deepspeech_context9": 30_447_645 - 4_096},

@@ -6,6 +6,7 @@ import sys
 import click
 
 from kzoo.cli.entry import command, import_keras, json_option, model_options, open_model, print_json
+from kzoo.cli.sound_commands import sound_options, write_sound
 
 tokenizer_option = click.option(
     "--tokenizer", "tokenizer_path", metavar="PATH", help="A tokenizer's file or folder; the run's own by default."
@@ -43,12 +44,18 @@ def _read_prompts(prompts, file):
     return lines
 
 
-@command("generate runs/gpt2 --prompt 'Once upon' --stream", "generate runs/transformer --file in.txt --beams 4")
+@command(
+    "generate runs/gpt2 --prompt 'Once upon' --stream",
+    "generate runs/transformer --file in.txt --beams 4",
+    "generate runs/wavenet_small out.wav --speaker 3 --seconds 2",
+)
 @click.argument("source")
+@click.argument("path", metavar="[OUT.wav]", required=False)
+@sound_options
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue or translate.")
 @click.option("--file", metavar="FILE", help="A file with one prompt per line; - for standard input.")
 @click.option("--max-new-tokens", type=int, default=64, help="The most tokens to generate.")
-@click.option("--temperature", type=float, default=0.0, help="0 takes the likeliest token; above it, tokens are drawn.")
+@click.option("--temperature", type=float, default=0.0, help="0 takes the likeliest; above it, tokens are drawn.")
 @click.option("--top-k", type=int, help="Draw from this many of the likeliest tokens.")
 @click.option("--top-p", type=float, help="Draw from the likeliest tokens that together reach this probability.")
 @click.option("--repetition-penalty", type=float, default=1.0, help="Above 1, the text repeats itself less.")
@@ -64,13 +71,18 @@ def _read_prompts(prompts, file):
 @model_options
 @json_option
 def generate(
-    source, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides, weights, dtype, as_json,
-    **settings,
+    source, path, speaker, seconds, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides,
+    weights, dtype, as_json, **settings,
 ):  # fmt: skip
-    """Continue texts, or translate them.
+    """Continue texts, translate them, or write sound into OUT.wav.
 
-    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer.
+    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. Sound is drawn at a
+    temperature of 1 where none is given.
     """
+    if path:
+        return write_sound(path, (source, overrides, weights, dtype), {"speaker": speaker, "seconds": seconds})
+    if speaker is not None or seconds is not None:
+        raise click.UsageError("--speaker and --seconds are of sound; name the file to write, OUT.wav")
     texts = _read_prompts(prompts, file)
     if stream and (as_json or len(texts) > 1):
         raise click.UsageError("--stream shows one text as it is generated; it takes one prompt and no --json")

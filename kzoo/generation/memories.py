@@ -201,7 +201,7 @@ def _convolve(layer, args, kwargs, memory, now):
 
 
 def _read(memory, place, dilation):
-    """The rows of a queue that a kernel sees at a place that is in it, the earliest first: each (batch, 1, channels)."""
+    """The rows of a queue that a kernel sees at a place, the earliest first: each (batch, 1, channels)."""
     for queue in memory:
         batch, size, channels = ops.shape(queue)
         for back in range(size - 1, -1, -dilation):

@@ -85,11 +85,13 @@ class Alongside(layers.Layer):
 class Unread(layers.Layer):
     """[outputs, unread] to the outputs alone; no weights.
 
-    It keeps a layer in the graph that a reference has and never reads, so that its checkpoints go in and out whole.
+    It keeps a layer in the graph that a reference has and never reads, so that its checkpoints go in and out whole. In
+    training that layer has gradients of zero, without which optimizers warn.
     """
 
-    def call(self, inputs) -> Any:
-        return inputs[0]
+    def call(self, inputs, training=False) -> Any:
+        outputs, unread = inputs
+        return outputs + 0 * ops.mean(unread) if training else outputs
 
     def compute_output_shape(self, input_shape) -> tuple:
         return input_shape[0]

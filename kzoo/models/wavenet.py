@@ -16,7 +16,7 @@ from kzoo.layers import Split
 from kzoo.layers.waves import Alongside, MuLawOneHot, OneChannel, Unread
 
 TASK = "sound_generation"
-INPUTS = {"waveform": "waveform", "mel": "sequence", "speaker": "category"}
+INPUTS = {"waveform": "waveform", "mel": "mel", "speaker": "category"}
 AGREES_WITH = "r9y9's `wavenet_vocoder`, ibab's `tensorflow-wavenet`"
 WRITES = "waveform"
 VARIANTS = {

@@ -9,12 +9,12 @@ from kzoo.catalog import card_of
 from kzoo.support.suggest import did_you_mean
 from kzoo.tasks.base import Task, num_classes, num_outputs, probabilities
 from kzoo.tasks.compiling import compile_model, plain_names
-from kzoo.tasks.inference import embed, evaluate, predict
+from kzoo.tasks.inference import embed, evaluate, generate, predict
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 
 __all__ = [
-    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "embed", "evaluate", "every", "find", "names",
-    "num_classes", "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities", "recipe_of",
+    "Accuracy", "SparseCrossEntropy", "Task", "compile_model", "embed", "evaluate", "every", "find", "generate",
+    "names", "num_classes", "num_outputs", "of", "of_or_guess", "plain_names", "predict", "probabilities", "recipe_of",
 ]  # fmt: skip
 
 

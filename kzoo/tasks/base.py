@@ -263,6 +263,16 @@ class Task:
         """This task with another way from outputs to answers; ValueError where there is only one."""
         raise ValueError(f"{', '.join(how)}: a search among beams is for speech recognition, and this is {self.words}")
 
+    def generate(self, model, *prompt, **settings) -> Any:
+        """What `kzoo.generate` gives; ValueError for a model that writes nothing."""
+        from kzoo.generation import writing
+
+        return writing.generate(model, *prompt, **settings)
+
+    def generate_file(self, model, path, **settings) -> str:
+        """Writes what `generate` gives into a file, and says so in a line; ValueError where it is no file's content."""
+        raise ValueError(f"{model.name} is for {self.words}, which is written into no file; leave out {path}")
+
     def score(self, model, data, split, numbers) -> dict:
         """More numbers about a split than its loss and metrics, which are `numbers`."""
         return {}

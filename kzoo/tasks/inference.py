@@ -94,6 +94,22 @@ def predict(model, x, batch_size=64, decoding=None) -> np.ndarray | list | dict:
     return task.predict(model, prepare_inputs(model, x), batch_size)
 
 
+def generate(model, *prompt, **settings) -> Any:
+    """What a model writes: the continuation of prompts, their translation, or sound.
+
+    A model of tokens takes what `kzoo.generation.generate` does: a prompt or several, `max_new_tokens`, `temperature`
+    and so on. A model of samples takes `seconds`, `speaker`, `mel`, `temperature`, `seed`, `progress` and `xla`, as
+    `kzoo.tasks.sound_generation.requests.generate` says, and gives samples in [-1, 1], float32 (samples,).
+
+    Raises ValueError for a model that writes neither.
+    """
+    from kzoo.catalog import card_of
+    from kzoo.tasks import base, find
+
+    name = card_of(model).task
+    return (find(name) if name else base.Task()).generate(model, *prompt, **settings)
+
+
 def embed(model, x, batch_size=64) -> np.ndarray:
     """Vectors of length 1, float32 (num_examples, dim), whose products are the cosines of how like examples are.
 

@@ -9,18 +9,20 @@ from kzoo import catalog
 from kzoo.data.columns.label import Label, Logit, TokenLabel
 from kzoo.data.columns.numbers import Image, Numbers, Sequence
 from kzoo.data.columns.several import LabelSet, Values
-from kzoo.data.columns.sound import NumSamples, Waveform, completed
+from kzoo.data.columns.sound import MelFrames, NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {
-    column.kind: column for column in (Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples)
+    column.kind: column
+    for column in (Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples, MelFrames)
 }
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "Category", "Image", "Label", "LabelSet", "Logit", "Mask", "NumSamples", "Numbers", "Segments",
-    "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "completed", "id_limits", "inputs_of", "vocabulary_size",
+    "KINDS", "Category", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "NumSamples", "Numbers",
+    "Segments", "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "completed", "id_limits", "inputs_of",
+    "vocabulary_size",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The columns of sound: samples of a waveform, and how many of them each clip has."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,26 @@ class NumSamples(_Heard):
 
     def read(self, path) -> None:
         raise ValueError(f"{self.label} follows from the sound; pass files of sound")
+
+
+class MelFrames(_Heard):
+    """Mel frames of sound (frames, num_mels), float32, as the model was trained on them.
+
+    In random batches they are as many as the waveform beside them needs, by the `upsample_scales` and `context_frames`
+    that the model was built with.
+    """
+
+    kind = "mel"
+    words = "mel frames"
+
+    def __init__(self, model, tensor):
+        super().__init__(model, tensor)
+        given = catalog.arguments(model)
+        self.hop, self.context = math.prod(given["upsample_scales"]), given["context_frames"]
+
+    def draw(self, random, batch_size, length) -> np.ndarray:
+        frames = -(-self._samples(length) // self.hop) + 2 * self.context
+        return random.standard_normal((batch_size, frames, self.shape[-1]), dtype=np.float32)
 
 
 def as_floats(label, x) -> np.ndarray:

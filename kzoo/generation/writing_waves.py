@@ -5,7 +5,6 @@ What follows place by place from conditions alone, such as each layer's view of 
 The rest, the network over the samples themselves, runs on one sample after another.
 """
 
-import math
 import weakref
 from typing import Any
 
@@ -68,11 +67,12 @@ class SampleWriter(Decoder):
         caches = [self.memories[id(step)].first(step, rows, batch_size, {}) for step, rows in kept]
         return ops.zeros((batch_size,), "float32"), caches
 
-    def write(self, draw, by_clip, rows, place, limit, uniform, temperature, last, caches) -> tuple:
+    def write(self, kind, by_clip, rows, place, limit, uniform, temperature, last, caches) -> tuple:
         """A chunk of samples (batch, CHUNK), of which `limit` are written, and the state after it.
 
         Args:
-            draw: `draw(outputs, uniform, temperature)` gives samples (batch,).
+            kind: the distribution of the outputs, whose `draw(outputs, uniform, temperature)` gives samples (batch,)
+                by `num_draws` numbers each; equal ones share a program.
             rows: of the conditions with a row for each sample, those of the chunk, (batch, CHUNK, channels).
             place: of the first sample in the clip.
             uniform: (batch, CHUNK, draws) in [0, 1).
@@ -87,11 +87,11 @@ class SampleWriter(Decoder):
         def at(x, index):
             return ops.slice(x, (0, index, 0), (batch_size, 1, x.shape[-1]))
 
-        # The place goes round with the rest, since XLA compiles anew for each value of what adds to an index of a slice.
+        # The place goes round with the rest: XLA compiles anew for each value of what stays and adds to an index.
         def body(index, place, samples, last, caches):
             context = [*by_clip, *(at(x, index) for x in seen)]
             outputs, caches = self.step(last[:, None], place, no_pads, context, caches)
-            last = draw(outputs, at(uniform, index)[:, 0], temperature)
+            last = kind.draw(outputs, at(uniform, index)[:, 0], temperature)
             return index + 1, place + 1, ops.slice_update(samples, (0, index), last[:, None]), last, caches
 
         start = ops.zeros((), "int32"), place, ops.zeros((batch_size, length), "float32"), last, caches
@@ -99,12 +99,12 @@ class SampleWriter(Decoder):
         # The structure of what came in, or the next chunk would be compiled anew.
         return samples, *keras.tree.pack_sequence_as((last, caches), keras.tree.flatten(after))
 
-    def program(self, draw, xla) -> Any:
-        """`write` compiled, once for each function that draws and each number of clips."""
-        if (draw, xla) not in self.functions:
+    def program(self, kind, xla) -> Any:
+        """`write` compiled, once for each distribution and each number of clips."""
+        if (kind, xla) not in self.functions:
             variables = self.variables(self.late + self.steps)
-            self.functions[draw, xla] = compiled(lambda *given: self.write(draw, *given), variables, xla)
-        return self.functions[draw, xla]
+            self.functions[kind, xla] = compiled(lambda *given: self.write(kind, *given), variables, xla)
+        return self.functions[kind, xla]
 
 
 def writer_of(model) -> SampleWriter:
@@ -114,22 +114,22 @@ def writer_of(model) -> SampleWriter:
     return WRITERS[model]
 
 
-def written(model, sources, num_samples, draw, num_draws, temperature, seed, progress=None, xla=True) -> np.ndarray:
+def written(model, sources, num_samples, kind, temperature, seed, progress=None, xla=True) -> np.ndarray:
     """Samples (batch, num_samples), float32 in [-1, 1], for checked conditions.
 
     Args:
         sources: dict of arrays (batch, ...) for the inputs other than the waveform, or the number of clips if there are
             none.
-        draw: as `SampleWriter.write` takes it, with `num_draws` numbers for each sample.
+        kind: as `SampleWriter.write` takes it.
         progress: a function that is called with the number of samples written so far.
     """
     writer, random = writer_of(model), np.random.default_rng(seed)
     batch_size = sources if isinstance(sources, int) else len(next(iter(sources.values())))
     by_clip, covers = writer.read({} if isinstance(sources, int) else sources)
-    write, state, found = writer.program(draw, xla), writer.first_state(batch_size), []
+    write, state, found = writer.program(kind, xla), writer.first_state(batch_size), []
     for place in range(0, num_samples, CHUNK):
         limit = min(CHUNK, num_samples - place)
-        uniform = random.random((limit, batch_size, num_draws), "float32").transpose(1, 0, 2)
+        uniform = random.random((limit, batch_size, kind.num_draws), "float32").transpose(1, 0, 2)
         uniform = np.pad(uniform, ((0, 0), (0, CHUNK - limit), (0, 0)))
         rows = [ops.pad(x[:, place : place + limit], ((0, 0), (0, CHUNK - limit), (0, 0))) for x in covers]
         given = (ops.convert_to_tensor(x) for x in (np.int32(place), np.int32(limit), uniform, np.float32(temperature)))
