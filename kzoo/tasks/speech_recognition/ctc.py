@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+IMPOSSIBLE = -1e9  # the logarithm of no probability, with a gradient of zero
 CERTAIN = -1e8  # a logit below this says that a label cannot be: frames beyond a clip's end hold -1e9
 
 
@@ -27,15 +28,83 @@ class CTCLoss(keras.losses.Loss):
         super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
 
     def call(self, y_true, y_pred) -> Any:
-        # The column more spares the backends a target without any labels.
-        labels = ops.pad(ops.cast(y_true, "int32"), [[0, 0], [0, 1]])
-        num_labels = ops.sum(ops.cast(ops.not_equal(labels, 0), "int32"), axis=-1)
-        num_frames = real_frames(y_pred)
-        loss = ops.ctc_loss(labels, y_pred, num_labels, num_frames, mask_index=0)
-        return ops.where(num_frames < min_frames(labels), float("inf"), loss)
+        labels = ops.cast(y_true, "int32")
+        loss = -log_likelihood(y_pred, labels)
+        return ops.where(real_frames(y_pred) < min_frames(labels), float("inf"), loss)
 
     def get_config(self) -> dict:
         return {"name": self.name}
+
+
+def log_likelihood(logits, labels) -> Any:
+    """The logarithm of the probability of transcripts, summed over their alignments, float32 (batch,).
+
+    The forward recursion of section 4.1, whose cost grows with the length of a transcript and not with its square, as
+    that of `keras.ops.ctc_loss` does on TensorFlow; the gradient is that of section 4.2, by the backward recursion.
+
+    Args:
+        logits: (batch, frames, num_labels); all frames count, and certain blanks after a clip's end change nothing.
+        labels: int32 (batch, labels), 0 after the end.
+    """
+    batch, length = ops.shape(labels)
+    # A blank before, between and after the labels
+    states = ops.reshape(ops.stack([ops.zeros_like(labels), labels], axis=-1), (batch, 2 * length))
+    states = ops.pad(states, [[0, 0], [0, 1]])
+    before = ops.pad(states, [[0, 0], [2, 0]])[:, :-2]
+    skips = ops.logical_and(ops.not_equal(states, 0), ops.not_equal(states, before))
+    places = ops.arange(2 * length + 1, dtype="int32")[None]
+    end = 2 * ops.sum(ops.cast(ops.not_equal(labels, 0), "int32"), axis=-1, keepdims=True)
+    first = _logarithms(ops.logical_and(places == 0, end >= 0))
+    last = _logarithms(ops.logical_or(places == end, places == end - 1))
+    scores = ops.take_along_axis(ops.log_softmax(ops.cast(logits, "float32")), states[:, None], axis=2)
+
+    @ops.custom_gradient
+    def total(scores):
+        frames = ops.transpose(scores, (1, 0, 2))
+        forward = _forward(frames, first, skips)
+        found = ops.logsumexp(forward[-1] + last, axis=-1)
+
+        def gradient(*arguments, upstream=None):
+            (upstream,) = arguments if upstream is None else (upstream,)
+            backward = _backward(frames, last, skips)
+            through = forward + backward
+            share = ops.exp(
+                through - ops.logsumexp(through, axis=-1, keepdims=True)
+            )  # of all states, one has the frame
+            return ops.transpose(share, (1, 0, 2)) * upstream[:, None, None]
+
+        return found, gradient
+
+    return total(scores)
+
+
+def _logarithms(chosen):
+    return ops.where(chosen, 0.0, IMPOSSIBLE)
+
+
+def _forward(frames, first, skips):
+    """The logarithm of how likely the frames so far end in each state, (frames, batch, states)."""
+
+    def advance(before, frame):
+        padded = ops.pad(before, [[0, 0], [2, 0]], constant_values=IMPOSSIBLE)
+        skipped = ops.where(skips, padded[:, :-2], IMPOSSIBLE)
+        here = ops.logaddexp(ops.logaddexp(before, padded[:, 1:-1]), skipped) + frame
+        here = ops.maximum(here, IMPOSSIBLE)
+        return here, here
+
+    return ops.scan(advance, first, frames)[1]
+
+
+def _backward(frames, last, skips):
+    """The logarithm of how likely the frames after this one are from each state, (frames, batch, states)."""
+
+    def retreat(after, frame):
+        reached = ops.maximum(after + frame, IMPOSSIBLE)
+        padded = ops.pad(reached, [[0, 0], [0, 2]], constant_values=IMPOSSIBLE)
+        skipped = ops.where(ops.pad(skips, [[0, 0], [0, 2]])[:, 2:], padded[:, 2:], IMPOSSIBLE)
+        return ops.logaddexp(ops.logaddexp(reached, padded[:, 1:-1]), skipped), after
+
+    return ops.scan(retreat, last, frames, reverse=True)[1]
 
 
 def real_frames(logits) -> Any:
