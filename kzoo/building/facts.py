@@ -6,18 +6,19 @@ from kzoo import catalog
 from kzoo.building import published
 from kzoo.building.assembly import Assembly
 from kzoo.building.making import build
-from kzoo.measure import DEFAULT_LENGTH, measure, without_weights
+from kzoo.measure import measure, usual_length, without_weights
 
 TOTALS = ("parameters", "non_trainable_parameters", "macs")
 
 
-def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
+def info(model, length=None, layers=False, **overrides) -> dict:
     """What a model is and what it costs, from its real graph, with no weight allocated.
 
     Args:
         model: a variant or architecture of the catalogue, a published folder or address as `kzoo.build` takes it, or a
             flat functional model or an `Assembly` of your own.
-        length: the sequence length to count at, where the model leaves it open.
+        length: the sequence length to count at, where the model leaves it open; 128 by default, or for a model that
+            hears the samples of one second.
         layers: also give one row of costs for every layer and operation, as `layers`.
         **overrides: as for `kzoo.build`.
 
@@ -25,7 +26,7 @@ def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
     outputs {name: {shape, dtype}}, and the counts of `kzoo.measure.measure` per example. For an `Assembly` the counts
     are totals, and `parts` has the whole dict of every part. Raises what `kzoo.build` raises.
     """
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
         raise ValueError(f"length must be an int of at least 1, got {length!r}")
     if not isinstance(model, keras.Model | Assembly):
         if published.is_place(model):
@@ -40,6 +41,7 @@ def info(model, length=DEFAULT_LENGTH, layers=False, **overrides) -> dict:
     if isinstance(model, Assembly):
         parts = {part: info(each, length, layers) for part, each in model.items()}
         return {**facts, **{key: sum(row[key] for row in parts.values()) for key in TOTALS}, "parts": parts}
+    length = usual_length(model) if length is None else length
     counts = measure(model, length, layers)  # refuses what is no graph
     return {
         **facts,

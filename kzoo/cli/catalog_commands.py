@@ -7,8 +7,6 @@ import click
 from kzoo.cli.entry import command, import_keras, json_option, print_json, set_option, settings_of
 from kzoo.cli.tables import short, show, show_rows
 
-LENGTH = 128  # of `kzoo.measure`, which imports Keras
-
 
 @command("list 'resnet*'", "list --task translation --max-params 1e8 --json")
 @click.argument("pattern", default="*")
@@ -59,7 +57,7 @@ def datasets(data_dir, as_json):
 @command("info resnet50", "info runs/mnist_cnn", "info gpt2 --set num_layers=6 --length 1024 --layers")
 @click.argument("name")
 @set_option
-@click.option("--length", type=int, default=LENGTH, help="The sequence length to count at.")
+@click.option("--length", type=int, help="The sequence length to count at: 128, or 1 s of sound.")
 @click.option("--layers", is_flag=True, help="Also print a row for every layer and operation.")
 @json_option
 def info(name, overrides, length, layers, as_json):
@@ -74,9 +72,10 @@ def info(name, overrides, length, layers, as_json):
     facts, settings = None, {}
     if not name.startswith("hf://") and not pathlib.Path(name).is_dir():
         entry = catalog.find(name)
-        if not (overrides or layers) and length == LENGTH and entry.name in catalog.figures():
+        counted = catalog.figures().get(entry.name)
+        if counted and not (overrides or layers) and length in (None, counted["length"]):
             said = {key: getattr(entry, key) for key in catalog.SAID}
-            facts = {**said, **catalog.figures()[entry.name]}  # known without building anything
+            facts = {**said, **counted}  # known without building anything
     if facts is None:
         import_keras()
         from kzoo import building

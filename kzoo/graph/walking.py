@@ -43,10 +43,12 @@ def record(model, length=None, batch_size=None) -> tuple:
     Inputs and outputs are new symbolic tensors in the model's structure.
 
     Args:
-        length: what an unknown dimension other than the batch becomes, so that shapes are concrete.
+        length: what an unknown dimension other than the batch becomes, so that shapes are concrete; or such lengths by
+            the names of inputs.
         batch_size: size of the batch; None leaves it open.
     """
     steps = []
+    lengths = length if isinstance(length, dict) else {tensor.name: length for tensor in model.inputs}
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
@@ -59,7 +61,7 @@ def record(model, length=None, batch_size=None) -> tuple:
 
     inputs = keras.tree.map_structure(
         lambda tensor: keras.Input(
-            batch_shape=(batch_size, *(length if size is None else size for size in tensor.shape[1:])),
+            batch_shape=(batch_size, *(lengths[tensor.name] if size is None else size for size in tensor.shape[1:])),
             dtype=tensor.dtype,
             name=tensor.name,
         ),

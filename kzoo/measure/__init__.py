@@ -14,6 +14,6 @@ Conventions, for one example (a batch of 1) in inference:
   for every token of the source.
 """
 
-from kzoo.measure.counting import DEFAULT_LENGTH, measure, without_weights
+from kzoo.measure.counting import DEFAULT_LENGTH, measure, usual_length, without_weights
 
-__all__ = ["DEFAULT_LENGTH", "measure", "without_weights"]
+__all__ = ["DEFAULT_LENGTH", "measure", "usual_length", "without_weights"]

@@ -7,17 +7,25 @@ from typing import Any
 import keras
 
 from kzoo import graph
+from kzoo.data import columns
 from kzoo.generation.decoder import Decoder, writes_tokens
 from kzoo.measure import memory, products
 
 DEFAULT_LENGTH = 128
 
 
-def measure(model, length=DEFAULT_LENGTH, layers=False) -> dict:
+def usual_length(model) -> int:
+    """The length that a model is counted at by default: 128 steps, or the samples of one second of sound."""
+    _check(model)
+    heard = [column for column in columns.inputs_of(model).values() if column.kind == "waveform"]
+    return heard[0].sample_rate if heard else DEFAULT_LENGTH
+
+
+def measure(model, length=None, layers=False) -> dict:
     """Counts one inference pass of a flat functional (or Sequential) model for one example.
 
     Args:
-        length: what unknown dimensions (sequence lengths) are taken to be.
+        length: what unknown dimensions (sequence lengths, samples of sound) are taken to be; `usual_length` by default.
         layers: also give one row for every call of the graph.
 
     Returns a dict, by the conventions of `kzoo.measure`: `parameters` (trainable), `non_trainable_parameters`, `macs`,
@@ -30,6 +38,7 @@ def measure(model, length=DEFAULT_LENGTH, layers=False) -> dict:
 
     Raises ValueError for a model that is not a graph of layers.
     """
+    length = usual_length(model) if length is None else length
     inputs, steps, outputs = _record(model, length)
     caches = Decoder(model).cache_shapes(length) if writes_tokens(model) else None
     rows, working, seen, per_token = [], [], set(), 0
@@ -59,10 +68,15 @@ def _record(model, length):
     """The graph with a batch of 1 and every length known, so that no rule meets an unknown size."""
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs, model.outputs, name=model.name)
+    _check(model)
+    lengths = {name: column.length_beside(length) for name, column in columns.inputs_of(model).items()}
+    return graph.record(model, lengths, batch_size=1)
+
+
+def _check(model):
     if not getattr(model, "inputs", None):
         name = getattr(model, "name", model)
         raise ValueError(f"{name!r} is no graph of layers; count a functional or a built Sequential model")
-    return graph.record(model, length, batch_size=1)
 
 
 def _row(step, seen):

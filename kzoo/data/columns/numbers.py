@@ -76,6 +76,10 @@ class Numbers:
         pieces = (x[start : start + PIECE] for start in range(0, len(x), PIECE))
         return np.concatenate([resizing.fit_images(piece, shape, self.shape, preprocessing) for piece in pieces])
 
+    def length_beside(self, length) -> int:
+        """How many steps this input has beside others of `length`."""
+        return length
+
     def draw(self, random, batch_size, length) -> np.ndarray:
         """A random batch; axes of unknown size get `length`."""
         return random.random(self._drawn_shape(batch_size, length), dtype=np.float32)

@@ -115,8 +115,12 @@ class MelFrames(_Heard):
         given = catalog.arguments(model)
         self.hop, self.context = math.prod(given["upsample_scales"]), given["context_frames"]
 
+    def length_beside(self, length) -> int:
+        """The frames beside a waveform of so many samples."""
+        return -(-length // self.hop) + 2 * self.context
+
     def draw(self, random, batch_size, length) -> np.ndarray:
-        frames = -(-self._samples(length) // self.hop) + 2 * self.context
+        frames = self.length_beside(self._samples(length))
         return random.standard_normal((batch_size, frames, self.shape[-1]), dtype=np.float32)
 
 
