@@ -39,7 +39,6 @@ def _of_split(split, name, source, model, **options):
 @entry.command(
     "predict runs/photos photos/new/ --output rows.csv",
     "predict runs/reviews reviews.csv --columns text",
-    "predict runs/mnist_cnn --data digits --limit 10",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
 )
 @click.argument("source")

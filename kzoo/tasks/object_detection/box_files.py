@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import numpy as np
 
-from kzoo.data.sources.folders import SUFFIXES
+from kzoo.data.columns.numbers import PICTURES
 
 SPLITS = {"train": "train", "valid": "validation", "val": "validation", "validation": "validation", "test": "test"}
 
@@ -171,7 +171,7 @@ def _labels(images):
 
 
 def _images_in(folder):
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != ".")
 
 
 def _read_yolo(image):
