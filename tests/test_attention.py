@@ -62,8 +62,9 @@ def test_agrees_with_numpy(dtype, xla, causal, padded):
         np.testing.assert_allclose(to_float64(got), want, rtol=0, atol=TOLERANCE[dtype] * np.abs(want).max())
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize(
+    "dtype, xla", [*((dtype, False) for dtype in TOLERANCE), *((dtype, True) for dtype in list(TOLERANCE)[:1])]
+)
 @pytest.mark.parametrize("options", [{}, {"return_scores": True}, {"dropout": 0.5, "seed": 1}], ids=str)
 def test_fully_masked_rows_are_zero_with_finite_gradients(dtype, xla, options):
     arrays = random_heads(dtype)

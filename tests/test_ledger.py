@@ -24,6 +24,7 @@ def test_counts_and_exports_are_those_of_today():
     assert COMMITTED["exports"] == ledger.exports(), "run scripts/ledger"
 
 
+@pytest.mark.slow  # the tests of each network make the same comparison
 @pytest.mark.parametrize("reference", list(ROWS)[::5])
 def test_differences_are_those_of_today(reference):
     """Up to what another processor's rounding changes."""
