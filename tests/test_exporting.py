@@ -341,7 +341,7 @@ def test_pixels_are_normalised_inside(format, tmp_path):
                                              "outputs": {"probabilities": "float32 (None, 10)"}}  # fmt: skip
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
     runtime, taken = choices.module_of(choices.FORMATS[format]), types.SimpleNamespace(name="images")
-    run = runtime.load(tmp_path / "model", types.SimpleNamespace(inputs=[taken]), Settings())
+    run = runtime.load(tmp_path / "model", types.SimpleNamespace(inputs=[taken], layers=[]), Settings())
     np.testing.assert_allclose(run([images])[0], kzoo.predict(model, images), atol=1e-5)
 
 

@@ -264,3 +264,24 @@ def test_the_sheet_shows_and_plays(tmp_path):
 def test_mel_pictures_show_a_tone_where_it_is():
     decibels = sound_sheet.log_mel(tone(1000, 1.0), RATE)
     assert json.dumps(int(decibels.mean(axis=1).argmax())) in [str(place) for place in range(28, 36)]
+
+
+def test_silence_that_was_cut_for_training_is_cut_for_predictions(tmp_path):
+    quiet = np.zeros(3000, np.float32)
+    for name, frequency in (("low", 300), ("high", 1500)):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for index in range(6):
+            clip = np.concatenate([quiet, tone(frequency, 0.3 + 0.01 * index), quiet])
+            soundfile.write(tmp_path / "all" / name / f"{index}.wav", clip, RATE)
+    model = kzoo.build("ds_cnn", sample_rate=RATE, num_classes=2, filters=8)
+    data = load(str(tmp_path / "all"), model, trim=True, batch_size=4, validation_fraction=0)
+    assert np.abs(np.asarray(next(iter(data.train.dataset))[0])[:, 0]).max() > 1e-4, "the sound begins at once"
+    kzoo.fit(model, data, str(tmp_path / "run"), epochs=1, progress=False)
+    loaded = kzoo.load(tmp_path / "run")
+    assert loaded.kzoo.trims_silence and load(str(tmp_path / "all"), loaded).trims_silence
+    file = tmp_path / "all" / "low" / "0.wav"
+    (row,) = kzoo.tasks.of(loaded).rows_of_files(loaded, [file])
+    wanted = kzoo.predict(loaded, [sound_files.read(file, RATE, trim=True).samples])
+    assert row["classes"][0]["probability"] == pytest.approx(wanted.max(), abs=1e-6)
+    with pytest.raises(ValueError, match="trim=True .* is for sounds"):
+        load("synthetic", kzoo.build("mnist_cnn"), trim=True)

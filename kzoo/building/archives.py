@@ -107,4 +107,5 @@ def card_in(known) -> catalog.Card:
     return catalog.Card(
         known["name"], known["architecture"], known["task"], overrides, tuple(known.get("rewrites", ())),
         Preprocessing(**known.get("preprocessing", {})), class_names=known.get("class_names"), names=known.get("names"),
+        trims_silence=known.get("trims_silence", False),
     )  # fmt: skip

@@ -30,7 +30,7 @@ DESCRIPTIONS = (MODEL_FILE, TOKENIZER_FILE, TARGET_FILE, ROLES_FILE, LENGTH_FILE
 KINDS = {
     "name": (str, ""), "overrides": (dict, {}), "kzoo": (str, ""), "keras": (str, ""), "task": (str, ""),
     "architecture": (str | None, None), "rewrites": (list, []), "class_names": (list, []), "preprocessing": (dict, {}),
-    "graph": (dict | None, None),
+    "graph": (dict | None, None), "trims_silence": (bool, False),
 }  # fmt: skip
 DIGESTS = "kzoo.descriptions"  # in the weights' header, so that a kill between two files leaves no other model
 
@@ -126,6 +126,8 @@ def _description(model):
         description["rewrites"] = card.rewrites
     if card.class_names:
         description["class_names"] = card.class_names
+    if card.trims_silence:
+        description["trims_silence"] = True
     if card.preprocessing != Preprocessing():
         description["preprocessing"] = dataclasses.asdict(card.preprocessing)
     return description
@@ -163,7 +165,7 @@ def _load_model(folder, dtype):
     names, count = description.get("class_names"), catalog.arguments(model).get("num_classes")
     if names and count and count > 1 and len(names) != count:
         raise ValueError(f"{pathlib.Path(folder) / MODEL_FILE} names {len(names)} classes of a model of {count}")
-    catalog.update_card(model, class_names=names)
+    catalog.update_card(model, class_names=names, trims_silence=description.get("trims_silence", False))
     if model.kzoo.tokenizer is None and (pathlib.Path(folder) / TOKENIZER_FILE).is_file():
         catalog.update_card(model, tokenizer=Tokenizer.load(folder))
     return model

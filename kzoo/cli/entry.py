@@ -167,6 +167,7 @@ place_options = with_options(
 )
 data_options = with_options(
     click.option("--data", "data_name", metavar="NAME|PATH", help="A data set, a folder of class folders, a table."),
+    click.option("--trim", is_flag=True, default=None, help="Cut silence from both ends of every sound."),
     click.option("--columns", metavar="NAMES", help="A table's columns, the one to learn last: text,label."),
     place_options,
     click.option("--tokenizer", metavar="KIND|PATH", help="A kind to train (see kzoo.data.load), a file or a folder."),

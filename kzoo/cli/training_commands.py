@@ -7,7 +7,17 @@ import click
 
 from kzoo.cli import entry, low_rank_options, pruning_options
 
-DATA_KEYS = ("data_dir", "manual_dir", "download", "skip_bad", "tokenizer", "max_length", "whole_words", "columns")
+DATA_KEYS = (
+    "data_dir",
+    "manual_dir",
+    "download",
+    "skip_bad",
+    "tokenizer",
+    "max_length",
+    "whole_words",
+    "columns",
+    "trim",
+)
 
 recipe_options = entry.with_options(
     click.option("--epochs", type=int, help="Passes over the training data."),

@@ -32,6 +32,7 @@ class Data:
         objects: of every split of a detector's images, by its name: ragged float32 (examples, None, 5) with left, top,
             right, bottom as fractions of the image, and the class; None for other data.
         sample_rate: of sounds, in Hz; None for other data.
+        trims_silence: whether silence was cut from both ends of them.
         id_limits: the number of ids that each input of token ids may hold, by its name.
     """
 
@@ -48,6 +49,7 @@ class Data:
     characters_per_token: dict | None = None
     objects: dict | None = None
     sample_rate: int | None = None
+    trims_silence: bool = False
     id_limits: dict = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -116,6 +118,7 @@ class How:
     download: bool = False
     skip_bad: bool = False
     columns: str | list | None = None
+    trim: bool = False
 
 
 def carve(name, rows, keys, options, split="validation") -> list:

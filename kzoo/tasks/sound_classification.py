@@ -42,17 +42,17 @@ class SoundClassification(Task):
         sample_rate, skip_bad = sound_batches.SoundInputs(model).sample_rate, how.skip_bad
         files = table_files.find(name)
         if files is not None:
-            return recordings.from_table(files, sample_rate, how.columns, skip_bad=skip_bad)
+            return recordings.from_table(files, sample_rate, how.columns, trim=how.trim, skip_bad=skip_bad)
         folder = folders.find(name)
         if folder is not None:
-            return recordings.from_classes(folder, sample_rate, skip_bad=skip_bad)
+            return recordings.from_classes(folder, sample_rate, trim=how.trim, skip_bad=skip_bad)
         builder = self.prepared(name, how)
         if not self.takes(builder):
             raise ValueError(
                 f"data set {name!r} declares no pair of a sound and its class (its features: "
                 f"{', '.join(builder.info.features)}); {model.name} is for {self.words}"
             )
-        return recordings.from_tfds(name, builder, sample_rate, builder.info.supervised_keys[1])
+        return recordings.from_tfds(name, builder, sample_rate, builder.info.supervised_keys[1], how.trim)
 
     def arrays(self, name, parts, model, options, class_names=None) -> Any:
         """Clips of any length: a list of arrays, or one array with zeros after the end of each."""
@@ -99,7 +99,9 @@ class SoundClassification(Task):
         from kzoo.tasks import reading
 
         inputs, rows = sound_batches.SoundInputs(model), []
-        for path, clip in reading.readable(lambda path: sound_files.read(path, inputs.sample_rate), paths, skip_bad):
+        for path, clip in reading.readable(
+            lambda path: sound_files.read(path, inputs.sample_rate, model.kzoo.trims_silence), paths, skip_bad
+        ):
             changes = list(clip.changes)
             if inputs.length and len(clip.samples) > inputs.length:
                 changes.append(f"cut to its first {inputs.length / inputs.sample_rate:g} s")

@@ -92,7 +92,7 @@ def fit(
     data = _load_data(trainee, data, recipe, columns)
     folder = _open_folder(run_folder, resume, overwrite)
     # What the data say of the model's inputs and classes travels with its weights from here on.
-    known = {"tokenizer": data.tokenizer, "class_names": data.class_names}
+    known = {"tokenizer": data.tokenizer, "class_names": data.class_names, "trims_silence": data.trims_silence}
     update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
     _freeze(model, recipe.train_from)
     num_batches = data.train.num_batches

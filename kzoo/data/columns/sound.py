@@ -17,6 +17,7 @@ class _Heard(Numbers):
     def __init__(self, model, tensor):
         super().__init__(model, tensor)
         self.sample_rate = catalog.arguments(model)["sample_rate"]
+        self.trims = catalog.card_of(model).trims_silence
 
     def holds_pixels(self, x) -> bool:
         return False
@@ -41,7 +42,8 @@ class Waveform(_Heard):
 
     @property
     def words(self) -> str:
-        return f"sound, mono, {self.sample_rate:,} samples a second in [-1, 1], zeros after the end"
+        cut = ", silence cut from both ends" if self.trims else ""
+        return f"sound, mono, {self.sample_rate:,} samples a second in [-1, 1], zeros after the end{cut}"
 
     def _check_values(self, x):
         """Whole numbers are taken as PCM of their own width."""
@@ -75,7 +77,7 @@ class Waveform(_Heard):
             return super().read(path)
         from kzoo.data.sounds import sound_files
 
-        return sound_files.read(path, self.sample_rate).samples[None]
+        return sound_files.read(path, self.sample_rate, self.trims).samples[None]
 
 
 class NumSamples(_Heard):

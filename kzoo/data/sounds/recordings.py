@@ -110,7 +110,7 @@ def from_tfds(name, builder, sample_rate, target, trim=False) -> Recordings:
     rate = builder.info.features[key].sample_rate
     if not rate:
         raise ValueError(f"data set {name!r}: its feature {key!r} does not say its sample rate")
-    made = Recordings({}, {}, {}, prepared.identity(name, builder), [])
+    made = Recordings({}, {}, {}, {**prepared.identity(name, builder), "trim": trim}, [])
     feature, every = builder.info.features[target], []
     for split in prepared.sizes(builder):
         clips, targets = [], []

@@ -121,7 +121,7 @@ def from_recordings(
     if "content" not in identity:
         identity["content"] = dataset.digest_of([(clips.values, clips.row_splits) for clips, _ in stored.values()])
     data = dataset.make_data(name, identity, splits, options, class_names, tokenizer, notes)
-    data.sample_rate = inputs.sample_rate
+    data.sample_rate, data.trims_silence = inputs.sample_rate, bool(recordings.identity.get("trim"))
     return data
 
 

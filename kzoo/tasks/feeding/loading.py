@@ -9,6 +9,7 @@ import numpy as np
 from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks import every, of_or_guess
+from kzoo.tasks.base import takes_sounds
 
 if TYPE_CHECKING:
     from kzoo.data import Data
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def load(
     name, model, batch_size=64, seed=0, augment=False, data_dir=None, manual_dir=None, validation_fraction=0.1,
     tokenizer=None, download=False, num_examples=None, preprocessing=None, max_length=None, drop_remainder=False,
-    skip_bad=False, whole_words=False, length_buckets=True, columns=None,
+    skip_bad=False, whole_words=False, length_buckets=True, columns=None, trim=False,
 ) -> "Data":  # fmt: skip
     """Loads a data set by name, fitted to a model.
 
@@ -49,6 +50,7 @@ def load(
         length_buckets: put texts of like length into a training batch.
         columns: those of a table that are meant, by name or by number from 0: `"text,label"`, the last one to be
             learned, or `"width,height:price,rent"`. By default guessed, as `notes` say.
+        trim: cut silence, 40 dB below the loudest sample, from both ends of every sound.
 
     Raises ValueError that names what was passed, what is wanted and the fix.
     """
@@ -67,14 +69,16 @@ def load(
         drop_remainder,
     )  # fmt: skip
     texts = token_rows.TextOptions(tokenizer or card.tokenizer, max_length, whole_words, length_buckets)
-    how = dataset.How(options, texts, data_dir, manual_dir, download, skip_bad, columns)
+    how = dataset.How(options, texts, data_dir, manual_dir, download, skip_bad, columns, trim or card.trims_silence)
     if columns and table_files.find(name) is None:
         raise ValueError(f"columns={columns!r} (--columns) is for tables, and {name!r} is none")
+    if trim and not takes_sounds(model):
+        raise ValueError(f"trim={trim!r} (--trim) is for sounds, and {model.name} takes none")
     return _noting_ids((task.synthetic if name == "synthetic" else task.batches)(name, model, how), model)
 
 
 def width_of(
-    name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, **_
+    name, model, data_dir=None, manual_dir=None, download=False, skip_bad=False, columns=None, trim=False, **_
 ) -> int | None:
     """The `num_classes` that a data set asks of a model, int, or None where that is open; keywords are those of `load`.
 
@@ -83,7 +87,7 @@ def width_of(
     from kzoo.data import dataset
 
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
-    how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns)
+    how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns, trim)
     return of_or_guess(model).width_of(name, model, how)
 
 

@@ -31,15 +31,15 @@ def load(task, name, model, how) -> Any:
     rate = wanted["waveform"].sample_rate
     files, folder = table_files.find(name), folders.find(name)
     if files is not None:
-        found = recordings.from_table(files, rate, how.columns, skip_bad=how.skip_bad)
+        found = recordings.from_table(files, rate, how.columns, trim=how.trim, skip_bad=how.skip_bad)
         found.class_names = sorted({each for part in found.targets.values() for each in part})
         places = {each: place for place, each in enumerate(found.class_names)}
         found.targets = {split: [places[each] for each in part] for split, part in found.targets.items()}
     elif folder is not None:
-        found = recordings.from_classes(folder, rate, skip_bad=how.skip_bad)
+        found = recordings.from_classes(folder, rate, trim=how.trim, skip_bad=how.skip_bad)
     else:
         builder = task.prepared(name, how)
-        found = recordings.from_tfds(name, builder, rate, _condition(name, builder, model, wanted))
+        found = recordings.from_tfds(name, builder, rate, _condition(name, builder, model, wanted), how.trim)
     return _batches(name, found, model, wanted, how)
 
 

@@ -114,7 +114,9 @@ class SpeechRecognition(base.Task):
 
         heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
         tokenizer, rows = self._tokenizer(model), []
-        for path, clip in reading.readable(lambda path: sound_files.read(path, heard.sample_rate), paths, skip_bad):
+        for path, clip in reading.readable(
+            lambda path: sound_files.read(path, heard.sample_rate, heard.trims), paths, skip_bad
+        ):
             (row,) = self._rows(model, prepare_inputs(model, [clip.samples]), tokenizer)
             rows.append({"file": str(path), **row, **({"sound": list(clip.changes)} if clip.changes else {})})
         return rows

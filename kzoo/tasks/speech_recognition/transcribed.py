@@ -34,9 +34,9 @@ def load(task, name, model, how) -> Any:
     sample_rate = sound_batches.SoundInputs(model).sample_rate
     files, folder = table_files.find(name), recordings.find_spoken(name)
     if folder is not None:
-        found = recordings.from_transcripts(folder, sample_rate, skip_bad=how.skip_bad)
+        found = recordings.from_transcripts(folder, sample_rate, trim=how.trim, skip_bad=how.skip_bad)
     elif files is not None:
-        found = recordings.from_table(files, sample_rate, how.columns, skip_bad=how.skip_bad)
+        found = recordings.from_table(files, sample_rate, how.columns, trim=how.trim, skip_bad=how.skip_bad)
     else:
         builder = task.prepared(name, how)
         key = _text_key(builder)
@@ -45,7 +45,7 @@ def load(task, name, model, how) -> Any:
                 f"data set {name!r} has no transcripts (its features: {', '.join(builder.info.features)}); "
                 f"{model.name} learns from one of {', '.join(TRANSCRIPTS)}"
             )
-        found = recordings.from_tfds(name, builder, sample_rate, key)
+        found = recordings.from_tfds(name, builder, sample_rate, key, how.trim)
     return _batches(name, found, model, how.options, how.texts.tokenizer, how.skip_bad)
 
 
