@@ -113,7 +113,8 @@ def page(document):
     ]
     for row in document["rows"]:
         cells = [f"`{row['architecture']}`", row["reference"], f"{row['max_difference']:.1e}", f"`{row['variant']}`"]
-        cells += [f"{row['parameters']:,}", *map(cell, map(document["exports"][row["architecture"]].get, FORMATS))]
+        measured = document["exports"].get(row["architecture"], {})
+        cells += [f"{row['parameters']:,}", *map(cell, map(measured.get, FORMATS))]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
