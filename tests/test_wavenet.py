@@ -99,6 +99,13 @@ def test_mu_law_is_that_of_the_reference():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(again), np.arange(num_levels))
 
 
+def test_mu_law_has_a_form_in_onnx(tmp_path):
+    pytest.importorskip("tf2onnx")
+    model = kzoo.build("wavenet_mulaw", **{**SIZES, **NO_MEL, "num_levels": 16})
+    report = kzoo.export(model, tmp_path / "out", format="onnx")
+    assert report["max_difference"] < 1e-5 * report["scale"]
+
+
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
