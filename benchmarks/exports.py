@@ -24,7 +24,10 @@ SMALL = {
     "alexnet": {"input_shape": (64, 64, 3), "num_classes": 10, "hidden_dim": 64},
     "bert": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "intermediate_dim": 128, "vocabulary_size": 200},
     "cnn": {},
+    "deepspeech": {"sample_rate": 8000, "hidden_dim": 32},
+    "deepspeech2": {"sample_rate": 2000, "hidden_dim": 16, "num_layers": 2},
     "densenet": {"depths": (2, 2, 2, 2), "input_shape": (64, 64, 3), "num_classes": 10},
+    "ds_cnn": {},
     "googlenet": {"width_multiplier": 0.25, "input_shape": (64, 64, 3), "num_classes": 10},
     "gpt": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "vocabulary_size": 200, "max_length": 64},
     "inception_v3": {"width_multiplier": 0.25, "input_shape": (96, 96, 3), "num_classes": 10},
@@ -46,8 +49,10 @@ SMALL = {
     "transformer": {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64, "vocabulary_size": 100},
     "vgg": {"depths": (1, 1, 1, 1, 1), "filters": (8, 8, 8, 8, 8), "hidden_dim": 32, "input_shape": (32, 32, 3)},
     "vit": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "input_shape": (32, 32, 3), "patch_size": 8},
+    "wavenet": {"num_layers": 4, "num_stacks": 2, "filters": 8, "gate_filters": 16, "upsample_scales": ()},
 }
 LENGTH = 16
+LENGTHS = {"deepspeech": 1600, "deepspeech2": 1600, "wavenet": 64}  # in samples of sound
 CELLS = {
     "saved_model": ("float32",),
     "litert": ("float32", "int8", "int8_weights"),
@@ -94,8 +99,10 @@ def cell(model, format, precision):
     from kzoo.runtimes import samples
 
     is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
-    length = LENGTH if is_open and (format in ("litert", "openvino") or precision == "int8") else None
-    row = {"model": model.kzoo.architecture, "format": format, "precision": precision, "length": length}
+    architecture = model.kzoo.architecture
+    is_fixed = is_open and (format in ("litert", "openvino") or precision == "int8")
+    length = LENGTHS.get(architecture, LENGTH) if is_fixed else None
+    row = {"model": architecture, "format": format, "precision": precision, "length": length}
     begin = time.perf_counter()
     try:
         calibration = None

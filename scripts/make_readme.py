@@ -149,7 +149,7 @@ def draw(path):
 
 def _draw_differences(axes):
     rows = json.loads((RESULTS / "exports.json").read_text(encoding="utf-8"))["rows"]
-    rows = [row for row in rows if row["precision"] == "float32"]
+    rows = [row for row in rows if row["precision"] == "float32" and "reason" not in row]
     names = sorted({row["model"] for row in rows}, reverse=True)
     formats = {"saved_model": "SavedModel", "litert": "LiteRT", "onnx": "ONNX", "openvino": "OpenVINO"}
     for (name, title), marker in zip(formats.items(), "osD^", strict=True):

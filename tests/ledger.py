@@ -15,10 +15,13 @@ import numpy as np
 import test_detection
 import test_inception_vit_recurrent_cnn
 import test_models
+import test_sound_classification
+import test_speech_models
 import test_text_models
 import test_transformer
 import test_translation_models
 import test_vision_models
+import test_wavenet
 
 from kzoo import catalog
 from kzoo.support import atomic
@@ -52,6 +55,13 @@ def comparisons():
         case = f"retinanet over {overrides['backbone']}"
         add("torchvision", case, "retinanet", test_detection.compare, kind)
     add("transformers", "marian with sinusoids in halves", "transformer", test_transformer.compare)
+    for case in test_speech_models.CASES:
+        library = "SeanNaren's deepspeech.pytorch" if case.startswith("deepspeech2") else "torchaudio"
+        add(library, case, case, test_speech_models.compare, case)
+    add("MLPerf Tiny's Keras model", "ds_cnn_s", "ds_cnn_s", test_sound_classification.compare)
+    for case in test_wavenet.CASES:
+        library = "ibab's tensorflow-wavenet" if case.endswith("ibab") else "r9y9's wavenet_vocoder"
+        add(library, case, case, test_wavenet.compare, case)
     for module in (test_text_models, test_translation_models):
         for case, (*_, name, _) in module.CASES.items():
             add("transformers", case, name, module.compare, case)
@@ -103,7 +113,8 @@ def page(document):
     ]
     for row in document["rows"]:
         cells = [f"`{row['architecture']}`", row["reference"], f"{row['max_difference']:.1e}", f"`{row['variant']}`"]
-        cells += [f"{row['parameters']:,}", *map(cell, map(document["exports"][row["architecture"]].get, FORMATS))]
+        measured = document["exports"].get(row["architecture"], {})
+        cells += [f"{row['parameters']:,}", *map(cell, map(measured.get, FORMATS))]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,8 @@ def mu_law_encode(x, num_levels=256) -> Any:
     """
     mu = num_levels - 1
     x = ops.clip(x, -1.0, 1.0)
-    companded = ops.sign(x) * ops.log1p(mu * ops.abs(x)) / math.log1p(mu)
+    # log1p has no form in ONNX.
+    companded = ops.sign(x) * ops.log(1 + mu * ops.abs(x)) / math.log1p(mu)
     return ops.cast((companded + 1) / 2 * mu, "int32")
 
 
