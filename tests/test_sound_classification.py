@@ -45,6 +45,19 @@ def test_a_sound_shorter_than_a_window_is_refused():
         kzoo.build("ds_cnn", seconds=0.03)
 
 
+def test_mel_bands_take_the_place_of_cepstra_whatever_the_loudness_and_the_padding():
+    model = kzoo.build("ds_cnn", **SMALL, num_coefficients=None, normalize="clip", num_classes=2)
+    bands = keras.Model(model.inputs, model.get_layer("channel").output)
+    x = np.zeros((2, RATE * 3 // 10), np.float32)
+    x[:, :800] = np.random.default_rng(0).normal(0, 0.1, 800)
+    x[1] /= 4
+    loud, quiet = bands.predict_on_batch(x)[..., 0]
+    assert loud.shape == (14, 40)
+    np.testing.assert_allclose(loud, quiet, rtol=0, atol=1e-2)
+    assert not loud[9:].any()  # 800 samples are 9 windows
+    np.testing.assert_allclose((loud[:9].mean(), loud[:9].std(ddof=1)), (0, 1), atol=1e-4)
+
+
 def test_it_learns_clips_of_any_length(tmp_path):
     keras.utils.set_random_seed(0)
     model = kzoo.build("ds_cnn", **SMALL, num_classes=2)

@@ -9,7 +9,7 @@ cepstra are taken in the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms
 import keras
 from keras import layers
 
-from kzoo.layers.spectra import MFCC, ClipLength
+from kzoo.layers.spectra import MFCC, ClipLength, LogMelSpectrogram
 
 TASK = "sound_classification"
 INPUTS = {"waveform": "waveform"}
@@ -55,11 +55,12 @@ def build(
         filters: of every convolution.
         num_layers: the first convolution and the separable ones after it.
         strides: in time and coefficients, of the first convolution and of the first separable one.
-        num_coefficients: cepstra a frame.
+        num_coefficients: cepstra a frame; None for the logarithms of the mel bands in their place.
         sample_rate: in Hz.
         seconds: how much of a sound is heard; shorter ones end in zeros.
-        normalize: "feature" standardizes each cepstrum over a clip's own frames, which takes away what differs between
-            microphones, and also what tells steady sounds apart; None as in the paper.
+        normalize: "feature" standardizes each feature over a clip's own frames, which takes away what differs between
+            microphones, and also what tells steady sounds apart; "clip" all of them together, which takes away
+            loudness; None as in the paper.
         dropout: after the first convolution; twice as much before the average.
 
     Raises ValueError for sounds shorter than a window.
@@ -69,10 +70,15 @@ def build(
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
     waveform = keras.Input((num_samples,), name="waveform")
     length = [ClipLength(name="num_samples")(waveform)] if normalize else []
-    x = MFCC(
-        sample_rate, window, hop, num_coefficients, _NUM_MELS, _LOWEST, min(_HIGHEST, sample_rate // 2), padding=None,
-        normalize=normalize, name="mfcc",
-    )(waveform, *length)  # fmt: skip
+    bands = {
+        "num_mels": _NUM_MELS, "min_frequency": _LOWEST, "max_frequency": min(_HIGHEST, sample_rate // 2),
+        "padding": None, "normalize": normalize,
+    }  # fmt: skip
+    if num_coefficients is None:
+        spectrum = LogMelSpectrogram(sample_rate, window, hop, **bands, name="log_mel")
+    else:
+        spectrum = MFCC(sample_rate, window, hop, num_coefficients, **bands, name="mfcc")
+    x = spectrum(waveform, *length)
     x = layers.Reshape((*x.shape[1:], 1), name="channel")(x)
     x = normalized(layers.Conv2D(filters, (10, 4), strides[0], "same", name="conv_1")(x), "conv_1")
     x = layers.Dropout(dropout, name="conv_1.dropout")(x)
