@@ -109,7 +109,7 @@ def speaker_left_out(name, model, seed=0, **options):
 
 SPOKEN_DIGITS = {
     "model": "ds_cnn_s", "data": "spoken_digits", "measure": accuracy,
-    "overrides": {"sample_rate": 8000, "num_coefficients": None, "normalize": "clip", "num_classes": 10},
+    "overrides": {"sample_rate": 8000, "features": "log_mel", "normalize": "clip", "num_classes": 10},
     "fit": {"epochs": 30, "batch_size": 32, "augment": "sounds_strong"},
 }  # fmt: skip
 SMALL_RETINANET = {

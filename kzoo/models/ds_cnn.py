@@ -19,6 +19,7 @@ VARIANTS = {
     "ds_cnn_m": {"filters": 172, "strides": ((2, 1), (2, 2))},
     "ds_cnn_l": {"filters": 276, "num_layers": 6, "strides": ((2, 1), (2, 2))},
 }
+FEATURES = ("mfcc", "log_mel")
 HEADLESS = "feature_extraction"
 HEAD = ("fc1",)
 _WINDOW, _HOP, _NUM_MELS, _LOWEST, _HIGHEST = 0.04, 0.02, 40, 20, 4000  # seconds, bands and Hz
@@ -41,6 +42,7 @@ def build(
     filters=64,
     num_layers=5,
     strides=((2, 2), (1, 1)),
+    features="mfcc",
     num_coefficients=10,
     sample_rate=16000,
     seconds=1.0,
@@ -55,7 +57,8 @@ def build(
         filters: of every convolution.
         num_layers: the first convolution and the separable ones after it.
         strides: in time and coefficients, of the first convolution and of the first separable one.
-        num_coefficients: cepstra a frame; None for the logarithms of the mel bands in their place.
+        features: "mfcc", the cepstra, or "log_mel", the logarithms of the mel bands that they are made of.
+        num_coefficients: cepstra a frame.
         sample_rate: in Hz.
         seconds: how much of a sound is heard; shorter ones end in zeros.
         normalize: "feature" standardizes each feature over a clip's own frames, which takes away what differs between
@@ -63,8 +66,10 @@ def build(
             loudness; None as in the paper.
         dropout: after the first convolution; twice as much before the average.
 
-    Raises ValueError for sounds shorter than a window.
+    Raises ValueError for sounds shorter than a window, and for other features.
     """
+    if features not in FEATURES:
+        raise ValueError(f"{name}: features must be one of {', '.join(FEATURES)}, got {features!r}")
     window, hop, num_samples = (round(part * sample_rate) for part in (_WINDOW, _HOP, seconds))
     if num_samples < window:
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
@@ -74,11 +79,10 @@ def build(
         "num_mels": _NUM_MELS, "min_frequency": _LOWEST, "max_frequency": min(_HIGHEST, sample_rate // 2),
         "padding": None, "normalize": normalize,
     }  # fmt: skip
-    if num_coefficients is None:
-        spectrum = LogMelSpectrogram(sample_rate, window, hop, **bands, name="log_mel")
+    if features == "mfcc":
+        x = MFCC(sample_rate, window, hop, num_coefficients, **bands, name="mfcc")(waveform, *length)
     else:
-        spectrum = MFCC(sample_rate, window, hop, num_coefficients, **bands, name="mfcc")
-    x = spectrum(waveform, *length)
+        x = LogMelSpectrogram(sample_rate, window, hop, **bands, name="log_mel")(waveform, *length)
     x = layers.Reshape((*x.shape[1:], 1), name="channel")(x)
     x = normalized(layers.Conv2D(filters, (10, 4), strides[0], "same", name="conv_1")(x), "conv_1")
     x = layers.Dropout(dropout, name="conv_1.dropout")(x)
