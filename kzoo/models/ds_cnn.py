@@ -19,9 +19,9 @@ VARIANTS = {
     "ds_cnn_m": {"filters": 172, "strides": ((2, 1), (2, 2))},
     "ds_cnn_l": {"filters": 276, "num_layers": 6, "strides": ((2, 1), (2, 2))},
 }
-FEATURES = ("mfcc", "log_mel")
 HEADLESS = "feature_extraction"
 HEAD = ("fc1",)
+_FEATURES = ("mfcc", "log_mel")
 _WINDOW, _HOP, _NUM_MELS, _LOWEST, _HIGHEST = 0.04, 0.02, 40, 20, 4000  # seconds, bands and Hz
 
 
@@ -68,8 +68,8 @@ def build(
 
     Raises ValueError for sounds shorter than a window, and for other features.
     """
-    if features not in FEATURES:
-        raise ValueError(f"{name}: features must be one of {', '.join(FEATURES)}, got {features!r}")
+    if features not in _FEATURES:
+        raise ValueError(f"{name}: features must be one of {', '.join(_FEATURES)}, got {features!r}")
     window, hop, num_samples = (round(part * sample_rate) for part in (_WINDOW, _HOP, seconds))
     if num_samples < window:
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
