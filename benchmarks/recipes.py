@@ -86,6 +86,32 @@ def error_rates(model, data):
     return numbers
 
 
+def speaker_left_out(name, model, seed=0, **options):
+    """A set of TFDS without the speaker `seed` in training and validation; the test is all that this speaker said."""
+    import kzoo
+    from kzoo.data.sources import prepared
+
+    builder, parts = prepared.find(name), {}
+    clips, labels, speakers = [], [], []
+    for split in prepared.sizes(builder):
+        for row in prepared.records(builder, split, ["audio", "label", "speaker"]).as_numpy_iterator():
+            clips.append(row["audio"].astype("int16"))
+            labels.append(row["label"])
+            speakers.append(row["speaker"])
+    for part, speaks in (("test", True), ("train", False)):
+        rows = np.flatnonzero((np.array(speakers) == seed) == speaks)
+        parts[part] = [clips[row] for row in rows], np.array(labels)[rows]
+    return kzoo.data.from_arrays(
+        *parts["train"], model, test=parts["test"], class_names=builder.info.features["label"].names, seed=seed,
+        name=f"{name} without speaker {seed}", **options,
+    )  # fmt: skip
+
+
+SPOKEN_DIGITS = {
+    "model": "ds_cnn_s", "data": "spoken_digits", "measure": accuracy,
+    "overrides": {"sample_rate": 8000, "features": "log_mel", "normalize": "clip", "num_classes": 10},
+    "fit": {"epochs": 30, "batch_size": 32, "augment": "sounds_strong"},
+}  # fmt: skip
 SMALL_RETINANET = {
     "backbone": "resnet18",
     "backbone_options": {"filters": 16},
@@ -137,6 +163,12 @@ RECIPES = {
         "fit": {"epochs": 40, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 100, "augment": "speech"},
         "measure": error_rates, "must": lambda mean: mean["test_character_error_rate_percent"] <= 35.0,
     },
+    "spoken_digits": {**SPOKEN_DIGITS, "seeds": 1, "must": lambda mean: mean["test_accuracy_percent"] >= 98.0},
+    # One seed a speaker, who is heard in the test alone.
+    "spoken_digits_new_speaker": {
+        **SPOKEN_DIGITS, "source": speaker_left_out, "seeds": 6,
+        "must": lambda mean: mean["test_accuracy_percent"] >= 93.0,
+    },
     "shakespeare_gpt": {
         "model": "gpt2", "data": "shakespeare", "seeds": 1,
         "overrides": {
@@ -163,7 +195,8 @@ def run(name, num_seeds, epochs, runs=None):
         keras.utils.set_random_seed(seed)
         model = kzoo.build(recipe["model"], **recipe.get("overrides", {}))
         options = {key: choices[key] for key in ("batch_size", "augment") if key in choices}
-        data = kzoo.data.load(recipe["data"], model, seed=seed, **options, **recipe.get("load", {}))
+        load = recipe.get("source", kzoo.data.load)
+        data = load(recipe["data"], model, seed=seed, **options, **recipe.get("load", {}))
         begin = time.perf_counter()
         folder = runs and str(runs / f"{name}-{seed}")
         kzoo.fit(

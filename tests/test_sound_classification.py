@@ -46,9 +46,24 @@ def test_published_weights_give_the_published_outputs(tmp_path):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
 
 
-def test_a_sound_shorter_than_a_window_is_refused():
+def test_a_sound_shorter_than_a_window_and_unknown_features_are_refused():
     with pytest.raises(ValueError, match=r"seconds=0.03 is shorter than one window of 0.04 s"):
         kzoo.build("ds_cnn", seconds=0.03)
+    with pytest.raises(ValueError, match=r"features must be one of mfcc, log_mel, got 'mel'"):
+        kzoo.build("ds_cnn", features="mel")
+
+
+def test_mel_bands_take_the_place_of_cepstra_whatever_the_loudness_and_the_padding():
+    model = kzoo.build("ds_cnn", **SMALL, features="log_mel", normalize="clip", num_classes=2)
+    bands = keras.Model(model.inputs, model.get_layer("channel").output)
+    x = np.zeros((2, RATE * 3 // 10), np.float32)
+    x[:, :800] = np.random.default_rng(0).normal(0, 0.1, 800)
+    x[1] /= 4
+    loud, quiet = bands.predict_on_batch(x)[..., 0]
+    assert loud.shape == (14, 40)
+    np.testing.assert_allclose(loud, quiet, rtol=0, atol=1e-2)
+    assert not loud[9:].any()  # 800 samples are 9 windows
+    np.testing.assert_allclose((loud[:9].mean(), loud[:9].std(ddof=1)), (0, 1), atol=1e-4)
 
 
 def test_it_learns_clips_of_any_length(tmp_path):

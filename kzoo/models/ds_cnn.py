@@ -9,7 +9,7 @@ cepstra are taken in the graph: 40 mel bands of 20 to 4,000 Hz, windows of 40 ms
 import keras
 from keras import layers
 
-from kzoo.layers.spectra import MFCC, ClipLength
+from kzoo.layers.spectra import MFCC, ClipLength, LogMelSpectrogram
 
 TASK = "sound_classification"
 INPUTS = {"waveform": "waveform"}
@@ -21,6 +21,7 @@ VARIANTS = {
 }
 HEADLESS = "feature_extraction"
 HEAD = ("fc1",)
+_FEATURES = ("mfcc", "log_mel")
 _WINDOW, _HOP, _NUM_MELS, _LOWEST, _HIGHEST = 0.04, 0.02, 40, 20, 4000  # seconds, bands and Hz
 
 
@@ -41,6 +42,7 @@ def build(
     filters=64,
     num_layers=5,
     strides=((2, 2), (1, 1)),
+    features="mfcc",
     num_coefficients=10,
     sample_rate=16000,
     seconds=1.0,
@@ -55,24 +57,32 @@ def build(
         filters: of every convolution.
         num_layers: the first convolution and the separable ones after it.
         strides: in time and coefficients, of the first convolution and of the first separable one.
+        features: "mfcc", the cepstra, or "log_mel", the logarithms of the mel bands that they are made of.
         num_coefficients: cepstra a frame.
         sample_rate: in Hz.
         seconds: how much of a sound is heard; shorter ones end in zeros.
-        normalize: "feature" standardizes each cepstrum over a clip's own frames, which takes away what differs between
-            microphones, and also what tells steady sounds apart; None as in the paper.
+        normalize: "feature" standardizes each feature over a clip's own frames, which takes away what differs between
+            microphones, and also what tells steady sounds apart; "clip" all of them together, which takes away
+            loudness; None as in the paper.
         dropout: after the first convolution; twice as much before the average.
 
-    Raises ValueError for sounds shorter than a window.
+    Raises ValueError for sounds shorter than a window, and for other features.
     """
+    if features not in _FEATURES:
+        raise ValueError(f"{name}: features must be one of {', '.join(_FEATURES)}, got {features!r}")
     window, hop, num_samples = (round(part * sample_rate) for part in (_WINDOW, _HOP, seconds))
     if num_samples < window:
         raise ValueError(f"{name}: seconds={seconds} is shorter than one window of {_WINDOW} s")
     waveform = keras.Input((num_samples,), name="waveform")
     length = [ClipLength(name="num_samples")(waveform)] if normalize else []
-    x = MFCC(
-        sample_rate, window, hop, num_coefficients, _NUM_MELS, _LOWEST, min(_HIGHEST, sample_rate // 2), padding=None,
-        normalize=normalize, name="mfcc",
-    )(waveform, *length)  # fmt: skip
+    bands = {
+        "num_mels": _NUM_MELS, "min_frequency": _LOWEST, "max_frequency": min(_HIGHEST, sample_rate // 2),
+        "padding": None, "normalize": normalize,
+    }  # fmt: skip
+    if features == "mfcc":
+        x = MFCC(sample_rate, window, hop, num_coefficients, **bands, name="mfcc")(waveform, *length)
+    else:
+        x = LogMelSpectrogram(sample_rate, window, hop, **bands, name="log_mel")(waveform, *length)
     x = layers.Reshape((*x.shape[1:], 1), name="channel")(x)
     x = normalized(layers.Conv2D(filters, (10, 4), strides[0], "same", name="conv_1")(x), "conv_1")
     x = layers.Dropout(dropout, name="conv_1.dropout")(x)
