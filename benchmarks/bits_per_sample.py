@@ -8,6 +8,7 @@ around it, in the companded scale, whose width is fitted for each of 16 bands of
 Everything is fitted on the training split. The last line on stdout is one JSON document, also stored.
 """
 
+import json
 import pathlib
 import sys
 
@@ -80,7 +81,8 @@ def run(options):
     model = kzoo.load(options.run)
     data = kzoo.data.load("spoken_digits", model, batch_size=8)
     train, test = (list(clips_of(split)) for split in (data.train, data.test))
-    document = harness.begin("bits_per_sample", run=str(options.run), facts=open_run(options.run).facts)
+    facts, history = open_run(options.run).facts, json.loads((options.run / "history.json").read_text())
+    document = harness.begin("bits_per_sample", run=options.run.name, facts=facts, epochs=history)
     scored = kzoo.evaluate(model, data)
     document["rows"] = {
         "histogram": {"bits_per_sample": histogram(train, test)},
