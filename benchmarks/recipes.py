@@ -109,8 +109,8 @@ def speaker_left_out(name, model, seed=0, **options):
 
 SPOKEN_DIGITS = {
     "model": "ds_cnn_s", "data": "spoken_digits", "measure": accuracy,
-    "overrides": {"sample_rate": 8000, "features": "log_mel", "normalize": "clip", "num_classes": 10},
-    "fit": {"epochs": 30, "batch_size": 32, "augment": "sounds_strong"},
+    "overrides": {"sample_rate": 8000, "num_classes": 10},
+    "fit": {"epochs": 60, "batch_size": 32, "augment": "sounds"},
 }  # fmt: skip
 SMALL_RETINANET = {
     "backbone": "resnet18",

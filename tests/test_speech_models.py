@@ -8,6 +8,7 @@ from golden_files import GOLDEN, assert_close
 from seeded_weights import draw_clips, load_drawn_weights
 
 import kzoo
+from kzoo.rewrites import masking
 from kzoo.rewrites.unrolling import unroll
 
 FIRST = {"sample_rate": 8000, "hidden_dim": 24}
@@ -118,3 +119,13 @@ def test_multiply_accumulates_of_recurrent_layers_by_hand():
     model = kzoo.build("deepspeech2", sample_rate=2000, hidden_dim=4, num_layers=1)
     rows = {row["name"]: row["macs"] for row in kzoo.info(model, length=1000, layers=True)["layers"]}
     assert rows["rnns.0.rnn"] == 26 * 2 * (32 * 6 * 16 + 4 * 16)
+
+
+def test_blanks_after_the_end_are_no_range_for_eight_bits():
+    """-1e9 beside logits would make all of them the same number; LiteRT's quantiser crashes on the loops."""
+    model = kzoo.build("deepspeech2", sample_rate=8000, num_layers=1, hidden_dim=8)
+    assert masking.has_extremes(model) and not masking.attends(model)
+    assert not masking.has_extremes(kzoo.build("mnist_cnn"))
+    x = {"waveform": np.zeros((2, 4000), np.float32), "num_samples": np.array([4000, 4000], np.int32)}
+    with pytest.raises(ValueError, match="quantiser of activations crashes.*int8_weights"):
+        kzoo.fast(model, runtime="litert", precision="int8", length=4000, calibration=x)

@@ -247,6 +247,5 @@ RECIPES = {
     "speech": SoundAugmentation(),
     "sounds": SoundAugmentation(shift=0.1),
     # as far as voices differ in pitch, so that a new speaker is none of a new kind
-    "sounds_strong": SoundAugmentation(speed=0.25, shift=0.1, noise=0.1, band_width=0.2, time_width=0.15),
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
 }

@@ -10,6 +10,7 @@ from keras import ops
 from kzoo import graph
 from kzoo.layers import DotProductAttention
 from kzoo.layers.attention import causal_mask
+from kzoo.layers.frames import BlankPadding
 
 MARGIN = 12.0  # exp(-12) is 6e-6; a weight of less than 1/512 is 0 in 8 bits
 
@@ -17,6 +18,11 @@ MARGIN = 12.0  # exp(-12) is 6e-6; a weight of less than 1/512 is 0 in 8 bits
 def attends(model) -> bool:
     """Whether the model has attention."""
     return any(isinstance(layer, DotProductAttention) for layer in model.layers)
+
+
+def has_extremes(model) -> bool:
+    """Whether numbers about as large as floats get stand beside others: masked scores, or blanks after a clip's end."""
+    return attends(model) or any(isinstance(layer, BlankPadding) for layer in model.layers)
 
 
 def bound_masks(model) -> keras.Model:

@@ -38,6 +38,11 @@ def write(model, folder, settings, calibration) -> dict:
     if is_open and settings.length is None:
         why = "has no loops over one" if is_recurrent(model) else "has no attention over an open length"
         raise ValueError(f"{model.name} takes sequences of any length and LiteRT {why}: pass length= (--length)")
+    if settings.precision == "int8" and keeps_loops(model):
+        raise ValueError(
+            f"{model.name}: LiteRT's quantiser of activations crashes on loops over speech; use precision "
+            "'int8_weights', or the runtime onnxruntime (--format onnx)"
+        )
     # The function, not the Keras model, whose variables the converter silently loses.
     is_int8, size = settings.precision == "int8", settings.batch_size or 1
     source = masking.bound_masks(model) if is_int8 and masking.attends(model) else model

@@ -14,19 +14,19 @@ from kzoo.support import quiet
 # Entropy is left out: quantize_static gives it 128 bins for 128 levels, so that its only candidate is the whole range.
 METHODS = {"min_max": "MinMax", "percentile": "Percentile"}
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-# What lies between the products of a convolutional network; not for attention, whose masks are as large as floats get.
+# What lies between the products of a convolutional network; not where masks or blanks are as large as floats get.
 BETWEEN = ("Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Reshape", "Transpose",
            "Squeeze", "Unsqueeze", "Flatten", "Pad")  # fmt: skip
 PERCENTILE = 99.99
 
 
-def quantise(proto, path, calibration, names, ranges, batch_size, attends) -> None:
+def quantise(proto, path, calibration, names, ranges, batch_size, has_extremes) -> None:
     """Writes an ONNX model in int8: weights by channel, activations (uint8) by the calibration data.
 
     Args:
         calibration: `{input name: array}`; `names` are the inputs in order.
         ranges: a key of METHODS; "percentile" keeps PERCENTILE % of the values.
-        attends: whether the model has attention.
+        has_extremes: whether masked scores or certain blanks would take up the whole range of what they stand in.
     """
     rows = iter([dict(zip(names, row, strict=True)) for row in samples.batches(calibration, names, batch_size)])
     taken = {row.name for row in proto.graph.input}
@@ -42,7 +42,7 @@ def quantise(proto, path, calibration, names, ranges, batch_size, attends) -> No
             str(path),
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=[*PRODUCTS, *(() if attends else BETWEEN)],
+            op_types_to_quantize=[*PRODUCTS, *(() if has_extremes else BETWEEN)],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,

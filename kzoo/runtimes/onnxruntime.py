@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from kzoo.rewrites.fusible import has_layer_norm
-from kzoo.rewrites.masking import attends
+from kzoo.rewrites.masking import has_extremes
 from kzoo.rewrites.unrolling import is_recurrent
 from kzoo.runtimes import samples
 from kzoo.runtimes.frozen import check_fits_a_file, freeze
@@ -37,7 +37,7 @@ def write(model, folder, settings, calibration) -> dict:
         (folder / FILE).write_bytes(proto.SerializeToString())
         return notes
     size = settings.batch_size or 1
-    onnx_int8.quantise(proto, folder / FILE, calibration, frozen.names, settings.ranges, size, attends(model))
+    onnx_int8.quantise(proto, folder / FILE, calibration, frozen.names, settings.ranges, size, has_extremes(model))
     feeds = dict(zip(frozen.names, samples.random_inputs(model, size, settings.length), strict=True))
     return {**notes, "int8_coverage": onnx_int8.coverage(folder / FILE, feeds)}
 
