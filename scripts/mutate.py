@@ -56,6 +56,11 @@ NEAREST = {
     "kzoo/exporting/other_formats.py": "exporting -k formats or runtime or onnx or pixels or int8",
     "kzoo/exporting/saved_model.py": "exporting -k not stranger and not int8",
     "kzoo/support/atomic.py": "atomic",
+    "kzoo/layers/spectra.py": "spectra",
+    "kzoo/data/sounds/sound_augmentation.py": "sounds -k change or bands or amounts",
+    "kzoo/tasks/speech_recognition/ctc.py": "ctc",
+    "kzoo/tasks/speech_recognition/greedy.py": "ctc -k greedy or words",
+    "kzoo/tasks/speech_recognition/prefix_beams.py": "prefix_beams",
 }  # fmt: skip
 # Parts of the lines of changes that change nothing that anyone would see, and why.
 EQUIVALENT = {
