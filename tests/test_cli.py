@@ -134,13 +134,13 @@ def test_version(run_here):
 
 def test_train_evaluate_predict_export(run_kzoo, tmp_path):
     """The main job as a user runs it, in processes of their own."""
-    run, environment = tmp_path / "run", {"TFDS_DATA_DIR": str(tmp_path / "data")}
-    done = run_kzoo("train", "mlp", "--set", "hidden_dims=(32,)", "--epochs", 2, "--run-folder", run, **environment)
+    run = tmp_path / "run"
+    done = run_kzoo("train", "mlp", "--set", "hidden_dims=(32,)", "--epochs", 2, "--run-folder", run)
     assert done.returncode == 0, done.stderr
     assert "epoch 2/2" in done.stderr and "test: accuracy" in done.stdout and f"kzoo export {run}" in done.stdout
     assert not any(line.startswith(("I0000", "WARNING", "E0000")) for line in done.stderr.splitlines()), done.stderr
 
-    done = run_kzoo("evaluate", run, "--json", **environment)
+    done = run_kzoo("evaluate", run, "--json")
     numbers = json.loads(done.stdout)
     assert done.returncode == 0 and numbers["accuracy"] > 0.5 and numbers["num_examples"] == 1000
 
@@ -148,14 +148,14 @@ def test_train_evaluate_predict_export(run_kzoo, tmp_path):
 
     image = tmp_path / "digit.png"
     keras.utils.save_img(image, np.random.default_rng(0).random((40, 30, 3)), scale=True)
-    done = run_kzoo("predict", run, image, "--json", **environment)
+    done = run_kzoo("predict", run, image, "--json")
     (row,) = json.loads(done.stdout)
     assert row["file"] == str(image) and len(row["classes"]) == 3
     assert 0 < row["classes"][0]["probability"] <= 1
 
-    done = run_kzoo("export", run, tmp_path / "served", **environment)
+    done = run_kzoo("export", run, tmp_path / "served")
     assert done.returncode == 0 and "largest difference" in done.stdout
-    done = run_kzoo("export", run, tmp_path / "served", **environment)
+    done = run_kzoo("export", run, tmp_path / "served")
     assert done.returncode == 2 and "is not empty" in done.stderr and done.stderr.count("\n") == 1
 
 

@@ -466,7 +466,12 @@ def learnable_batch(model):
     return *(np.asarray(part) for part in next(iter(data.train.dataset))), None
 
 
-@pytest.mark.parametrize("architecture", ROWS)
+DEEP = ("googlenet", "inception_v3")  # half a minute each, and resnet, densenet and vgg learn as they do
+
+
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else []) for name in ROWS]
+)
 def test_training_lowers_the_loss(architecture):
     keras.utils.set_random_seed(0)
     model = small(architecture)
