@@ -1,5 +1,6 @@
 """What holds for every test: the data sets it sees, where it may write, and what it may not leave behind."""
 
+import logging
 import os
 import pathlib
 import shutil
@@ -38,6 +39,16 @@ def pytest_unconfigure(config):
     if config.tfds_given:
         os.environ["TFDS_DATA_DIR"] = str(config.tfds_given)  # processes that pytest-xdist starts inherit it
     shutil.rmtree(config.tfds_links)
+
+
+@pytest.fixture(autouse=True)
+def kzoos_warnings_are_heard():
+    """Whatever a library that an earlier test used has done to logging."""
+    logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
+    logger = logging.getLogger("kzoo")
+    logger.disabled, logger.propagate = False, True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

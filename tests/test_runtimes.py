@@ -278,7 +278,9 @@ def test_xla_is_not_given_too_many_unrolled_steps(monkeypatch):
     assert "6 unrolled steps" in report["refused"]["unrolled_xla"]
 
 
-@pytest.mark.parametrize(("name", "why"), [("rnn_lstm", "layers unrolled"), ("bert_tiny", "no attention over an open")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("rnn_lstm", "no loops over one"), ("bert_tiny", "no attention over an open")]
+)
 def test_litert_wants_a_length(name, why):
     needs("litert")
     with pytest.raises(ValueError, match=f"{why}.*: pass length="):

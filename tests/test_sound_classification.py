@@ -1,12 +1,12 @@
 """Classes of sounds: the published network, data from arrays, folders, tables and TFDS, and predictions of files."""
 
-import os
 import pathlib
 
 import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+from prepared_data import needs
 
 import kzoo
 from kzoo.data.sounds import sound_files
@@ -124,7 +124,8 @@ def test_folders_tables_and_files(tmp_path):
     assert "cut to its first 0.3 s" in tasks.of(model).line(row)
 
 
-@pytest.mark.skipif(not os.environ.get("TFDS_DATA_DIR"), reason="needs prepared data sets")
+@needs("mnist")
+@needs("spoken_digits")
 def test_prepared_data_sets():
     model = kzoo.build("ds_cnn", **SMALL)
     with pytest.raises(ValueError, match=r"'mnist' declares no pair of a sound and its class"):

@@ -44,7 +44,7 @@ def identity(trainee, recipe, data, fuse) -> dict:
             "overrides": card.overrides,
             "dtype": keras.dtype_policies.get(network.dtype_policy).name,
             **({"rewrites": card.rewrites} if card.rewrites else {}),
-            **({} if card.architecture else {"graph": archives.digest_of_graph(trainee.model)}),
+            **({} if card.architecture else {"graph": [archives.digest_of_graph(part) for part in trainee.parts]}),
         },
         "recipe": dataclasses.asdict(recipe),
         "data": data.fingerprint,
