@@ -94,6 +94,9 @@ def test_times_of_words_and_beams(run, corpus, capsys):
     (word,) = row["words"]
     assert (row["text"], word["word"]) == ("DAB", "DAB")
     assert 0 <= word["begin"] < 0.12 and 0.3 < word["end"] <= len(spell("DAB", 900)) / RATE
+    (corpus / "alone").mkdir()
+    soundfile.write(corpus / "alone" / "dab.wav", spell("DAB", 900), RATE)
+    assert command(capsys, "predict", run, corpus / "alone")[1].split()[1:] == ["DAB"]
     (corpus / "words.txt").write_text("cab\nbad\n")
     listed = "--words", corpus / "words.txt"
     _, told = command(capsys, "predict", run, corpus / "dab.wav", *listed)

@@ -97,7 +97,7 @@ def _rows_of(task, model, files, source, top, options):
     known = open_run(source).data_choices
     names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
     rows = []
-    suffixes = next(iter(columns.inputs_of(model).values())).suffixes
+    suffixes = {suffix: None for column in columns.inputs_of(model).values() for suffix in column.suffixes}
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
             rows += task.rows_of_table(model, one, names, tokenizer, top, skip_bad)

@@ -17,8 +17,8 @@ DEFAULT_LENGTH = 128
 def usual_length(model) -> int:
     """The length that a model is counted at by default: 128 steps, or the samples of one second of sound."""
     _check(model)
-    heard = [column for column in columns.inputs_of(model).values() if column.kind == "waveform"]
-    return heard[0].sample_rate if heard else DEFAULT_LENGTH
+    heard = columns.heard(model)
+    return heard.sample_rate if heard else DEFAULT_LENGTH
 
 
 def measure(model, length=None, layers=False) -> dict:

@@ -61,9 +61,9 @@ def random_inputs(model, batch_size, length=None, seed=0) -> list:
     if model.inputs[0].dtype == "uint8":
         size = (batch_size, *(open_size(model, seed) if side is None else side for side in model.inputs[0].shape[1:]))
         return [np.random.default_rng(seed).integers(0, 256, size, "uint8")]
-    heard = [column for column in columns.inputs_of(model).values() if column.kind == "waveform"]
+    heard = columns.heard(model)
     if length and heard:  # a length is one of samples here
-        drawn = flat(model, synthetic_inputs(model, batch_size, seed, heard[0].steps(length)))
+        drawn = flat(model, synthetic_inputs(model, batch_size, seed, heard.steps(length)))
         return [_padded([x], length) if x.ndim > 1 else np.minimum(x, length) for x in drawn]
     return flat(model, synthetic_inputs(model, batch_size, seed, length or open_size(model, seed)))
 

@@ -320,7 +320,7 @@ def takes_images(model) -> bool:
 
 def takes_sounds(model) -> bool:
     """Whether a waveform is among a model's inputs."""
-    return any(column.kind == "waveform" for column in columns.inputs_of(model).values())
+    return columns.heard(model) is not None
 
 
 def require_outputs(task, model, rank, least, most=None, hint="") -> None:

@@ -9,7 +9,7 @@ from kzoo import catalog
 from kzoo.data.columns.label import Label, Logit, TokenLabel
 from kzoo.data.columns.numbers import Image, Numbers, Sequence
 from kzoo.data.columns.several import LabelSet, Values
-from kzoo.data.columns.sound import MelFrames, NumSamples, Waveform, completed
+from kzoo.data.columns.sound import SOUNDS, MelFrames, NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {
@@ -20,9 +20,9 @@ NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": 
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "Category", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "NumSamples", "Numbers",
-    "Segments", "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "completed", "id_limits", "inputs_of",
-    "vocabulary_size",
+    "KINDS", "SOUNDS", "Category", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "NumSamples", "Numbers",
+    "Segments", "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "completed", "heard", "id_limits",
+    "inputs_of", "vocabulary_size",
 ]  # fmt: skip
 
 
@@ -30,6 +30,11 @@ def inputs_of(model) -> dict:
     """The columns of a model's inputs by name, in the model's order."""
     declared = catalog.literals_of(model).get("INPUTS", {})
     return {tensor.name: KINDS[declared.get(tensor.name) or _kind(tensor)](model, tensor) for tensor in model.inputs}
+
+
+def heard(model) -> Waveform | None:
+    """The column of the waveform that a model hears; None for a model that hears nothing."""
+    return next((column for column in inputs_of(model).values() if isinstance(column, Waveform)), None)
 
 
 def _kind(tensor):

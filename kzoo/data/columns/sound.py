@@ -9,6 +9,7 @@ from kzoo import catalog
 from kzoo.data import checks
 from kzoo.data.columns.numbers import Numbers
 
+SOUNDS = (".wav", ".flac", ".ogg")
 STEPS_PER_SECOND = 50  # of a random batch: one step of a length is 20 ms
 LOUDEST = 2.0  # beyond this, floats are no samples in [-1, 1], however they were resampled
 
@@ -38,7 +39,7 @@ class Waveform(_Heard):
     """
 
     kind = "waveform"
-    suffixes = (".wav", ".flac", ".ogg", ".npy")
+    suffixes = (*SOUNDS, ".npy")
 
     @property
     def words(self) -> str:
@@ -85,6 +86,7 @@ class NumSamples(_Heard):
 
     kind = "num_samples"
     words = "how many samples each clip has"
+    suffixes = ()
 
     def _check_values(self, x):
         if x.dtype.kind not in "iu" or x.min() < 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.data.columns import Waveform
+from kzoo.data.columns import SOUNDS
 from kzoo.data.pictures import MEMORY_LIMIT
 from kzoo.data.sounds import sound_files
 from kzoo.data.sources import chosen_columns, folders, prepared, table_files
@@ -77,10 +77,10 @@ def from_transcripts(root, sample_rate, trim=False, skip_bad=False) -> Recording
             name, _, words = line.strip().partition(" ")
             if not name:
                 continue
-            there = [file.parent / f"{name}{suffix}" for suffix in Waveform.suffixes[:3]]
+            there = [file.parent / f"{name}{suffix}" for suffix in SOUNDS]
             path = next((path for path in there if path.is_file()), None)
             if path is None:
-                raise ValueError(f"{file}, line {number}: no recording {name}{{{','.join(Waveform.suffixes[:3])}}}")
+                raise ValueError(f"{file}, line {number}: no recording {name}{{{','.join(SOUNDS)}}}")
             parts.setdefault(split, []).append((path, words.strip()))
     if "all" in parts and len(parts) > 1:
         raise ValueError(f"{root} has transcripts both in folders of splits and beside them")

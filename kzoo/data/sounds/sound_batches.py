@@ -145,12 +145,3 @@ def _read(paths, sample_rate, trim):
         paths,
         fn_output_signature=tf.RaggedTensorSpec((None,), tf.float32, ragged_rank=0),
     )
-
-
-def clips_of(split, limit) -> list:
-    """The first clips of a split as they are, float32 (num_samples,) each."""
-    x = next(iter(split.as_it_is().dataset))[0]
-    if isinstance(x, dict):
-        waveform, lengths = (x[name].numpy() for name in ("waveform", "num_samples"))
-        return [clip[:length] for clip, length in zip(waveform[:limit], lengths, strict=False)]
-    return list(x.numpy()[:limit])

@@ -112,7 +112,7 @@ class SpeechRecognition(base.Task):
         from kzoo.data.sounds import sound_files
         from kzoo.tasks import reading
 
-        heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
+        heard = columns.heard(model)
         tokenizer, rows = self._tokenizer(model), []
         for path, clip in reading.readable(
             lambda path: sound_files.read(path, heard.sample_rate, heard.trims), paths, skip_bad

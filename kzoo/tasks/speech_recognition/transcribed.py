@@ -52,7 +52,7 @@ def load(task, name, model, how) -> Any:
 def from_arrays(name, parts, model, options) -> Any:
     """The `Data` of clips in memory, lists of arrays or padded ones, with texts or ids of letters."""
     found = recordings.Recordings({}, {}, {}, {"name": name}, [])
-    heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
+    heard = columns.heard(model)
     ids = {}
     for split, (x, y, _) in parts.items():
         x = columns.completed(columns.inputs_of(model), x)

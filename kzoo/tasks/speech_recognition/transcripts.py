@@ -44,7 +44,9 @@ def frame_counter(model) -> Any:
 
     It is the part of the model that leads from `num_samples` to what its last layer knows of frames.
     """
-    counts = [tensor for tensor in model.inputs if tensor.name == "num_samples"]
+    counts = [
+        model.get_layer(name).output for name, one in columns.inputs_of(model).items() if one.kind == "num_samples"
+    ]
     told = keras.tree.flatten(model.layers[-1].input)
     if not counts or len(told) != 2:
         raise ValueError(
@@ -61,6 +63,6 @@ def frame_counter(model) -> Any:
 
 def seconds_per_frame(model) -> float:
     """How far apart the frames of a model's outputs are, in seconds."""
-    heard = next(one for one in columns.inputs_of(model).values() if one.kind == "waveform")
+    heard = columns.heard(model)
     first, last = frame_counter(model)(np.array([100, 200]) * heard.sample_rate)
     return 100 / float(last - first)
