@@ -6,6 +6,7 @@ dtype and the rank decide. NumPy only: functions that read images import TensorF
 """
 
 from kzoo import catalog
+from kzoo.data.columns.diffusion import HiddenStates, Sample, Timestep
 from kzoo.data.columns.label import Label, Logit, TokenLabel
 from kzoo.data.columns.numbers import Image, Numbers, Sequence
 from kzoo.data.columns.several import LabelSet, Values
@@ -14,15 +15,18 @@ from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_lim
 
 KINDS = {
     column.kind: column
-    for column in (Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples, MelFrames)
-}
+    for column in (
+        Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples, MelFrames, Sample,
+        HiddenStates, Timestep,
+    )
+}  # fmt: skip
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "SOUNDS", "Category", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "NumSamples", "Numbers",
-    "Segments", "Sequence", "TokenLabel", "Tokens", "Values", "Waveform", "completed", "heard", "id_limits",
-    "inputs_of", "vocabulary_size",
+    "KINDS", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames",
+    "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values", "Waveform",
+    "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
 ]  # fmt: skip
 
 
