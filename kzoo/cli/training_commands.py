@@ -33,6 +33,7 @@ recipe_options = entry.with_options(
     click.option("--warmup-steps", type=int, help="Steps of linear warm-up."),
     click.option("--label-smoothing", type=float, help="The share of the target spread over all classes."),
     click.option("--clip-norm", type=float, help="The largest global norm of the gradient."),
+    click.option("--ema", type=float, metavar="SHARE", help="Keep moving averages of the weights, such as 0.999."),
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="Epochs to wait for a better validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
     click.option("--train-from", metavar="STAGE", help="Freeze everything before this layer or stage."),
