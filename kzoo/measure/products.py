@@ -225,7 +225,7 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
-        LearnedPositions LocalResponseNormalization MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel
+        LearnedPositions LocalResponseNormalization MaskedAveragePooling Maxout MuLawOneHot NearestResize NumWindows OneChannel
         RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
