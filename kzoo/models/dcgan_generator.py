@@ -36,5 +36,5 @@ def build(latent_dim=100, filters=64, image_shape=(64, 64, 3), name="dcgan_gener
 
 
 def transposed(x, filters, name, **size) -> keras.KerasTensor:
-    """A transposed convolution without a bias; of 4x4 with stride 2 it doubles both sides, as torch's with padding 1."""
+    """A transposed convolution without a bias; 4x4 with stride 2 doubles both sides, as torch's with padding 1."""
     return layers.Conv2DTranspose(filters, use_bias=False, kernel_initializer=normal(), name=name, **size)(x)

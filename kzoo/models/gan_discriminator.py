@@ -23,7 +23,8 @@ def build(
     uniform = keras.initializers.RandomUniform
     image = keras.Input(input_shape, name="image")
     x = layers.Flatten(name="flatten")(image)
-    for index, (units, rate) in enumerate(zip(hidden_dims, (input_dropout, *[dropout] * len(hidden_dims)))):
+    for index, units in enumerate(hidden_dims):
+        rate = dropout if index else input_dropout
         x = layers.Dropout(rate, name=f"h{index}.dropout")(x) if rate else x
         x = layers.Dense(units * num_pieces, kernel_initializer=uniform(-0.005, 0.005), name=f"h{index}")(x)
         x = Maxout(num_pieces, name=f"h{index}.max")(x)

@@ -39,7 +39,7 @@ class Recipe:
     Raises TypeError or ValueError that names the field, what was passed and what is wanted.
 
     epochs, batch_size: passes over the training data, and examples in a step.
-    optimizer, learning_rate, momentum, beta_1, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd" and its constants.
+    optimizer, learning_rate, momentum, beta_1, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd", its constants.
     decay_vectors: whether weight decay also applies to biases and normalization; it always applies to matrices.
     schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; steps of linear warm-up.
     label_smoothing: share of the target that is spread over all classes.

@@ -16,7 +16,6 @@ import copy
 import pathlib
 
 import numpy as np
-import safetensors.numpy
 import writing
 
 LATENT_DIM, FILTERS, SIDES, CHANNELS = 6, 3, (5, 7), 2
@@ -155,6 +154,7 @@ def make_all():
 
 def check_back(folder):
     """Loads kzoo's files strictly: SystemExit if a tensor is missing or left over, or an output differs."""
+    import safetensors.numpy
     import safetensors.torch
     import torch
 

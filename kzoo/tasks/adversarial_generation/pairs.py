@@ -76,7 +76,7 @@ class Runner(keras.Model):
         """One step of the discriminator, and one of the generator against the discriminator that it made."""
         import tensorflow as tf
 
-        real, step = batch[0], tf.cast(self.optimizer.iterations.value, tf.int64)  # as it is before this step
+        real, step = batch[0], tf.identity(self.optimizer.iterations.value)  # as it is before this step
         size = ops.shape(real)[0]
         noise = self.draw((size, self.latent_dim), step)
         if self.game.critic_steps == 1:
@@ -164,7 +164,7 @@ class AdversarialTrainee(Trainee):
                 f"{keras.backend.backend()}"
             )
         self.generator, self.discriminator = pair_of(model)
-        if any("float16" == part.compute_dtype for part in self.parts):
+        if any(part.compute_dtype == "float16" for part in self.parts):
             raise ValueError(f"{model.name}: mixed_float16 would need its losses scaled; build with mixed_bfloat16")
         self.runner = Runner(self.generator, self.discriminator)
 
@@ -183,12 +183,12 @@ class AdversarialTrainee(Trainee):
             )
 
     def check(self, data) -> None:
-        """ValueError for data whose pixels are scaled otherwise than the discriminator reads and the generator writes."""
-        wanted = card_of(self.discriminator).preprocessing
-        if (data.preprocessing.mean, data.preprocessing.std) != (wanted.mean, wanted.std):
+        """ValueError for data whose pixels are scaled otherwise than both networks have them."""
+        found, wanted = data.preprocessing, card_of(self.discriminator).preprocessing
+        if (found.mean, found.std) != (wanted.mean, wanted.std):
             raise ValueError(
-                f"data {data.name} was loaded with mean {data.preprocessing.mean} and std {data.preprocessing.std}, and "
-                f"{self.model.name} reads and writes pixels with {wanted.mean} and {wanted.std}; load it with this model"
+                f"data {data.name} was loaded with mean {found.mean} and std {found.std}, and {self.model.name} has "
+                f"{wanted.mean} and {wanted.std}; load it with this model"
             )
 
     @property

@@ -26,6 +26,7 @@ class Given:
 
     def load(self, model, **options) -> Any:
         """The `Data` of these examples; `options` are those of `from_arrays`."""
+        model = of_or_guess(model).fed(model)
         make = from_texts if takes_tokens(model) and are_texts(self.x) else from_arrays
         return make(self.x, self.y, model, validation=self.validation, class_names=self.class_names, **options)
 

@@ -19,8 +19,8 @@ def to_uint8(images, preprocessing) -> Any:
 
 
 def noise_of(model, num_images, seed) -> np.ndarray:
-    """Standard normal noise float32 (num_images, latent_dim); the first rows of a seed do not depend on their number."""
-    num_images = checks.check_count("num_images", num_images)
+    """Standard normal noise float32 (num_images, latent_dim); the first rows of a seed are the same for any number."""
+    num_images = checks.check_count("num_images (--count)", num_images)
     checks.check_count("seed", seed, minimum=0)
     return np.random.default_rng(seed).standard_normal((num_images, model.inputs[0].shape[-1]), "float32")
 
