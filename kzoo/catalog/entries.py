@@ -22,6 +22,7 @@ from kzoo.support.suggest import did_you_mean
 LITERALS = {
     "TASK": "what the model is for, or a dict from each value of the keyword `head` to what it is for",
     "INPUTS": "{input: what kind of thing it is}",
+    "PREPROCESSING": "how pixels become its input, or what it writes becomes pixels: keywords of `Preprocessing`",
     "AGREES_WITH": "the reference implementation whose outputs a test compares with",
     "PARTS": "for several networks: {part: {`model`: name, keywords of its `build`}}, in place of a function `build`",
     "WRITES": "the input that generation extends",
@@ -261,7 +262,9 @@ def arguments(model) -> dict:
 
 
 def arguments_of(entry, overrides) -> dict:
-    """Every keyword that a variant is built with, defaults too."""
+    """Every keyword that a variant is built with, defaults too; of several networks those of its parts that differ."""
+    if literals(entry.architecture).get("PARTS"):
+        return {**entry.arguments, **overrides}
     function = importlib.import_module(f"kzoo.models.{entry.architecture}").build
     defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
     return {**defaults, **entry.arguments, **overrides}

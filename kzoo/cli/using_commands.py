@@ -7,18 +7,27 @@ import click
 from kzoo.cli import entry, row_files, speech_options
 
 
-@entry.command("evaluate runs/mnist_cnn", "evaluate resnet50 --weights FILE --data photos/ --split train")
+@entry.command(
+    "evaluate runs/mnist_cnn",
+    "evaluate resnet50 --weights FILE --data photos/ --split train",
+    "evaluate runs/dcgan_small --features runs/resnet20",
+)
 @click.argument("source")
 @entry.model_options
 @entry.data_options
 @click.option("--split", default="test", help="train, validation or test; all for a table or folder without splits.")
 @click.option("--batch-size", type=int, default=64)
+@click.option(
+    "--features", metavar="FOLDER", help="Of pictures that a model writes: the classifier to compare them by."
+)
+@click.option("--num-images", type=int, help="How many of them; as many as the split has by default.")
 @speech_options.decoding
 @entry.json_option
-def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
+def evaluate(source, overrides, weights, dtype, data_name, split, features, num_images, as_json, **options):
     """Evaluate a model on a split of a data set.
 
-    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name.
+    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name. With --features, the
+    Fréchet distance, precision and recall of generated pictures are measured in the features of a classifier of images.
     """
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
@@ -26,7 +35,7 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
     decoding = speech_options.taken(options)
     data = _of_split(split, data_name, source, model, **options)
     numbers = {"model": model.kzoo.name, "data": data.name, "split": split}
-    numbers |= tasks.evaluate(model, data, split, decoding=decoding)
+    numbers |= tasks.evaluate(model, data, split, decoding=decoding, features=features, num_images=num_images)
     return entry.print_json(numbers) if as_json else click.echo(entry.line_of(numbers))
 
 
@@ -140,8 +149,15 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
     report = write(model, path, format_name, overwrite, calibration=calibration, data=data, **how)
     if as_json:
         return entry.print_json(report)
+    for part, row in report.get("parts", {}).items():
+        _tell({**row, "path": f"{report['path']}/{part}"}, data)
+    return None if "parts" in report else _tell(report, data)
+
+
+def _tell(report, data):
+    """Prints where an export is and how far it is from its model."""
     click.echo(f"wrote {report['path']} ({report['bytes']:,} bytes, signatures {', '.join(report['signatures'])})")
-    return click.echo(
+    click.echo(
         f"reloaded and compared at batch sizes {report['batch_sizes']}: largest difference "
         f"{report['max_difference']:.2g} on outputs up to {report['scale']:.2g}"
         + (f"; int8 covers {100 * report['int8_coverage']:.0f} % of MACs" if report.get("int8_coverage") else "")

@@ -3,6 +3,7 @@
 from kzoo.layers.activations import gelu, gelu_tanh
 from kzoo.layers.attention import DotProductAttention, multi_head_attention, scaled_dot_product_attention
 from kzoo.layers.low_rank import LowRankDense
+from kzoo.layers.maxout import Maxout
 from kzoo.layers.normalization import LocalResponseNormalization
 from kzoo.layers.pooling import AdaptiveAveragePooling2D, MaskedAveragePooling1D
 from kzoo.layers.positions import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
@@ -19,6 +20,7 @@ __all__ = [
     "LocalResponseNormalization",
     "LowRankDense",
     "MaskedAveragePooling1D",
+    "Maxout",
     "NearestResize",
     "RelativePositionBias",
     "Reverse",

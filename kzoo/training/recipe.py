@@ -39,7 +39,7 @@ class Recipe:
     Raises TypeError or ValueError that names the field, what was passed and what is wanted.
 
     epochs, batch_size: passes over the training data, and examples in a step.
-    optimizer, learning_rate, momentum, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd" and its constants.
+    optimizer, learning_rate, momentum, beta_1, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd", its constants.
     decay_vectors: whether weight decay also applies to biases and normalization; it always applies to matrices.
     schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; steps of linear warm-up.
     label_smoothing: share of the target that is spread over all classes.
@@ -67,6 +67,7 @@ class Recipe:
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     momentum: float = 0.9
+    beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
     weight_decay: float = 0.0
@@ -109,7 +110,8 @@ BOUNDS = {
     "at least 0": (lambda value: value >= 0, ("weight_decay", "warmup_steps")),
     f"at least 0 and at most {2**31 - 1}": (lambda value: 0 <= value < 2**31, ("seed",)),
     "at least 0 and at most 1": (lambda value: 0 <= value <= 1, ("prune_begin", "prune_end")),
-    "from 0 up to but not including 1": (lambda value: 0 <= value < 1, ("momentum", "beta_2", "label_smoothing")),
+    "from 0 up to but not including 1": (lambda value: 0 <= value < 1, (
+        "momentum", "beta_1", "beta_2", "label_smoothing")),
     "a finite number above 0": (lambda value: value > 0, ("learning_rate", "epsilon", "clip_norm")),
     "a share above 0 and below 1": (lambda value: 0 < value < 1, ("prune", "ema")),
 }  # fmt: skip
@@ -201,7 +203,7 @@ def make_optimizer(recipe, model, num_steps) -> keras.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(
             start, decay_steps, alpha=lowest, warmup_target=target, warmup_steps=warmup_steps
         )
-    constants = ("momentum",) if recipe.optimizer == "sgd" else ("beta_2", "epsilon")
+    constants = ("momentum",) if recipe.optimizer == "sgd" else ("beta_1", "beta_2", "epsilon")
     decays = recipe.weight_decay or recipe.optimizer == "adamw"  # which takes no None
     optimizer = OPTIMIZERS[recipe.optimizer](
         rate,

@@ -8,15 +8,15 @@ dtype and the rank decide. NumPy only: functions that read images import TensorF
 from kzoo import catalog
 from kzoo.data.columns.diffusion import HiddenStates, Sample, Timestep
 from kzoo.data.columns.label import Label, Logit, TokenLabel
-from kzoo.data.columns.numbers import Image, Numbers, Sequence
-from kzoo.data.columns.several import LabelSet, Values
+from kzoo.data.columns.numbers import Image, Noise, Numbers, Sequence
+from kzoo.data.columns.several import LabelSet, Nothing, Values
 from kzoo.data.columns.sound import SOUNDS, MelFrames, NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {
     column.kind: column
     for column in (
-        Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples, MelFrames, Sample,
+        Image, Tokens, Mask, Segments, Category, Numbers, Noise, Sequence, Waveform, NumSamples, MelFrames, Sample,
         HiddenStates, Timestep,
     )
 }  # fmt: skip
@@ -24,9 +24,9 @@ NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": 
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames",
-    "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values", "Waveform",
-    "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
+    "KINDS", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "Noise",
+    "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values",
+    "Waveform", "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
 ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """Image diffusion: the noise in a picture, found by a network that removes it step by step."""
 
+import copy
 from typing import Any
 
 import keras
+import numpy as np
 
 from kzoo.data import columns
 from kzoo.tasks import base
@@ -11,6 +13,7 @@ RECIPE = {
     "optimizer": "adam", "learning_rate": 3e-4, "schedule": "cosine", "warmup_steps": 200, "clip_norm": 1.0,
     "ema": 0.999, "epochs": 20, "batch_size": 64,
 }  # fmt: skip
+SCORED_AT_ONCE = 64  # pictures
 NOISE = {"_class_name": "DDPMScheduler"}  # of Ho et al. 2020, where nothing else is said
 
 
@@ -21,6 +24,8 @@ class ImageDiffusion(base.Task):
     default_data = "fashion_mnist"
     recipe = RECIPE
     results = "prediction"
+    needs_targets = False
+    features = None
 
     def check_suits(self, model) -> None:
         sample = columns.inputs_of(model).get("sample")
@@ -88,10 +93,37 @@ class ImageDiffusion(base.Task):
     def decide(self, results) -> None:
         raise ValueError("data: what is noise in a picture is neither right nor wrong; leave it out")
 
+    def scored_by(self, features, num_images=None) -> base.Task:
+        from kzoo.tasks.generated_pictures.scoring import features_of
+
+        task = copy.copy(self)
+        task.features, task.num_images = features_of(features), num_images
+        return task
+
+    def score(self, model, data, split, numbers) -> dict:
+        """With the features of a classifier, how far generated pictures are from as many of the split."""
+        if self.features is None:
+            return {}
+        from kzoo.tasks.generated_pictures import scoring
+        from kzoo.tasks.image_diffusion import noised, requests
+
+        real = noised.pixels(getattr(data, split), self.num_images)
+        made = [
+            requests.generate(self, model, min(SCORED_AT_ONCE, len(real) - start), seed=start)
+            for start in range(0, len(real), SCORED_AT_ONCE)
+        ]
+        return scoring.scores(real, np.concatenate(made), self.features)
+
     def generate(self, model, num_images=1, **settings) -> Any:
         from kzoo.tasks.image_diffusion import requests
 
         return requests.generate(self, model, num_images, **settings)
+
+    def generate_file(self, model, path, **settings) -> str:
+        from kzoo.tasks.generated_pictures import picture_files
+
+        picture_files.check(path)
+        return picture_files.write(path, self.generate(model, **settings))
 
     def endpoints(self, model) -> dict:
         return {}

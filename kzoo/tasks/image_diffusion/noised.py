@@ -62,7 +62,7 @@ class Noising:
 def load(task, name, model, how, noise) -> Any:
     """The `Data` of a folder of pictures, with or without folders inside, or of a prepared data set with an image."""
     shape = tuple(columns.inputs_of(model)["sample"].shape)
-    folder = folders.find(name)
+    folder = folders.find(name, has_classes=False)
     if folder is not None:
         return _from_folder(name, folder, shape, how, noise)
     builder = task.prepared(name, how)
@@ -90,7 +90,7 @@ def _decoded(builder, split):
 
 
 def _from_folder(name, folder, shape, how, noise):
-    _, parts = folders.survey(folder)
+    parts = folders.survey_without_classes(folder)
     _check_size(name, 4 * int(np.prod(shape)) * sum(map(len, parts.values())))
     fits = dict.fromkeys(
         prepared.SPLITS, lambda contents: folders.fit(contents, shape=shape, preprocessing=how.options.preprocessing)
@@ -148,3 +148,9 @@ def _batches(name, identity, parts, shape, options, noise, notes=()):
         for split, arrays in rows.items()
     }
     return dataset.make_data(name, {**identity, "noise": noise}, splits, options, None, notes=notes)
+
+
+def pixels(split, num_images=None) -> np.ndarray:
+    """The first pictures of a split, uint8, all of them by default."""
+    stored = np.asarray(split.rows[0][:num_images])
+    return stored if stored.dtype == np.uint8 else np.round(stored * 255).astype(np.uint8)
