@@ -192,7 +192,7 @@ class _Reading:
 
     def __init__(self, path, config, architecture, table, name):
         self.path, self.config, self.table = path, config, table
-        self.values, self.labels = _spread(config, table), _labels(path, config)
+        self.values, self.labels = {**table.get("defaults", {}), **_spread(config, table)}, _labels(path, config)
         self.networks, self.keywords = networks(table), dict(table["keywords"])
         for key, cases in table.get("otherwise", {}).items():
             for value, keywords in cases.items():
