@@ -90,7 +90,9 @@ def denoise(
             progress(begin + count, total, ops.convert_to_numpy(clean))
     found = ops.convert_to_numpy(state[0])
     if not np.isfinite(found).all():
-        raise FloatingPointError(f"{model.name} gave pictures that are not finite; it may not be trained, or in float16")
+        raise FloatingPointError(
+            f"{model.name} gave pictures that are not finite; it may not be trained, or in float16"
+        )
     return found
 
 

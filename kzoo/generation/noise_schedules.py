@@ -93,7 +93,11 @@ def settings_of(noise: Mapping, samplers: Mapping, sampler: str | None = None) -
             raise ValueError(f"{key}={value!r} of {class_name}: offered {', '.join(map(repr, offered))}")
         if offered is None and (isinstance(value, bool) != isinstance(defaults[key], bool) or not _is_like(value, key)):
             raise TypeError(f"{key}={value!r} of {class_name}: wanted a value such as {defaults[key]!r}")
-    if settings.get("rescale_betas_zero_snr") and settings["prediction_type"] == "epsilon" and "clip_sample" in settings:
+    if (
+        settings.get("rescale_betas_zero_snr")
+        and settings["prediction_type"] == "epsilon"
+        and "clip_sample" in settings
+    ):
         raise ValueError(
             "prediction_type='epsilon' with rescale_betas_zero_snr=True: of pure noise the noise says nothing of the "
             "picture; such a network predicts 'v_prediction' or 'sample'"
