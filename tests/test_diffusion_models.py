@@ -15,10 +15,28 @@ UNET_2D = {
     "input_shape": (12, 20, 3),
     "num_outputs": 5,
 }
+UNET_CONDITION = {
+    "filters": (8, 12),
+    "down_blocks": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_blocks": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "num_layers": 1,
+    "num_groups": 4,
+    "context_dim": 6,
+    "input_shape": (12, 20, 4),
+    "num_outputs": 5,
+}
+AUTOENCODER = {"filters": (8, 12), "num_layers": 1, "num_groups": 4, "input_shape": (12, 20, 3)}
+TEXT = {"num_layers": 2, "hidden_dim": 16, "num_heads": 4, "intermediate_dim": 24, "vocabulary_size": 31}
 # golden file -> (variant, keywords)
 CASES = {
     "unet_2d": ("unet_2d_celebahq", {**UNET_2D, "head_dim": 4}),
     "unet_2d_ddpm": ("unet_2d_cifar10", UNET_2D),
+    "unet_condition": ("unet_condition_sd1", {**UNET_CONDITION, "num_heads": (2, 2)}),
+    "unet_condition_linear": ("unet_condition_sd2", {**UNET_CONDITION, "num_heads": (2, 3)}),
+    "autoencoder_kl": ("autoencoder_kl_f8", AUTOENCODER),
+    "vq_model": ("vq_f4", {**AUTOENCODER, "code_dim": 4, "num_codes": 9}),
+    "clip_text": ("clip_text_l_14", {**TEXT, "max_length": 9}),
+    "clip_text_gelu": ("clip_text_h_14", {**TEXT, "max_length": 9}),
 }
 
 

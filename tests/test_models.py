@@ -290,16 +290,56 @@ ROWS = {
     "unet_2d": {
         "counts": {"unet_2d_celebahq": 274_056_163, "unet_2d_cifar10": 35_746_307, "unet_2d_tiny": 1_002_883},
         "small": {
-            "filters": (8, 12),
-            "down_blocks": ("DownBlock2D", "AttnDownBlock2D"),
-            "up_blocks": ("AttnUpBlock2D", "UpBlock2D"),
+            "filters": (8,),
+            "down_blocks": ("DownBlock2D",),
+            "up_blocks": ("UpBlock2D",),
             "num_layers": 1,
             "head_dim": 4,
             "num_groups": 4,
             "dropout": 0.1,
             "input_shape": (6, 10, 3),
         },
-        "golden": {},  # of this and the next: see test_diffusion_models.py
+        "golden": {},  # of this and the next four: see test_diffusion_models.py
+    },
+    "unet_condition": {
+        "counts": {
+            "unet_condition_sd1": 859_520_964,
+            "unet_condition_sd2": 865_910_724,
+            "unet_condition_tiny": 1_427_012,
+        },
+        "small": {
+            "filters": (8,),
+            "down_blocks": ("DownBlock2D",),
+            "up_blocks": ("UpBlock2D",),
+            "num_layers": 1,
+            "num_heads": (2,),
+            "context_dim": 6,
+            "num_groups": 4,
+            "input_shape": (6, 10, 4),
+        },
+        "golden": {},
+    },
+    "autoencoder_kl": {
+        "counts": {"autoencoder_kl_f8": 83_653_863, "autoencoder_kl_small": 954_567},
+        "small": {"filters": (8,), "num_layers": 1, "num_groups": 4, "input_shape": (6, 10, 3)},
+        "golden": {},
+    },
+    "vq_model": {
+        "counts": {"vq_f4": 55_322_782, "vq_small": 951_806},
+        "small": {
+            "filters": (8,),
+            "num_layers": 1,
+            "num_codes": 9,
+            "num_groups": 4,
+            "half": "decoder",
+            "input_shape": (6, 10, 3),
+        },
+        "golden": {},
+    },
+    "clip_text": {
+        "counts": {"clip_text_l_14": 123_060_480, "clip_text_h_14": 340_387_840, "clip_text_small": 165_632},
+        "small": {"num_layers": 2, "hidden_dim": 16, "num_heads": 4, "intermediate_dim": 24, "vocabulary_size": 31},
+        "golden": {},
     },
 }
 NETWORKS = [name for name in ROWS if not catalog.literals(name).get("PARTS")]  # the others are made of these
@@ -317,10 +357,11 @@ def outputs(model, x):
 
 
 def joined(outputs):
-    """A model's outputs as one array; several are put side by side."""
-    return np.concatenate(
-        [keras.ops.convert_to_numpy(output).astype("float32") for output in keras.tree.flatten(outputs)], axis=-1
-    )
+    """A model's outputs as one array; several are put side by side, flat where their sizes differ."""
+    arrays = [keras.ops.convert_to_numpy(output).astype("float32") for output in keras.tree.flatten(outputs)]
+    if len({array.shape[:-1] for array in arrays}) > 1:
+        arrays = [array.reshape(len(array), -1) for array in arrays]
+    return np.concatenate(arrays, axis=-1)
 
 
 def test_every_architecture_has_a_row():

@@ -16,11 +16,11 @@ from kzoo.tasks import reading
 GOLDEN = pathlib.Path(__file__).with_name("golden") / "tokenizers"
 IDS = json.loads((GOLDEN / "ids.json").read_text(encoding="utf-8"))
 TEXTS = ["the cat sat on the mat", "the dog sat, too", "él está aquí", "12 34 the end"] * 3
-FORMATS = ("bert", "bert_cased", "gpt2", "unigram", "pieces")
+FORMATS = ("bert", "bert_cased", "gpt2", "clip", "unigram", "pieces")
 PIECES = pytest.mark.skipif(not importlib.util.find_spec("sentencepiece"), reason="the extra `text` is not installed")
 
 
-@pytest.mark.parametrize("name", [*FORMATS[:3], *(pytest.param(name, marks=PIECES) for name in FORMATS[3:])])
+@pytest.mark.parametrize("name", [*FORMATS[:4], *(pytest.param(name, marks=PIECES) for name in FORMATS[4:])])
 def test_every_format_gives_the_references_ids(name, tmp_path):
     tokenizer = Tokenizer.load(GOLDEN / name)
     assert tokenizer.encode(IDS["strings"]) == IDS[name]
@@ -38,6 +38,7 @@ def test_every_format_gives_the_references_ids(name, tmp_path):
     [
         ("bert", 0, None, None, 1, 4, 3, 2),
         ("gpt2", None, None, 0, None, None, None, None),
+        ("clip", 721, 720, 721, None, None, None, 720),
         pytest.param("unigram", 3, 1, 2, 0, None, 2, 1, marks=PIECES),
         pytest.param("pieces", None, 1, 2, 0, None, 2, 1, marks=PIECES),
     ],
@@ -60,6 +61,26 @@ def test_configuration_beside_names_special_tokens(tmp_path):
     assert (copy.pad_id, copy.start_id, copy.end_id) == (0, 0, 0)
     with pytest.raises(ValueError, match=r"masking needs a mask token .* has <\|endoftext\|> \(pad\)"):
         _need_mask(tokenizer)
+
+
+def test_clip_frames_and_cuts_texts_and_reads_its_own_words_back():
+    from kzoo.data import token_rows
+
+    tokenizer = Tokenizer.load(GOLDEN / "clip")
+    rows, _, cut = token_rows.encode([["a dog", "the " * 90]], tokenizer, 77)
+    short, long = rows.to_list()
+    assert (short[0], short[-1], len(short) - 2) == (720, 721, len(tokenizer.encode(["a dog"])[0]))
+    assert (long[0], long[-1], len(long), cut) == (720, 721, 77, 1)
+    assert tokenizer.decode([*tokenizer.encode(["Zürich naïve", ""]), short]) == ["zürich naïve", "", "a dog"]
+
+
+def test_a_padding_token_of_one_sign_is_that_token_in_texts_too(tmp_path):
+    """As transformers reads the vocabulary of Stable Diffusion 2, which pads with an exclamation mark."""
+    shutil.copytree(GOLDEN / "clip", tmp_path / "named")
+    (tmp_path / "named" / "tokenizer_config.json").write_text(json.dumps({"pad_token": "!"}))
+    tokenizer = Tokenizer.load(tmp_path / "named")
+    assert tokenizer.encode(["wow!", "a <|endoftext|> b"]) == [[86, 78, 342, 0], [320, 721, 321]]
+    assert (tokenizer.pad_id, tokenizer.end_id) == (0, 721)
 
 
 def _need_mask(tokenizer):
@@ -335,8 +356,8 @@ def test_a_vocabulary_of_gpt_ends_words(tmp_path):
     assert tokenizer.encode(["low é"]) == [[10, 0]] and tokenizer.unknown_id == 0
 
 
-def test_a_vocabulary_of_clip_is_not_read_as_gpts(tmp_path):
+def test_words_that_end_in_a_mark_need_an_unknown_token(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps({"a</w>": 0, "<|startoftext|>": 1}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    with pytest.raises(ValueError, match=r"vocab\.json ends words with </w> and has no <unk>"):
+    with pytest.raises(ValueError, match=r"vocab\.json ends words with </w> and has neither"):
         Tokenizer.load(tmp_path)

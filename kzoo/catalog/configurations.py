@@ -9,13 +9,15 @@ import fnmatch
 import pathlib
 import re
 
-from kzoo.catalog.entries import arguments_of, entries, find, literals
+from kzoo.catalog.entries import arguments, arguments_of, entries, find, literals, literals_of
 from kzoo.catalog.sentence_modules import TRANSFORMER, read_json, read_meaning, read_modules
 from kzoo.support.suggest import near
 
 CONFIG_FILE = "config.json"
 OUR_FILE = "model.json"  # of kzoo itself
 TIMM = "timm"  # whose files have an `architecture` in place of a `model_type`
+DIFFUSERS = "diffusers"  # whose files have the name of a class
+CLASS_KEY = "_class_name"
 # patterns of keys that change neither the function nor which weights there are: training, generation, bookkeeping
 IGNORED = (
     *("_*", "architectures", "architecture", "model_type", "id2label", "label2id", "num_labels", "label_names"),
@@ -152,6 +154,8 @@ def _find_table(path, config, architecture):
     kind, names = config.get("model_type"), config.get("architectures") or [None]
     if kind is None and isinstance(config.get("architecture"), str):
         kind, names = TIMM, [config["architecture"]]
+    if kind is None and isinstance(config.get(CLASS_KEY), str):
+        kind, names = DIFFUSERS, [config[CLASS_KEY]]
     if not isinstance(kind, str | None):
         raise ValueError(f"{path}: model_type: {kind!r}; wanted a string")
     if not isinstance(names, list) or len(names) > 1 or not isinstance(names[0], str | None):
@@ -166,19 +170,45 @@ def _find_table(path, config, architecture):
     rows = {each: table[kind] for each, table in tables.items() if kind in table}
     for each, table in rows.items():
         models = networks(table)
-        if names[0] in models or (architecture and kind != TIMM):  # whatever the head is, the body is of this kind
+        if names[0] in models or (
+            architecture and kind not in (TIMM, DIFFUSERS)
+        ):  # whatever the head is, the body is of this kind
             return each, table, names[0]
         if names[0] is None:
             return each, table, next(iter(models))
     here = architecture or "kzoo"
     if not rows:
-        kinds = [kind for table in tables.values() for kind in table if kind != TIMM]
+        kinds = [kind for table in tables.values() for kind in table if kind not in (TIMM, DIFFUSERS)]
         if not kinds:  # the names of the weights decide
             return None
         raise ValueError(f"{path}: model_type: {kind!r} is none of {here}'s, which are {', '.join(kinds)}")
-    key = "architecture" if kind == TIMM else "architectures"
+    key = {TIMM: "architecture", DIFFUSERS: CLASS_KEY}.get(kind, "architectures")
     known = [name for table in rows.values() for name in networks(table)]
     raise ValueError(f"{path}: {key}: {names[0]!r} is none of {here}'s{near(names[0], known)}")
+
+
+def written(model) -> dict:
+    """The configuration that the library which CONFIG of a model's file is about has for it, by its own keys.
+
+    Raises ValueError for a model whose file has none.
+    """
+    given, tables = arguments(model), literals_of(model).get("CONFIG", {})
+    if not tables:
+        raise ValueError(f"{model.name}: no other library has a configuration of such a network, as far as kzoo knows")
+    kind, table = next(iter(tables.items()))
+    name = next(name for name, row in networks(table).items() if row.items() <= given.items())
+    config = {CLASS_KEY: name} if kind == DIFFUSERS else {"architectures": [name], "model_type": kind}
+    for key, meaning in table["keywords"].items():
+        keyword, *places = (meaning,) if isinstance(meaning, str) else meaning
+        value = given[keyword]
+        if value is None:
+            value = given.get(table.get("follows", {}).get(keyword))
+        if places:
+            value = [value[place] for place in places]
+            value = value[0] if len({*value}) == 1 else value
+        config[key] = list(value) if isinstance(value, tuple) else value
+    config |= {key: [item] * len(given[keyword]) for key, (item, keyword) in table.get("each", {}).items()}
+    return config | {key: values[0] for key, values in table.get("values", {}).items() if values[0] is not None}
 
 
 def networks(table) -> dict:
@@ -192,7 +222,7 @@ class _Reading:
 
     def __init__(self, path, config, architecture, table, name):
         self.path, self.config, self.table = path, config, table
-        self.values, self.labels = _spread(config, table), _labels(path, config)
+        self.values, self.labels = {**table.get("defaults", {}), **_spread(config, table)}, _labels(path, config)
         self.networks, self.keywords = networks(table), dict(table["keywords"])
         for key, cases in table.get("otherwise", {}).items():
             for value, keywords in cases.items():
@@ -213,7 +243,11 @@ class _Reading:
             if self.values.get(key, values[0]) not in values
         ]
         told.lacking += [key for key, values in accepted.items() if key not in self.values and None not in values]
-        known = (*self.keywords, *accepted, *self.table.get("otherwise", ()), *self.table.get("ignored", ()), *IGNORED)
+        for key, (item, _) in (each := self.table.get("each", {})).items():
+            if wrong := [value for value in self.values.get(key, ()) if value != item]:
+                told.faults.append(f"{key}: {wrong[0]!r} is not offered; wanted {item!r}")
+        known = (*self.keywords, *accepted, *each, *self.table.get("otherwise", ()), *self.table.get("ignored", ()))
+        known = (*known, *IGNORED)
         told.unknown |= {
             key: value
             for key, value in self.values.items()
@@ -265,6 +299,10 @@ class _Reading:
             elif keyword in given and given[keyword][0] != value:
                 self.told.faults.append(f"{words} beside {given[keyword][1]}: both are {keyword} here")
             given[keyword] = value, words
+        for keyword, leader in self.table.get("repeated", {}).items():
+            if keyword in given and leader in given and not isinstance(given[keyword][0], tuple):
+                value, words = given[keyword]
+                given[keyword] = (value,) * len(given[leader][0]), words
         self.told.said |= given
         lacking = {each for each in self.keywords.values() if isinstance(each, str)} - {*self.told.said, *FREE}
         self.told.lacking += [key for key, meaning in self.keywords.items() if meaning in lacking]

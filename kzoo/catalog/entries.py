@@ -41,10 +41,13 @@ LITERALS = {
     "the first is the one that the layers are named after",
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
-    "CONFIG": "{`model_type` of a published configuration, or `timm`: {`models`: {network there: keywords here, with "
-    "`model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, *places in it)}, "
+    "CONFIG": "{`model_type` of a published configuration, or `timm` or `diffusers`: {`models`: {network there: "
+    "keywords here, with `model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, "
+    "*places in it)}, "
     "`otherwise`: {switch: {value: keywords that differ then}}, `follows`: {keyword: the one whose value it has unless "
-    "it is given}, `problems`: {a "
+    "it is given}, `defaults`: {key: its value where it is absent}, `stands_for`: {key: {value there: value here}}, "
+    "`repeated`: {keyword: the one that has as many items as a single value stands for}, `each`: {key: (what all its "
+    "items must be, the keyword with as many items)}, `problems`: {a "
     "`problem_type`: the task that it is}, `values`: {key: values that this graph "
     "computes, None where the key is absent}, `ignored`: keys of no meaning, "
     "`modules`: {class of a sentence-transformers module: {mode: keywords}}}}",

@@ -1,6 +1,6 @@
 """Layers that own weights or subtle mathematics and serve more than one model; `keras.ops` only."""
 
-from kzoo.layers.activations import gelu, gelu_tanh
+from kzoo.layers.activations import gelu, gelu_tanh, quick_gelu
 from kzoo.layers.attention import DotProductAttention, multi_head_attention, scaled_dot_product_attention
 from kzoo.layers.low_rank import LowRankDense
 from kzoo.layers.maxout import Maxout
@@ -30,5 +30,6 @@ __all__ = [
     "gelu",
     "gelu_tanh",
     "multi_head_attention",
+    "quick_gelu",
     "scaled_dot_product_attention",
 ]

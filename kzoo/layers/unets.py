@@ -136,6 +136,48 @@ def upsample(x, name) -> keras.KerasTensor:
     return layers.Conv2D(channels, 3, padding="same", name=name)(x)
 
 
+def to_channels(x, num_outputs, num_groups, epsilon, prefix="", **kwargs) -> keras.KerasTensor:
+    """Group norm, SiLU and a 3x3 convolution, with which these networks end; further options go to the convolution."""
+    x = group_norm(x, num_groups, epsilon, f"{prefix}conv_norm_out")
+    x = layers.Activation("silu", name=f"{prefix}conv_act")(x)
+    return layers.Conv2D(num_outputs, 3, padding="same", name=f"{prefix}conv_out", **kwargs)(x)
+
+
+def u_net(x, filters, attends, num_layers, downsample_padding, residual, attend) -> keras.KerasTensor:
+    """The U: down through the levels, back up, and what every step down gave beside what comes up.
+
+    Args:
+        x: (batch, height, width, filters[0]).
+        filters: the width of each level.
+        attends: two sequences of bools, whether a level attends on the way down, and on the way up from the last.
+        num_layers: residual blocks of a level on the way down, one fewer than on the way up.
+        residual: `residual(x, filters=width, name=...)`.
+        attend: `attend(x, level, name)`, after a residual block.
+    """
+    levels, (down, up) = list(enumerate(filters)), attends
+    skips = [x]
+    for level, width in levels:
+        place = f"down_blocks.{level}"
+        for index in range(num_layers):
+            x = residual(x, filters=width, name=f"{place}.resnets.{index}")
+            x = attend(x, level, f"{place}.attentions.{index}") if down[level] else x
+            skips.append(x)
+        if level < len(levels) - 1:
+            x = downsample(x, f"{place}.downsamplers.0.conv", downsample_padding)
+            skips.append(x)
+    x = residual(x, filters=filters[-1], name="mid_block.resnets.0")
+    x = attend(x, len(levels) - 1, "mid_block.attentions.0")
+    x = residual(x, filters=filters[-1], name="mid_block.resnets.1")
+    for order, (level, width) in enumerate(reversed(levels)):
+        place = f"up_blocks.{order}"
+        for index in range(num_layers + 1):
+            x = layers.Concatenate(name=f"{place}.resnets.{index}.concat")([x, skips.pop()])
+            x = residual(x, filters=width, name=f"{place}.resnets.{index}")
+            x = attend(x, level, f"{place}.attentions.{index}") if up[order] else x
+        x = upsample(x, f"{place}.upsamplers.0.conv") if level else x
+    return x
+
+
 def check_levels(model, filters, **others) -> None:
     """ValueError unless each keyword has as many items as there are levels, that is, `filters`."""
     for keyword, items in others.items():

@@ -159,6 +159,11 @@ def _spectrum(layer, given, output):
     return size(output) // output.shape[-1] * sum(table.size for table in tables if table is not None)
 
 
+def _codebook(layer, given, output):
+    """Every vector meets every code."""
+    return size(output) * layer.num_codes
+
+
 def _matmul(operation, given, output):
     return size(output) * given["x1"].shape[-1] if given["x1"].shape and given["x2"].shape else 0
 
@@ -199,6 +204,7 @@ RULES = {
     ("kzoo", "DotProductAttention"): _dot_product_attention,
     ("kzoo", "LowRankDense"): _low_rank,
     ("kzoo", "Recurrence"): _recurrence,
+    ("kzoo", "VectorQuantizer"): _codebook,
     **{("kzoo", name): _spectrum for name in ("LogSpectrogram", "LogMelSpectrogram", "MFCC")},
     ("operation", "Matmul"): _matmul,
     ("operation", "Dot"): _matmul,

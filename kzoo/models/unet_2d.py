@@ -61,7 +61,7 @@ CONFIG = {
             "sample_size": ("input_shape", 0, 1),
             "out_channels": "num_outputs",
         },
-        "absent": {"attention_head_dim": 8},
+        "defaults": {"attention_head_dim": 8},
         "values": {
             "act_fn": ("silu", None),
             "add_attention": (True, None),
@@ -120,30 +120,12 @@ def build(
     time = unets.time_embedding(timestep, filters[0], cosines_first, frequency_shift)
     norms = {"num_groups": num_groups, "epsilon": epsilon}
     residual = partial(unets.residual_block, time=time, dropout=dropout, **norms)
-    attention = partial(unets.pixel_attention, head_dim=head_dim, **norms)
 
+    def attend(x, level, place):
+        return unets.pixel_attention(x, head_dim, **norms, name=place)
+
+    attends = [kind == _DOWN[1] for kind in down_blocks], [kind == _UP[1] for kind in up_blocks]
     x = layers.Conv2D(filters[0], 3, padding="same", name="conv_in")(sample)
-    skips = [x]
-    for level, (width, kind) in enumerate(zip(filters, down_blocks, strict=True)):
-        place = f"down_blocks.{level}"
-        for index in range(num_layers):
-            x = residual(x, filters=width, name=f"{place}.resnets.{index}")
-            x = attention(x, name=f"{place}.attentions.{index}") if kind == _DOWN[1] else x
-            skips.append(x)
-        if level < len(filters) - 1:
-            x = unets.downsample(x, f"{place}.downsamplers.0.conv", downsample_padding)
-            skips.append(x)
-    x = residual(x, filters=filters[-1], name="mid_block.resnets.0")
-    x = attention(x, name="mid_block.attentions.0")
-    x = residual(x, filters=filters[-1], name="mid_block.resnets.1")
-    for level, (width, kind) in enumerate(zip(reversed(filters), up_blocks, strict=True)):
-        place = f"up_blocks.{level}"
-        for index in range(num_layers + 1):
-            x = layers.Concatenate(name=f"{place}.resnets.{index}.concat")([x, skips.pop()])
-            x = residual(x, filters=width, name=f"{place}.resnets.{index}")
-            x = attention(x, name=f"{place}.attentions.{index}") if kind == _UP[1] else x
-        x = unets.upsample(x, f"{place}.upsamplers.0.conv") if level < len(filters) - 1 else x
-    x = unets.group_norm(x, num_groups, epsilon, "conv_norm_out")
-    x = layers.Activation("silu", name="conv_act")(x)
-    x = layers.Conv2D(num_outputs, 3, padding="same", dtype="float32", name="conv_out")(x)
+    x = unets.u_net(x, filters, attends, num_layers, downsample_padding, residual, attend)
+    x = unets.to_channels(x, num_outputs, **norms, dtype="float32")
     return keras.Model({"sample": sample, "timestep": timestep}, x, name=name)

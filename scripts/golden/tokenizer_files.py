@@ -76,6 +76,8 @@ def make():
     pairs.model.save(str(folders["gpt2"]))
     for name, kind in (("unigram", "unigram"), ("pieces", "bpe")):
         make_pieces(folders[name], kind)
+    make_clip(GOLDEN / "clip")
+    folders["clip"] = GOLDEN / "clip"
     make_marian(GOLDEN / "marian")
     folders["marian"] = GOLDEN / "marian"
     report = {name: [ids_of(name, folder, text) for text in STRINGS] for name, folder in folders.items()}
@@ -108,6 +110,24 @@ def make_pieces(folder, kind):
             pad_id=3 if kind == "unigram" else -1,
         )
     (folder / "spiece.model").write_bytes(model.getvalue())
+
+
+def make_clip(folder):
+    """Byte pairs of lower-case words that end in </w>; every byte stands alone and at a word's end."""
+    folder.mkdir(exist_ok=True)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    pairs.normalizer = normalizers.Lowercase()
+    pairs.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, end_of_word_suffix="</w>")
+    pairs.train_from_iterator(CORPUS, trainer)
+    pairs.model.save(str(folder))
+    merges = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    words = alphabet + [f"{letter}</w>" for letter in alphabet] + ["".join(merge.split(" ")) for merge in merges]
+    ids = {word: index for index, word in enumerate(dict.fromkeys([*words, "<|startoftext|>", "<|endoftext|>"]))}
+    (folder / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def make_marian(folder):
@@ -151,7 +171,8 @@ def ids_of(name, folder, text):
         return marian_ids(text)
     if name in ("unigram", "pieces"):
         return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).encode(text)
-    kind = transformers.GPT2Tokenizer if name == "gpt2" else transformers.BertTokenizer
+    kinds = {"gpt2": transformers.GPT2Tokenizer, "clip": transformers.CLIPTokenizer}
+    kind = kinds.get(name, transformers.BertTokenizer)
     return kind.from_pretrained(str(folder)).encode(text, add_special_tokens=False)
 
 

@@ -10,6 +10,8 @@ from kzoo.data.tokenizing.tokenizers import BERT_SPECIAL, CONFIG_KEYS, LENGTH_FI
 
 SUFFIXES = (".model", ".spm")
 MARIAN = ("source.spm", "target.spm", "vocab.json")
+CLIP_SPECIAL = {"start": "<|startoftext|>", "end": "<|endoftext|>"}
+CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 TARGET_FILE = "target_tokenizer.json"  # beside tokenizer.json, where targets are tokenized differently
 WANTED = "wanted tokenizer.json, vocab.txt, vocab.json with merges.txt, or a SentencePiece model (.model, .spm)"
 
@@ -42,7 +44,7 @@ def read(path) -> tuple:
     target = path.with_name(TARGET_FILE)
     target = _library(target) if path.name == "tokenizer.json" and target.is_file() else None
     engine = _check_ids(_with_added(engine, path.parent), path)
-    return engine, _special(path.parent), target, _max_length(path.parent)
+    return engine, _usual(engine) | _special(path.parent), target, _max_length(path.parent)
 
 
 def _find(path):
@@ -127,7 +129,7 @@ def _wordpieces(path):
 
 
 def _byte_pairs(path):
-    """GPT-2's, of bytes, or GPT's, of lower-case words that end in `</w>`: tokens with ids, and the merges in order."""
+    """GPT-2's, of bytes, or GPT's and CLIP's, of lower-case words that end in `</w>`: tokens with ids, and merges."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     merges_path = path.with_name("merges.txt")
@@ -135,8 +137,9 @@ def _byte_pairs(path):
         raise ValueError(f"{path} needs merges.txt beside it")
     vocabulary = _vocabulary(path)
     of_words = any(token.endswith("</w>") for token in vocabulary)
-    if of_words and "<unk>" not in vocabulary:
-        raise ValueError(f"{path} ends words with </w> and has no <unk>, as CLIP's; pass its tokenizer.json")
+    unknown = next((token for token in ("<unk>", CLIP_SPECIAL["end"]) if token in vocabulary), None)
+    if of_words and unknown is None:
+        raise ValueError(f"{path} ends words with </w> and has neither GPT's <unk> nor CLIP's <|endoftext|>")
     lines = [line for line in read_text(merges_path).split("\n") if line and not line.startswith("#version")]
     merges = [tuple(line.rstrip("\r").split(" ")) for line in lines]
     for number, merge in enumerate(merges, 1):
@@ -145,11 +148,13 @@ def _byte_pairs(path):
             raise ValueError(f"{merges_path}: merge {number} is {wrong!r}; wanted two tokens and a space between")
     try:
         if of_words:
-            engine = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>"))
+            engine = Tokenizer(models.BPE(vocabulary, merges, unk_token=unknown, end_of_word_suffix="</w>"))
         else:
             engine = Tokenizer(models.BPE(vocabulary, merges))
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{merges_path} does not fit {path}: {error}") from error
+    if of_words and unknown == CLIP_SPECIAL["end"]:
+        return _of_clip(engine)
     if of_words:
         engine.normalizer, engine.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
         engine.decoder = decoders.BPEDecoder(suffix="</w>")
@@ -158,6 +163,20 @@ def _byte_pairs(path):
     with_space = _config(path.parent).get("add_prefix_space", False)
     engine.pre_tokenizer, engine.decoder = pre_tokenizers.ByteLevel(with_space), decoders.ByteLevel()
     engine.add_special_tokens(["<|endoftext|>"] if "<|endoftext|>" in vocabulary else [])
+    return engine
+
+
+def _of_clip(engine):
+    """CLIP's reading of texts: lower case, words, single digits and runs of other signs, each as its bytes."""
+    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
+
+    spaces, words = normalizers.Replace(Regex(r"\s+"), " "), pre_tokenizers.Split(Regex(CLIP_WORDS), "removed", True)
+    engine.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
+    engine.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    # A word ends before a space, whose byte is written as Ġ.
+    ends = decoders.Replace("</w>", "Ġ")
+    engine.decoder = decoders.Sequence([ends, decoders.ByteLevel(), decoders.Replace(Regex(" $"), "")])
+    engine.add_special_tokens([token for token in CLIP_SPECIAL.values() if engine.token_to_id(token) is not None])
     return engine
 
 
@@ -179,6 +198,12 @@ def _special(folder):
     named = _config(folder) | _object(folder / ROLES_FILE)
     named = {role: _content(named.get(key)) for role, key in CONFIG_KEYS.items()}
     return {role: name for role, name in named.items() if isinstance(name, str)}
+
+
+def _usual(engine):
+    """`{role: token}` of CLIP where no configuration beside its vocabulary says otherwise: its end token also pads."""
+    is_clip = getattr(engine.model, "end_of_word_suffix", None) == "</w>" and engine.token_to_id(CLIP_SPECIAL["start"])
+    return {"pad": CLIP_SPECIAL["end"]} if is_clip else {}
 
 
 def _check_ids(engine, path):

@@ -25,7 +25,7 @@ ROLES = {
     "unknown": ("[UNKNOWN]", "[UNK]", "<unk>"),
     "mask": ("[MASK]", "<mask>"),
     "separator": ("[SEP]", "</s>", "[END]"),
-    "class": ("[CLS]", "<s>", "[START]"),
+    "class": ("[CLS]", "<s>", "[START]", "<|startoftext|>"),
 }
 # What the configuration files of Hugging Face call it.
 CONFIG_KEYS = {
@@ -65,8 +65,9 @@ class Tokenizer:
         self.special_ids = {role: vocabulary.get(name) for role, name in self.special.items()}
         for role, index in self.special_ids.items():
             setattr(self, f"{role}_id", index)
-        # A special token of one character, such as the blank of an alphabet, is also a character of texts.
-        engine.encode_special_tokens = any(len(name) == 1 for name in self.special.values() if name)
+        # The blank of an alphabet is also a character of texts; the ! that some of CLIP's vocabularies pad with is not.
+        is_alphabet = type(engine.model).__name__ == "WordLevel"
+        engine.encode_special_tokens = is_alphabet and any(len(name) == 1 for name in self.special.values() if name)
 
     @classmethod
     def train(cls, kind, texts, vocabulary_size, mask=False) -> "Tokenizer":
@@ -100,10 +101,10 @@ class Tokenizer:
     def load(cls, path) -> "Tokenizer":
         """Reads a vocabulary from a file, or from a folder as Hugging Face publishes them.
 
-        Takes `tokenizer.json` (also what `save` writes); `vocab.txt` of BERT; `vocab.json` with `merges.txt` of GPT-2;
-        a SentencePiece model (`.model`, `.spm`) or Marian's two with `vocab.json`, which need `pip install kzoo[text]`.
-        `tokenizer_config.json` and `special_tokens_map.json` beside it decide on special tokens and lower case, and
-        `sentence_bert_config.json` of sentence-transformers on the length of texts.
+        Takes `tokenizer.json` (also what `save` writes); `vocab.txt` of BERT; `vocab.json` with `merges.txt` of GPT-2,
+        GPT or CLIP; a SentencePiece model (`.model`, `.spm`) or Marian's two with `vocab.json`, which need
+        `pip install kzoo[text]`. `tokenizer_config.json` and `special_tokens_map.json` beside it decide on special
+        tokens and lower case, and `sentence_bert_config.json` of sentence-transformers on the length of texts.
 
         Raises ValueError that names the file if it is absent, damaged or something else.
         """
