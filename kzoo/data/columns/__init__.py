@@ -5,6 +5,8 @@ of each of its inputs in the literal INPUTS. For a model that kzoo did not make,
 dtype and the rank decide. NumPy only: functions that read images import TensorFlow themselves.
 """
 
+from collections.abc import Mapping
+
 from kzoo import catalog
 from kzoo.data.columns.diffusion import HiddenStates, Sample, Timestep
 from kzoo.data.columns.label import Label, Logit, TokenLabel
@@ -31,7 +33,9 @@ __all__ = [
 
 
 def inputs_of(model) -> dict:
-    """The columns of a model's inputs by name, in the model's order."""
+    """The columns of a model's inputs by name, in the model's order; of several networks, those of all."""
+    if isinstance(model, Mapping):
+        return {name: column for part in model.values() for name, column in inputs_of(part).items()}
     declared = catalog.literals_of(model).get("INPUTS", {})
     return {tensor.name: KINDS[declared.get(tensor.name) or _kind(tensor)](model, tensor) for tensor in model.inputs}
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks import base
 
@@ -26,6 +27,11 @@ class ImageDiffusion(base.Task):
     results = "prediction"
     needs_targets = False
     features = None
+
+    def trainee(self, model) -> Any:
+        from kzoo.tasks.image_diffusion.learning import trainee_of
+
+        return trainee_of(model, self)
 
     def check_suits(self, model) -> None:
         sample = columns.inputs_of(model).get("sample")
@@ -57,7 +63,7 @@ class ImageDiffusion(base.Task):
     def synthetic(self, name, model, how) -> Any:
         from kzoo.tasks.image_diffusion import noised
 
-        return noised.synthetic(name, model, base.SYNTHETIC_SIZES, how.options, self.noise(model))
+        return noised.synthetic(name, model, base.SYNTHETIC_SIZES, how, self.noise(model))
 
     def arrays(self, name, parts, model, options, class_names=None) -> Any:
         from kzoo.tasks.image_diffusion import noised
@@ -70,7 +76,7 @@ class ImageDiffusion(base.Task):
 
     def noise(self, model) -> dict:
         """The schedule of noise that a model is trained by, as `scheduler_config.json` holds it."""
-        return NOISE
+        return card_of(model).noise or NOISE
 
     def read(self, model, outputs) -> Any:
         return outputs
@@ -106,8 +112,9 @@ class ImageDiffusion(base.Task):
             return {}
         from kzoo.tasks.generated_pictures import scoring
         from kzoo.tasks.image_diffusion import noised, requests
+        from kzoo.tasks.image_diffusion.networks import networks_of
 
-        real = noised.pixels(getattr(data, split), self.num_images)
+        real = noised.pixels(getattr(data, split), networks_of(model), self.num_images)
         made = [
             requests.generate(self, model, min(SCORED_AT_ONCE, len(real) - start), seed=start)
             for start in range(0, len(real), SCORED_AT_ONCE)

@@ -1,0 +1,144 @@
+"""The networks of diffusion, one or several: what denoises, what makes latents of pictures, and what reads texts."""
+
+import logging
+import weakref
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from kzoo import catalog
+from kzoo.catalog import card_of
+from kzoo.data import columns
+
+AUTOENCODERS = ("vae", "vqvae")  # as diffusers calls the part
+BYTES_AT_ONCE = 1 << 22  # of pictures that an autoencoder takes at a time
+LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
+HALVES = weakref.WeakKeyDictionary()  # autoencoder -> {output: its half}
+
+
+class Networks(NamedTuple):
+    """What a model or an Assembly has for diffusion.
+
+    Attributes:
+        denoiser: from `sample` and `timestep` to what is predicted; with a text encoder also of its hidden states.
+        autoencoder: between pictures and latents, or None where the pixels themselves diffuse.
+        text_encoder: from `token_ids` to hidden states, or None.
+    """
+
+    denoiser: keras.Model
+    autoencoder: keras.Model | None = None
+    text_encoder: keras.Model | None = None
+
+    @property
+    def shape(self) -> tuple:
+        """(height, width, channels) of what diffuses."""
+        return tuple(columns.inputs_of(self.denoiser)["sample"].shape)
+
+    @property
+    def picture_shape(self) -> tuple:
+        """(height, width, channels) of pictures."""
+        return self.shape if self.autoencoder is None else tuple(self.autoencoder.input["image"].shape[1:])
+
+    def encode(self, pictures, random=None) -> np.ndarray:
+        """What diffuses, for pictures float32 (batch, height, width, channels) in [-1, 1].
+
+        Args:
+            random: a generator that draws latents from their distribution; without it, their mean is taken.
+        """
+        if self.autoencoder is None:
+            return pictures
+        found = _in_parts(_half(self.autoencoder, "image"), pictures)
+        if found.shape[-1] == 2 * self.shape[-1]:
+            found, log_variance = np.split(found, 2, axis=-1)
+            if random is not None:
+                deviation = np.exp(0.5 * np.clip(log_variance, LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE))
+                found = found + deviation * random.standard_normal(found.shape, np.float32)
+        return found * np.float32(self.scale)
+
+    def decode(self, samples) -> np.ndarray:
+        """Pictures in about [-1, 1] of what has diffused."""
+        if self.autoencoder is None:
+            return samples
+        return _in_parts(_half(self.autoencoder, "latents"), samples / np.float32(self.scale))
+
+    @property
+    def scale(self) -> float:
+        """The factor of latents, by which they have about the variance of noise."""
+        return catalog.arguments(self.autoencoder)["scaling_factor"]
+
+    @property
+    def length(self) -> int:
+        """How many tokens a text has, filled up."""
+        return catalog.arguments(self.text_encoder)["max_length"]
+
+    def ids(self, texts, tokenizer=None) -> np.ndarray:
+        """Token ids int32 (texts, length): the start token, the text, the end token, and padding.
+
+        Texts that are too long are cut, and how many is logged.
+        """
+        tokenizer = tokenizer or card_of(self.text_encoder).tokenizer
+        if tokenizer is None:
+            raise ValueError(f"{self.text_encoder.name} has no tokenizer to read texts with; load one beside its weights")
+        start, end = (tokenizer.need(role, "a text for diffusion") for role in ("start", "end"))
+        rows = tokenizer.encode(texts)
+        cut = sum(len(row) > self.length - 2 for row in rows)
+        if cut:
+            logging.getLogger("kzoo").warning(
+                "%d of %d texts have more than %d tokens and were cut", cut, len(rows), self.length - 2
+            )
+        padding = end if tokenizer.pad_id is None else tokenizer.pad_id
+        found = np.full((len(rows), self.length), padding, np.int32)
+        for place, row in enumerate(rows):
+            row = [start, *row[: self.length - 2], end]
+            found[place, : len(row)] = row
+        return found
+
+    def context(self, ids) -> dict:
+        """The inputs of the denoiser that texts give."""
+        return {"encoder_hidden_states": self.text_encoder.predict_on_batch(ids)}
+
+
+def networks_of(model) -> Networks:
+    """The `Networks` of a model or an `Assembly`; ValueError for parts that do not fit each other."""
+    if isinstance(model, keras.Model):
+        if "encoder_hidden_states" in columns.inputs_of(model):
+            raise ValueError(f"{model.name} reads a text encoder; pass the Assembly of both")
+        return Networks(model)
+    if "unet" not in model:
+        raise ValueError(f"{model.name} has the parts {', '.join(model)}; wanted unet among them")
+    autoencoder = next((model[part] for part in AUTOENCODERS if part in model), None)
+    found = Networks(model["unet"], autoencoder, model["text_encoder"] if "text_encoder" in model else None)
+    if autoencoder is not None:
+        latents = tuple(autoencoder.input["latents"].shape[1:])
+        if latents != found.shape:
+            raise ValueError(
+                f"{model.name}: the autoencoder's latents are {latents} and the unet takes {found.shape}; build both for "
+                "pictures of one size, unet={'input_shape': …} and vae={'input_shape': …}"
+            )
+    wanted = columns.inputs_of(found.denoiser).get("encoder_hidden_states")
+    if (wanted is None) != (found.text_encoder is None):
+        raise ValueError(f"{model.name}: the unet {'needs' if wanted else 'has no use for'} a text_encoder")
+    if wanted is not None and wanted.shape[-1] != found.text_encoder.outputs[0].shape[-1]:
+        raise ValueError(
+            f"{model.name}: the text_encoder gives {found.text_encoder.outputs[0].shape[-1]} numbers a token and the unet "
+            f"reads {wanted.shape[-1]}; build the unet with context_dim={found.text_encoder.outputs[0].shape[-1]}"
+        )
+    return found
+
+
+def _half(autoencoder, name) -> Any:
+    """The part of an autoencoder that reads one of its inputs."""
+    halves = HALVES.setdefault(autoencoder, {})
+    if name not in halves:
+        output = "decoded" if name == "latents" else next(key for key in autoencoder.output if key != "decoded")
+        halves[name] = keras.Model(autoencoder.input[name], autoencoder.output[output])
+    return halves[name]
+
+
+def _in_parts(model, x):
+    """Outputs of a model for as many rows at a time as memory is meant for, always equally many."""
+    largest = max(np.prod(model.inputs[0].shape[1:]), np.prod(model.outputs[0].shape[1:]))
+    count = int(min(max(BYTES_AT_ONCE // (4 * largest), 1), len(x)))
+    rows = [np.resize(x[begin : begin + count], (count, *x.shape[1:])) for begin in range(0, len(x), count)]
+    return np.concatenate([model.predict_on_batch(row) for row in rows])[: len(x)]
