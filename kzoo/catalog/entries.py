@@ -43,7 +43,8 @@ LITERALS = {
     "CONFIG": "{`model_type` of a published configuration, or `timm`: {`models`: {network there: keywords here, with "
     "`model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, *places in it)}, "
     "`otherwise`: {switch: {value: keywords that differ then}}, `follows`: {keyword: the one whose value it has unless "
-    "it is given}, `problems`: {a "
+    "it is given}, `defaults`: {key: its value where it is absent}, `stands_for`: {key: {value there: value here}}, "
+    "`problems`: {a "
     "`problem_type`: the task that it is}, `values`: {key: values that this graph "
     "computes, None where the key is absent}, `ignored`: keys of no meaning, "
     "`modules`: {class of a sentence-transformers module: {mode: keywords}}}}",

@@ -199,7 +199,10 @@ def check_image_size(model, height, width) -> None:
 
 def longest_sequence(model) -> int | None:
     """How many tokens the model has learned positions for; None if it takes any number."""
-    return min((layer.max_length for layer in model.layers if type(layer).__name__ == "LearnedPositions"), default=None)
+    tables = [layer for layer in model.layers if type(layer).__name__ == "LearnedPositions"]
+    # Beside texts, whose length is open, those of an image's patches limit nothing.
+    of_texts = [layer for layer in tables if keras.tree.flatten(layer.input)[0].shape[1] is None]
+    return min((layer.max_length for layer in of_texts or tables), default=None)
 
 
 def strides(model) -> dict:

@@ -21,3 +21,9 @@ def gelu(x) -> keras.KerasTensor:
 def gelu_tanh(x) -> keras.KerasTensor:
     """GELU by its tanh approximation, as GPT-2 has it (same paper)."""
     return ops.gelu(x, approximate=True)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+def quick_gelu(x) -> keras.KerasTensor:
+    """GELU by a sigmoid, x sigmoid(1.702 x), as OpenAI's CLIP has it (same paper)."""
+    return x * ops.sigmoid(1.702 * x)

@@ -18,7 +18,7 @@ def usual_length(model) -> int:
     """The length that a model is counted at by default: 128 steps, or the samples of one second of sound."""
     _check(model)
     heard = columns.heard(model)
-    return heard.sample_rate if heard else DEFAULT_LENGTH
+    return heard.sample_rate if heard else min(DEFAULT_LENGTH, graph.longest_sequence(model) or DEFAULT_LENGTH)
 
 
 def measure(model, length=None, layers=False) -> dict:

@@ -226,7 +226,7 @@ FREE = {
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
         LearnedPositions LocalResponseNormalization MaskedAveragePooling MuLawOneHot NearestResize NumWindows OneChannel
-        RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split Unread""",
+        RelativePositionBias Reverse RotaryPositions SinusoidalPositions Split Unread EndToken Temperature""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

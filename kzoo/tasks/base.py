@@ -263,6 +263,22 @@ class Task:
         """This task with another way from outputs to answers; ValueError where there is only one."""
         raise ValueError(f"{', '.join(how)}: a search among beams is for speech recognition, and this is {self.words}")
 
+    def choosing_among(self, labels, templates=("{}",)) -> "Task":
+        """This task with labels in words as its answers; ValueError where classes are fixed by training."""
+        raise ValueError(f"labels: words to choose among are for image text matching, and this is {self.words}")
+
+    def embed(self, model, x, batch_size=64) -> np.ndarray:
+        """What `kzoo.embed` gives: vectors of length 1."""
+        from kzoo.tasks.inference import predict
+
+        if not self.gives_features or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+            raise ValueError(
+                f"{model.name} gives no vector for an example: build it with head='embedding', or num_classes=0 for "
+                "images"
+            )
+        found = np.asarray(predict(model, x, batch_size), np.float32)
+        return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), np.float32(1e-12))
+
     def generate(self, model, *prompt, **settings) -> Any:
         """What `kzoo.generate` gives; ValueError for a model that writes nothing."""
         from kzoo.generation import writing
