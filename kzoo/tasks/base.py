@@ -267,17 +267,15 @@ class Task:
         """This task with labels in words as its answers; ValueError where classes are fixed by training."""
         raise ValueError(f"labels: words to choose among are for image text matching, and this is {self.words}")
 
+    def search(self, model, folder, files, texts, top=5, prefix=None, rebuild=False) -> list:
+        """A row for each text with the pictures it describes; ValueError for a model that compares no such things."""
+        raise ValueError(f"{model.name} is for {self.words}; pictures are found by a model such as CLIP")
+
     def embed(self, model, x, batch_size=64) -> np.ndarray:
         """What `kzoo.embed` gives: vectors of length 1."""
-        from kzoo.tasks.inference import predict
+        from kzoo.tasks import inference
 
-        if not self.gives_features or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-            raise ValueError(
-                f"{model.name} gives no vector for an example: build it with head='embedding', or num_classes=0 for "
-                "images"
-            )
-        found = np.asarray(predict(model, x, batch_size), np.float32)
-        return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), np.float32(1e-12))
+        return inference.unit_vectors(self, model, x, batch_size)
 
     def generate(self, model, *prompt, **settings) -> Any:
         """What `kzoo.generate` gives; ValueError for a model that writes nothing."""

@@ -128,3 +128,13 @@ def embed(model, x, batch_size=64) -> np.ndarray:
     from kzoo.tasks import of_or_guess
 
     return of_or_guess(model).embed(model, x, batch_size)
+
+
+def unit_vectors(task, model, x, batch_size) -> np.ndarray:
+    """The outputs of a model of features, brought to length 1; ValueError for a model that gives something else."""
+    if not task.gives_features or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise ValueError(
+            f"{model.name} gives no vector for an example: build it with head='embedding', or num_classes=0 for images"
+        )
+    found = np.asarray(predict(model, x, batch_size), np.float32)
+    return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), np.float32(1e-12))

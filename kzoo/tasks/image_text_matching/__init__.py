@@ -131,6 +131,11 @@ class ImageTextMatching(base.Task):
         rows = reading.classes(found, names, top)
         return [{"example": place, "label": name, **row} for place, (name, row) in enumerate(zip(names, rows))]  # noqa: B905
 
+    def search(self, model, folder, files, texts, top=5, prefix=None, rebuild=False) -> list:
+        from kzoo.tasks.image_text_matching import picture_index
+
+        return picture_index.search(model, folder, files, texts, top, prefix, rebuild)
+
     def decide(self, results) -> None:
         raise ValueError("data: pairs are ranked by kzoo.evaluate, and have no accuracy; leave it out")
 
