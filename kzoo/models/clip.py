@@ -44,11 +44,11 @@ VARIANTS = {
     # for pictures of 32 pixels and short captions, in word pieces that kzoo learns
     "clip_small": {
         "patch_size": 4,
-        "num_layers": (6, 3),
-        "hidden_dim": (192, 128),
-        "num_heads": (3, 2),
-        "intermediate_dim": (768, 512),
-        "embedding_dim": 128,
+        "num_layers": (4, 2),
+        "hidden_dim": (128, 96),
+        "num_heads": (4, 3),
+        "intermediate_dim": (512, 384),
+        "embedding_dim": 96,
         "vocabulary_size": 2000,
         "max_length": 24,
         "end_id": 3,

@@ -15,7 +15,7 @@ from kzoo.tasks.trainee import Trainee
 # Radford et al. 2021, table 18, with a higher rate and less decay for small models
 RECIPE = {
     "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.1, "decay_vectors": False, "beta_2": 0.98,
-    "epsilon": 1e-6, "schedule": "cosine", "warmup_steps": 200, "clip_norm": 1.0, "epochs": 30, "batch_size": 256,
+    "epsilon": 1e-6, "schedule": "cosine", "warmup_steps": 200, "clip_norm": 1.0, "epochs": 30, "batch_size": 128,
 }  # fmt: skip
 PLAIN = ("{}",)  # a label as it is
 
@@ -120,6 +120,7 @@ class ImageTextMatching(base.Task):
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         """One row per example: its own text, and the texts of those shown that it is most like."""
         from kzoo.tasks import reading
+        from kzoo.tasks.image_text_matching import zero_shot
 
         x, _, _ = reading.first_batch(data, split, limit)
         pairs = np.asarray(model.predict_on_batch(x))
@@ -127,9 +128,10 @@ class ImageTextMatching(base.Task):
             names = [str(place) for place in range(len(pairs))]
         else:
             names = data.tokenizer.decode(x["token_ids"])
-        found = ops.convert_to_numpy(ops.softmax(pairs[:, 0] @ pairs[:, 1].T))
-        rows = reading.classes(found, names, top)
-        return [{"example": place, "label": name, **row} for place, (name, row) in enumerate(zip(names, rows))]  # noqa: B905
+        rows = reading.classes(zero_shot.shares(pairs[:, 0] @ pairs[:, 1].T), names, top)
+        return [
+            {"example": place, "label": name, **row} for place, (name, row) in enumerate(zip(names, rows, strict=True))
+        ]
 
     def search(self, model, folder, files, texts, top=5, prefix=None, rebuild=False) -> list:
         from kzoo.tasks.image_text_matching import picture_index

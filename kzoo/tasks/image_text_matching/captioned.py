@@ -1,5 +1,6 @@
 """Pictures with their captions as batches: from tables of paths, and from prepared data sets."""
 
+import copy
 import dataclasses
 import functools
 import math
@@ -99,7 +100,7 @@ def _add_prepared(found, name, builder, model, shape, preprocessing):
 
 
 def _batches(name, found, model, column, how):
-    options = dataclasses.replace(how.options, drop_remainder=True)  # the loss depends on how many pairs a batch has
+    options = copy.copy(how.options)
     options.require(Augmentation)
     rows = {split: (images, np.array(captions, object)) for split, (images, captions) in found.parts.items()}
     for split, (images, captions) in rows.items():
@@ -108,6 +109,8 @@ def _batches(name, found, model, column, how):
         if empty:
             raise ValueError(f"{name} {split}: {len(empty):,} captions are empty, the first that of example {empty[0]}")
     notes = dataset.carve(name, rows, [rows["train"][1]], options)  # equal captions stay together
+    # The loss depends on how many pairs a batch has: all have as many.
+    options.drop_remainder = len(rows["train"][1]) > options.batch_size
     tokenizer = how.texts.tokenizer or model.kzoo.tokenizer
     tokenizer = token_rows.make_tokenizer(tokenizer, list(rows["train"][1]), model, KIND)
     max_length = token_rows.check_length(model, how.texts.max_length, minimum=3)

@@ -19,6 +19,12 @@ def check(labels, templates) -> None:
         raise ValueError(f"templates need one {PLACE} for the label, as in 'a photo of a {PLACE}', got {wrong!r}")
 
 
+def shares(logits) -> np.ndarray:
+    """The softmax over the last axis, of any size."""
+    found = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return found / found.sum(axis=-1, keepdims=True)
+
+
 class Classifier:
     """Probabilities of labels by the cosine of a picture with the mean of each label's texts.
 
@@ -34,6 +40,4 @@ class Classifier:
 
     def __call__(self, images, batch_size=64) -> np.ndarray:
         """Pictures (batch, height, width, channels) to probabilities (batch, labels)."""
-        logits = self.scale * towers.of_images(self.model, images, batch_size) @ self.vectors.T
-        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return shares / shares.sum(axis=-1, keepdims=True)
+        return shares(self.scale * towers.of_images(self.model, images, batch_size) @ self.vectors.T)
