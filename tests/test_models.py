@@ -197,6 +197,32 @@ ROWS = {
         },
         "golden": {},
     },
+    "clip": {
+        "counts": {
+            "clip_b_32": 151_277_313,
+            "clip_b_16": 149_620_737,
+            "clip_l_14": 427_616_513,
+            "clip_l_14_336": 427_944_193,
+            "clip_laion_b_32": 151_277_313,
+            "clip_laion_l_14": 427_616_513,
+            "clip_laion_h_14": 986_109_441,
+            "clip_small": 1_247_873,
+        },
+        "small": {
+            "patch_size": 4,
+            "num_layers": (1, 1),
+            "hidden_dim": (16, 12),
+            "num_heads": (2, 2),
+            "intermediate_dim": (24, 20),
+            "embedding_dim": 8,
+            "vocabulary_size": 31,
+            "max_length": 40,
+            "end_id": None,
+            "dropout": 0.1,
+            "input_shape": (12, 8, 3),
+        },
+        "golden": {},  # see test_clip.py
+    },
     "retinanet": {
         # torchvision says 34,014,999, because the batch norm it freezes has no parameters: 53,120 scales and offsets
         "counts": {"retinanet_resnet50_fpn": 34_014_999 + 53_120},

@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from kzoo.cli import entry, row_files, speech_options
+from kzoo.cli import entry, label_options, row_files, speech_options
 
 
 @entry.command(
@@ -49,6 +49,8 @@ def _of_split(split, name, source, model, **options):
     "predict runs/photos photos/new/ --output rows.csv",
     "predict runs/reviews reviews.csv --columns text",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
+    "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
+    cls=label_options.ManyLabels,
 )
 @click.argument("source")
 @click.argument("files", nargs=-1)
@@ -60,6 +62,7 @@ def _of_split(split, name, source, model, **options):
 @click.option("--draw", metavar="FILE.png", help="Draw the boxes that a detector finds into this file.")
 @click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
 @speech_options.decoding
+@label_options.labels
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
@@ -67,7 +70,7 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
     images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
     .jsonl, .parquet, .conll) with a column of texts, words, paths or numbers. A model of text takes texts, or files
-    with one text per line, instead.
+    with one text per line, instead. CLIP tells pictures apart by --labels.
     """
     if output:
         row_files.check(output)
@@ -76,6 +79,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
     task, data, decoding = tasks.of(model), None, speech_options.taken(options)
     task = task.decoded_by(**decoding) if decoding else task
+    choice = label_options.taken(options)
+    task = task.choosing_among(**choice) if choice else task
     if files:
         rows = _rows_of(task, model, files, source, top, options)
     else:

@@ -8,13 +8,14 @@ from kzoo.layers.normalization import LocalResponseNormalization
 from kzoo.layers.pooling import AdaptiveAveragePooling2D, MaskedAveragePooling1D
 from kzoo.layers.positions import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
 from kzoo.layers.pyramids import NearestResize
-from kzoo.layers.tokens import Bias, ClassToken, FirstToken, Reverse, Split
+from kzoo.layers.tokens import Bias, ClassToken, EndToken, FirstToken, Reverse, Split, Temperature
 
 __all__ = [
     "AdaptiveAveragePooling2D",
     "Bias",
     "ClassToken",
     "DotProductAttention",
+    "EndToken",
     "FirstToken",
     "LearnedPositions",
     "LocalResponseNormalization",
@@ -27,6 +28,7 @@ __all__ = [
     "RotaryPositions",
     "SinusoidalPositions",
     "Split",
+    "Temperature",
     "gelu",
     "gelu_tanh",
     "multi_head_attention",

@@ -269,6 +269,20 @@ class Task:
         """This task with another way from outputs to answers; ValueError where there is only one."""
         raise ValueError(f"{', '.join(how)}: a search among beams is for speech recognition, and this is {self.words}")
 
+    def choosing_among(self, labels, templates=("{}",)) -> "Task":
+        """This task with labels in words as its answers; ValueError where classes are fixed by training."""
+        raise ValueError(f"labels: words to choose among are for image text matching, and this is {self.words}")
+
+    def search(self, model, folder, files, texts, top=5, prefix=None, rebuild=False) -> list:
+        """A row for each text with the pictures it describes; ValueError for a model that compares no such things."""
+        raise ValueError(f"{model.name} is for {self.words}; pictures are found by a model such as CLIP")
+
+    def embed(self, model, x, batch_size=64) -> np.ndarray:
+        """What `kzoo.embed` gives: vectors of length 1."""
+        from kzoo.tasks import inference
+
+        return inference.unit_vectors(self, model, x, batch_size)
+
     def generate(self, model, *prompt, **settings) -> Any:
         """What `kzoo.generate` gives; ValueError for a model that writes nothing."""
         from kzoo.generation import writing

@@ -74,7 +74,7 @@ def choose_split(data, split) -> Any:
     return parts[split]
 
 
-def predict(model, x, batch_size=64, decoding=None) -> np.ndarray | list | dict:
+def predict(model, x, batch_size=64, decoding=None, labels=None, templates=("{}",)) -> np.ndarray | list | dict:
     """Class probabilities (num_examples, ..., num_classes) for arrays in the model's input structure.
 
     A detector gives a list instead, one dict per image: `boxes` (n, 4), left, top, right, bottom as fractions of the
@@ -87,6 +87,9 @@ def predict(model, x, batch_size=64, decoding=None) -> np.ndarray | list | dict:
             of lists; where every token has an answer, such as a tag or what a mask stands for, the result is a list of
             one dict per text. A model of sound takes a list of clips at its sample rate, (num_samples,) each.
         decoding: of speech, as for `evaluate`.
+        labels: for CLIP, a list of texts that images are told apart by; x are images alone then, and the result their
+            probabilities (num_examples, num_labels).
+        templates: what each label stands in, as in "a photo of a {}"; of several the mean vector counts.
 
     Raises ValueError or TypeError that says which shape and dtype are wanted if `x` does not fit the model.
     """
@@ -97,6 +100,8 @@ def predict(model, x, batch_size=64, decoding=None) -> np.ndarray | list | dict:
     forks.check("kzoo.predict")
     if isinstance(model, Assembly):
         raise ValueError(f"{model.name} has the parts {', '.join(model)}; pass the one that predicts, model[...]")
+    if labels is not None:
+        return of_or_guess(model).choosing_among(labels, templates).predict(model, x, batch_size)
     if given.are_texts(x):
         return of_or_guess(model).predict_texts(model, x, batch_size)
     task = of_or_guess(model).decoded_by(**decoding) if decoding else of_or_guess(model)
@@ -125,16 +130,20 @@ def embed(model, x, batch_size=64) -> np.ndarray:
     """Vectors of length 1, float32 (num_examples, dim), whose products are the cosines of how like examples are.
 
     Args:
-        model: one that gives a vector for each example, such as `kzoo.build("bert", head="embedding")` or a network of
-            images with `num_classes=0`.
+        model: one that gives a vector for each example, such as `kzoo.build("bert", head="embedding")`, a network of
+            images with `num_classes=0`, or CLIP, which embeds texts and images in one space.
         x: what `predict` takes: texts, images, arrays.
 
     Raises ValueError for a model that gives something else.
     """
     from kzoo.tasks import of_or_guess
 
-    outputs = getattr(model, "outputs", ())
-    if not of_or_guess(model).gives_features or len(outputs) != 1 or len(outputs[0].shape) != 2:
+    return of_or_guess(model).embed(model, x, batch_size)
+
+
+def unit_vectors(task, model, x, batch_size) -> np.ndarray:
+    """The outputs of a model of features, brought to length 1; ValueError for a model that gives something else."""
+    if not task.gives_features or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(
             f"{model.name} gives no vector for an example: build it with head='embedding', or num_classes=0 for images"
         )
