@@ -97,7 +97,7 @@ def _noting_ids(data, model):
     """The data, saying which ids they may hold: those of their tokenizer, else those of the model."""
     known = data.tokenizer.vocabulary_size if data.tokenizer else None
     wanted = columns.inputs_of(model)
-    size = columns.vocabulary_size(model) or 0
+    size = max(columns.id_limits(wanted).values(), default=0)
     if known and 1000 < size > 2 * known:
         data.notes.append(f"the tokenizer has {known:,} tokens and {model.name} a table of {size:,} (vocabulary_size)")
     data.id_limits = {

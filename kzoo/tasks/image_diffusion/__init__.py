@@ -76,7 +76,7 @@ class ImageDiffusion(base.Task):
 
     def noise(self, model) -> dict:
         """The schedule of noise that a model is trained by, as `scheduler_config.json` holds it."""
-        return card_of(model).noise or NOISE
+        return getattr(card_of(model), "noise", None) or NOISE
 
     def read(self, model, outputs) -> Any:
         return outputs
@@ -105,6 +105,16 @@ class ImageDiffusion(base.Task):
         task = copy.copy(self)
         task.features, task.num_images = features_of(features), num_images
         return task
+
+    def measured(self, model, split) -> dict:
+        """The loss of networks that read texts and denoise, on a split."""
+        from kzoo.tasks.image_diffusion.learning import DiffusionTrainee
+
+        if isinstance(model, keras.Model):
+            return super().measured(model, split)
+        runner = DiffusionTrainee(model, self).runner
+        runner.compile(loss=self.loss(model))
+        return {key: float(value) for key, value in runner.evaluate(split.dataset, verbose=0, return_dict=True).items()}
 
     def score(self, model, data, split, numbers) -> dict:
         """With the features of a classifier, how far generated pictures are from as many of the split."""

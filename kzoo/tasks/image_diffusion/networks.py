@@ -2,19 +2,22 @@
 
 import logging
 import weakref
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 
 from kzoo import catalog
 from kzoo.catalog import card_of
 from kzoo.data import columns
+from kzoo.generation.programs import compiled
 
 AUTOENCODERS = ("vae", "vqvae")  # as diffusers calls the part
 BYTES_AT_ONCE = 1 << 22  # of pictures that an autoencoder takes at a time
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
-HALVES = weakref.WeakKeyDictionary()  # autoencoder -> {output: its half}
+PROGRAMS = weakref.WeakKeyDictionary()  # network -> {input: the program from it to what depends on it}
 
 
 class Networks(NamedTuple):
@@ -48,7 +51,7 @@ class Networks(NamedTuple):
         """
         if self.autoencoder is None:
             return pictures
-        found = _in_parts(_half(self.autoencoder, "image"), pictures)
+        found = _in_parts(self.autoencoder, "image", pictures)
         if found.shape[-1] == 2 * self.shape[-1]:
             found, log_variance = np.split(found, 2, axis=-1)
             if random is not None:
@@ -60,7 +63,7 @@ class Networks(NamedTuple):
         """Pictures in about [-1, 1] of what has diffused."""
         if self.autoencoder is None:
             return samples
-        return _in_parts(_half(self.autoencoder, "latents"), samples / np.float32(self.scale))
+        return _in_parts(self.autoencoder, "latents", samples / np.float32(self.scale))
 
     @property
     def scale(self) -> float:
@@ -79,7 +82,9 @@ class Networks(NamedTuple):
         """
         tokenizer = tokenizer or card_of(self.text_encoder).tokenizer
         if tokenizer is None:
-            raise ValueError(f"{self.text_encoder.name} has no tokenizer to read texts with; load one beside its weights")
+            raise ValueError(
+                f"{self.text_encoder.name} has no tokenizer to read texts with; load one beside its weights"
+            )
         start, end = (tokenizer.need(role, "a text for diffusion") for role in ("start", "end"))
         rows = tokenizer.encode(texts)
         cut = sum(len(row) > self.length - 2 for row in rows)
@@ -96,7 +101,7 @@ class Networks(NamedTuple):
 
     def context(self, ids) -> dict:
         """The inputs of the denoiser that texts give."""
-        return {"encoder_hidden_states": self.text_encoder.predict_on_batch(ids)}
+        return {"encoder_hidden_states": _program(self.text_encoder, "token_ids")(ids)}
 
 
 def networks_of(model) -> Networks:
@@ -113,32 +118,37 @@ def networks_of(model) -> Networks:
         latents = tuple(autoencoder.input["latents"].shape[1:])
         if latents != found.shape:
             raise ValueError(
-                f"{model.name}: the autoencoder's latents are {latents} and the unet takes {found.shape}; build both for "
-                "pictures of one size, unet={'input_shape': …} and vae={'input_shape': …}"
+                f"{model.name}: the autoencoder's latents are {latents} and the unet takes {found.shape}; build both "
+                "for pictures of one size, unet={'input_shape': …} and vae={'input_shape': …}"
             )
     wanted = columns.inputs_of(found.denoiser).get("encoder_hidden_states")
     if (wanted is None) != (found.text_encoder is None):
         raise ValueError(f"{model.name}: the unet {'needs' if wanted else 'has no use for'} a text_encoder")
-    if wanted is not None and wanted.shape[-1] != found.text_encoder.outputs[0].shape[-1]:
+    width = None if wanted is None else found.text_encoder.outputs[0].shape[-1]
+    if wanted is not None and wanted.shape[-1] != width:
         raise ValueError(
-            f"{model.name}: the text_encoder gives {found.text_encoder.outputs[0].shape[-1]} numbers a token and the unet "
-            f"reads {wanted.shape[-1]}; build the unet with context_dim={found.text_encoder.outputs[0].shape[-1]}"
+            f"{model.name}: the text_encoder gives {width} numbers a token and the unet reads {wanted.shape[-1]}; build "
+            f"the unet with context_dim={width}"
         )
     return found
 
 
-def _half(autoencoder, name) -> Any:
-    """The part of an autoencoder that reads one of its inputs."""
-    halves = HALVES.setdefault(autoencoder, {})
-    if name not in halves:
-        output = "decoded" if name == "latents" else next(key for key in autoencoder.output if key != "decoded")
-        halves[name] = keras.Model(autoencoder.input[name], autoencoder.output[output])
-    return halves[name]
+def _program(model, name) -> Callable:
+    """A compiled function of arrays of one input, for as many examples as there are, to the output that it leads to."""
+    programs = PROGRAMS.setdefault(model, {})
+    if name not in programs:
+        symbol, output = model.input, model.output
+        if isinstance(symbol, dict):
+            key = "decoded" if name == "latents" else next(key for key in output if key != "decoded")
+            symbol, output = symbol[name], output[key]
+        half = keras.Model(symbol, output)
+        function = compiled(lambda x: half(x, training=False), half.variables, xla=False, symbol=symbol)
+        programs[name] = lambda x: ops.convert_to_numpy(function(ops.convert_to_tensor(x, symbol.dtype)))
+    return programs[name]
 
 
-def _in_parts(model, x):
-    """Outputs of a model for as many rows at a time as memory is meant for, always equally many."""
-    largest = max(np.prod(model.inputs[0].shape[1:]), np.prod(model.outputs[0].shape[1:]))
-    count = int(min(max(BYTES_AT_ONCE // (4 * largest), 1), len(x)))
-    rows = [np.resize(x[begin : begin + count], (count, *x.shape[1:])) for begin in range(0, len(x), count)]
-    return np.concatenate([model.predict_on_batch(row) for row in rows])[: len(x)]
+def _in_parts(model, name, x):
+    """What a half of an autoencoder gives, for as many examples at a time as memory is meant for."""
+    count = max(BYTES_AT_ONCE // (4 * int(np.prod(model.input["image"].shape[1:]))), 1)
+    run = _program(model, name)
+    return np.concatenate([run(x[begin : begin + count]) for begin in range(0, len(x), count)])

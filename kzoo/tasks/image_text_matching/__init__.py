@@ -60,14 +60,14 @@ class ImageTextMatching(base.Task):
         return None
 
     def takes(self, builder) -> bool:
-        from kzoo.tasks.image_text_matching import captioned
+        from kzoo.tasks.feeding import captioned
 
         return captioned.has_captions(builder)
 
     def batches(self, name, model, how) -> Any:
-        from kzoo.tasks.image_text_matching import captioned
+        from kzoo.tasks.image_text_matching import caption_batches
 
-        return captioned.load(self, name, model, how)
+        return caption_batches.load(self, name, model, how)
 
     # What comes out
 
