@@ -72,12 +72,14 @@ class AdversarialGeneration(base.Task):
         real = scoring.real_pixels(getattr(data, split), data.preprocessing, self.num_images)
         return scoring.scores(real, pixels.written(generator, len(real), seed=0), self.features)
 
-    def generate(self, model, num_images=64, seed=0) -> Any:
+    def generate(self, model, num_images=64, seed=0, **others) -> Any:
         from kzoo.tasks.generated_pictures import pixels
 
+        if others:
+            raise ValueError(f"{', '.join(others)}: {model.name} makes pictures of noise in one step; leave it out")
         return pixels.written(_writer(model), num_images, seed)
 
-    def generate_file(self, model, path, **settings) -> str:
+    def generate_file(self, model, path, progress=None, **settings) -> str:
         from kzoo.tasks.generated_pictures import picture_files
 
         picture_files.check(path)

@@ -137,10 +137,9 @@ class ImageDiffusion(base.Task):
         return requests.generate(self, model, num_images, **settings)
 
     def generate_file(self, model, path, **settings) -> str:
-        from kzoo.tasks.generated_pictures import picture_files
+        from kzoo.tasks.image_diffusion import picture_requests
 
-        picture_files.check(path)
-        return picture_files.write(path, self.generate(model, **settings))
+        return picture_requests.generate_file(self, model, path, **settings)
 
     def endpoints(self, model) -> dict:
         return {}

@@ -127,8 +127,8 @@ def networks_of(model) -> Networks:
     width = None if wanted is None else found.text_encoder.outputs[0].shape[-1]
     if wanted is not None and wanted.shape[-1] != width:
         raise ValueError(
-            f"{model.name}: the text_encoder gives {width} numbers a token and the unet reads {wanted.shape[-1]}; build "
-            f"the unet with context_dim={width}"
+            f"{model.name}: the text_encoder gives {width} numbers a token and the unet reads {wanted.shape[-1]}; "
+            f"build the unet with context_dim={width}"
         )
     return found
 
