@@ -142,7 +142,12 @@ class ImageDiffusion(base.Task):
         return picture_requests.generate_file(self, model, path, **settings)
 
     def endpoints(self, model) -> dict:
-        return {}
+        from kzoo.tasks.image_diffusion import serving_diffusion
+        from kzoo.tasks.image_diffusion.networks import networks_of
+
+        if "encoder_hidden_states" in columns.inputs_of(model) and isinstance(model, keras.Model):
+            return {}  # a part of several networks, which generate together
+        return serving_diffusion.endpoints(networks_of(model), self.noise(model))
 
 
 TASK = ImageDiffusion()

@@ -147,6 +147,15 @@ def _program(model, name) -> Callable:
     return programs[name]
 
 
+def decoder_of(networks) -> Callable:
+    """From a tensor of what has diffused to pictures, as part of a larger graph."""
+    autoencoder = networks.autoencoder
+    if autoencoder is None:
+        return lambda samples: samples
+    half = keras.Model(autoencoder.input["latents"], autoencoder.output["decoded"])
+    return lambda samples: half(samples / np.float32(networks.scale), training=False)
+
+
 def _in_parts(model, name, x):
     """What a half of an autoencoder gives, for as many examples at a time as memory is meant for."""
     count = max(BYTES_AT_ONCE // (4 * int(np.prod(model.input["image"].shape[1:]))), 1)
