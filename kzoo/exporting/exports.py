@@ -50,8 +50,8 @@ def export(
     largest difference between the reloaded export and the model on random inputs at two batch sizes, the scale of the
     outputs, bytes, and latency before and after. An `Assembly` gets a folder for each part, and `parts` has their
     reports; what the networks do together, such as `generate`, is one more SavedModel, `together`. Raises ValueError
-    if the path is occupied, the format is unknown, or the export differs, and OSError if the
-    disk is full; nothing is left behind then.
+    if the path is occupied, the format is unknown, or the export differs, and OSError if the disk is full; nothing is
+    left behind then.
     """
     if isinstance(model, Assembly):
         given = (format, False, precision, calibration, data, length, ranges, with_preprocessing)

@@ -113,7 +113,7 @@ def networks_of(model) -> Networks:
     if "unet" not in model:
         raise ValueError(f"{model.name} has the parts {', '.join(model)}; wanted unet among them")
     autoencoder = next((model[part] for part in AUTOENCODERS if part in model), None)
-    found = Networks(model["unet"], autoencoder, model["text_encoder"] if "text_encoder" in model else None)
+    found = Networks(model["unet"], autoencoder, model.get("text_encoder"))
     if autoencoder is not None:
         latents = tuple(autoencoder.input["latents"].shape[1:])
         if latents != found.shape:
