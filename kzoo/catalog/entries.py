@@ -24,6 +24,8 @@ LITERALS = {
     "INPUTS": "{input: what kind of thing it is}",
     "AGREES_WITH": "the reference implementation whose outputs a test compares with",
     "PARTS": "for several networks: {part: {`model`: name, keywords of its `build`}}, in place of a function `build`",
+    "NOISE": "of several networks that diffuse: {variant: the content of `diffusers`' scheduler_config.json}",
+    "PIPELINE": "what `model_index.json` of `diffusers` says beside the parts: `_class_name`, ...",
     "WRITES": "the input that generation extends",
     "VARIANTS": "{name: keywords of `build`}; `like` names another variant whose keywords come first",
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "
@@ -264,7 +266,9 @@ def arguments(model) -> dict:
 
 
 def arguments_of(entry, overrides) -> dict:
-    """Every keyword that a variant is built with, defaults too."""
+    """Every keyword that a variant is built with, defaults too; of several networks those of its parts that differ."""
+    if literals(entry.architecture).get("PARTS"):
+        return {**entry.arguments, **overrides}
     function = importlib.import_module(f"kzoo.models.{entry.architecture}").build
     defaults = {key: parameter.default for key, parameter in inspect.signature(function).parameters.items()}
     return {**defaults, **entry.arguments, **overrides}
