@@ -367,6 +367,15 @@ ROWS = {
         "small": {"num_layers": 2, "hidden_dim": 16, "num_heads": 4, "intermediate_dim": 24, "vocabulary_size": 31},
         "golden": {},
     },
+    "stable_diffusion": {
+        "counts": {
+            "stable_diffusion_1_5": 123_060_480 + 859_520_964 + 83_653_863,
+            "stable_diffusion_2_1": 340_387_840 + 865_910_724 + 83_653_863,
+            "latent_diffusion_small": 165_632 + 4_192_900 + 954_567,
+        },
+    },
+    "latent_diffusion": {"counts": {"ldm_celebahq": 274_056_163 + 55_322_782}},
+    "ddpm": {"counts": {"ddpm_cifar10": 35_746_307}},
 }
 NETWORKS = [name for name in ROWS if not catalog.literals(name).get("PARTS")]  # the others are made of these
 info = functools.cache(kzoo.info)

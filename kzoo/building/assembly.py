@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from kzoo import catalog
+from kzoo.catalog import configurations
 from kzoo.rewrites import low_rank_updates
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
@@ -74,6 +75,10 @@ class Assembly(Mapping):
         index |= {part: ["kzoo", catalog.card_of(model).name] for part, model in self.items()}
         with atomic.file(pathlib.Path(folder) / INDEX_FILE) as temporary:
             temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        if self.kzoo.noise:
+            from kzoo.building import pipelines
+
+            pipelines.write_noise(self.kzoo.noise, folder)
 
 
 @contextlib.contextmanager
@@ -101,7 +106,14 @@ def _or_one(single):
 
 @_or_one(checkpoint.save_weights)
 def save_weights(assembly, path, names=None) -> None:
-    """For an `Assembly`, `path` is a folder, which gets a folder for each part, and `names` a dict {part: family}."""
+    """For an `Assembly`, `path` is a folder, which gets a folder for each part, and `names` a dict {part: family}; or
+    `names` is "diffusers", and `path` a new folder that also gets the configurations, index, schedule of noise and
+    tokenizer with which `diffusers` loads it as a pipeline."""
+    if names == configurations.DIFFUSERS:
+        from kzoo.building import pipelines
+
+        pipelines.write(assembly, path)
+        return
     if names is not None and not (isinstance(names, Mapping) and names.keys() <= assembly.keys()):
         raise TypeError(f"names of an Assembly must be a dict {{part: family}} of its parts, got {names!r}")
     with contextlib.ExitStack() as stack:  # every file takes its name once all are written

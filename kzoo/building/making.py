@@ -1,19 +1,21 @@
 """From a name of the catalogue to a model with its weights."""
 
 import importlib
-import pathlib
 from collections.abc import Mapping
 
 import keras
 
 from kzoo import catalog
-from kzoo.building import published
+from kzoo.building import pipelines, published
 from kzoo.building.assembly import Assembly, about_part
 from kzoo.catalog import keywords
+from kzoo.generation.noise_schedules import settings_of
+from kzoo.generation.samplers import SAMPLERS
 from kzoo.rewrites import repeat
 from kzoo.support.suggest import did_you_mean
 from kzoo.weights import checkpoint
 from kzoo.weights.blank import BlankVariables
+from kzoo.weights.hub import find_folder
 
 
 def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **overrides) -> keras.Model | Assembly:
@@ -32,7 +34,8 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
             what its outputs learn in place of one class each: see docs/adding-a-task.md.
 
     An entry of several parts builds an `Assembly`; its keywords are its parts, each a dict of that part's keywords, and
-    its weights are a folder with a folder for each part.
+    its weights are a folder with a folder for each part, such as `diffusers` lays out, with their tokenizer and their
+    schedule of noise. The keyword `noise` replaces settings of that schedule, by the keys of `scheduler_config.json`.
 
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type;
     ValueError for a configuration that says what kzoo does not offer, does not know, or the overrides contradict.
@@ -78,6 +81,8 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
 def _build_parts(entry, overrides, weights, dtype, load_head):
     """The `Assembly` of an entry."""
     literals, parts = catalog.literals(entry.architecture)["PARTS"], {}
+    folder = None if weights is None else find_folder(weights)
+    noise, overrides = _noise(entry, overrides, folder)
     for part, given in overrides.items():
         if part not in literals:
             raise TypeError(f"{entry.name}: {did_you_mean('part', part, literals)}")
@@ -85,15 +90,39 @@ def _build_parts(entry, overrides, weights, dtype, load_head):
             raise TypeError(f"{entry.name}: {part} must be a dict of keywords for that part, got {given!r}")
     for part, literal in literals.items():
         given = {**literal, **entry.arguments.get(part, {}), **overrides.get(part, {})}
-        where = None if weights is None else pathlib.Path(weights) / part
         with about_part(part):
-            parts[part] = build(given.pop("model"), where, dtype, load_head, **given)
-    return assembled(entry, parts, overrides)
+            if folder and not (folder / part).is_dir():
+                raise ValueError(f"{folder} has no folder {part}")
+            parts[part] = build(given.pop("model"), folder and folder / part, dtype, load_head, **given)
+            if folder and (folder / pipelines.TOKENIZER).is_dir():
+                published.add_tokenizer(parts[part], folder / pipelines.TOKENIZER)
+    return assembled(entry, parts, overrides, noise)
 
 
-def assembled(entry, parts, overrides) -> Assembly:
+def _noise(entry, overrides, folder):
+    """The schedule of noise of an entry of several parts, or None, and the other overrides.
+
+    What the caller says goes before what the folder says, and that before the entry's own.
+    """
+    usual = catalog.literals(entry.architecture).get("NOISE", {}).get(entry.name)
+    others = {key: value for key, value in overrides.items() if key != "noise"}
+    if usual is None:
+        return None, overrides
+    given = overrides.get("noise", {})
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{entry.name}: noise must be a dict of settings of the schedule of noise, got {given!r}")
+    noise = {**((folder and pipelines.read_noise(folder)) or usual), **given}
+    try:
+        settings_of(noise, SAMPLERS)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{entry.name}: {error}") from error
+    return noise, others
+
+
+def assembled(entry, parts, overrides, noise=None) -> Assembly:
     """The parts of an entry as an `Assembly` whose card names the entry."""
-    return Assembly(entry.name, parts, catalog.Card(entry.name, entry.architecture, entry.task_of({}), overrides))
+    card = catalog.Card(entry.name, entry.architecture, entry.task_of({}), overrides, noise=noise)
+    return Assembly(entry.name, parts, card)
 
 
 def _builder(entry):

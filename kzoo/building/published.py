@@ -6,6 +6,7 @@ import os
 import pathlib
 
 from kzoo import catalog
+from kzoo.building import pipelines
 from kzoo.catalog import configurations
 from kzoo.data import Tokenizer
 from kzoo.weights import hub
@@ -55,9 +56,11 @@ class Published:
         logging.getLogger("kzoo").warning("%s: %s is %s", self.place, self.told.model, model.kzoo)
 
 
-def find(place, with_weights=True) -> Published:
-    """The network that a folder or an address of the hub holds; ValueError if nothing says which it is."""
+def find(place, with_weights=True) -> "Published | pipelines.Pipeline":
+    """The network, or several, that a folder or an address of the hub holds; ValueError if nothing says which."""
     folder = hub.find_folder(place, with_weights)
+    if index := pipelines.read_index(folder):
+        return pipelines.Pipeline(place, folder, index)
     if (folder / configurations.OUR_FILE).is_file():
         raise ValueError(
             f"{place} holds a model that kzoo saved, with its own description; use kzoo.load({str(place)!r})"

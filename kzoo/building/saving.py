@@ -8,7 +8,7 @@ import pathlib
 import keras
 
 from kzoo import catalog
-from kzoo.building import archives
+from kzoo.building import archives, pipelines
 from kzoo.building.assembly import INDEX_FILE, Assembly, about_part
 from kzoo.building.making import assembled, build
 from kzoo.catalog import configurations
@@ -159,7 +159,7 @@ def _load_model(folder, dtype):
     _check_digests(pathlib.Path(folder))
     if _is_adopted(description):
         return _load_archive(pathlib.Path(folder) / ARCHIVE, dtype)
-    overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in description.get("overrides", {}).items()}
+    overrides = _with_tuples(description.get("overrides", {}))
     rewrites = description.get("rewrites", ())
     model = build(description["name"], weights=folder, dtype=dtype, rewrites=rewrites, **overrides)
     names, count = description.get("class_names"), catalog.arguments(model).get("num_classes")
@@ -175,17 +175,26 @@ def _load_parts(path, dtype):
     """The `Assembly` of an index and the folders beside it."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-        name, overrides = index["_name"], index["_overrides"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged, or names the parts of another library's model: {error!r}") from error
+        name = index["_name"]
+        overrides = {part: _with_tuples(given) for part, given in index["_overrides"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or names the parts of another library's model, which kzoo.build reads: {error!r}"
+        ) from error
     parts = {}
     for part in [key for key in index if not key.startswith("_")]:
         with about_part(part):
             parts[part] = _load_model(path.parent / part, dtype)
     entry = catalog.entries().get(name)
     if entry and catalog.literals(entry.architecture).get("PARTS"):
-        return assembled(entry, parts, overrides)
+        noise = pipelines.read_noise(path.parent) or catalog.literals(entry.architecture).get("NOISE", {}).get(name)
+        return assembled(entry, parts, overrides, noise)
     return Assembly(name, parts)
+
+
+def _with_tuples(overrides):
+    """Keywords as they were before JSON, which has no tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}
 
 
 def graph_in(folder) -> keras.Model | None:

@@ -18,6 +18,7 @@ class Card:
         preprocessing: how images become its input.
         tokenizer: the `kzoo.data.Tokenizer` of its texts, or None.
         class_names: names of the classes that its outputs stand for, or None.
+        noise: the schedule of noise by which it diffuses, as `diffusers`' scheduler_config.json has it, or None.
         trims_silence: whether silence was cut from both ends of the sounds it learned from, and is from files it hears.
         names: the family of checkpoints that its weights came from, under whose names they are saved; None for the one
             that its layers are named after.
@@ -33,6 +34,7 @@ class Card:
     class_names: list | None = None
     names: str | None = None
     trims_silence: bool = False
+    noise: dict | None = None
 
     def __str__(self) -> str:
         built = ", ".join(f"{key}={value!r}" for key, value in self.overrides.items())
@@ -42,6 +44,8 @@ class Card:
             facts.append(str(self.preprocessing))
         if self.trims_silence:
             facts.append("silence is cut from sounds")
+        if self.noise:
+            facts.append(f"noise of {self.noise['_class_name']}")
         if self.tokenizer is not None:
             facts.append(f"tokenizer of {self.tokenizer.vocabulary_size:,} tokens")
         if self.class_names:

@@ -203,8 +203,8 @@ def written(model) -> dict:
         value = given[keyword]
         if value is None:
             value = given.get(table.get("follows", {}).get(keyword))
-        if places:
-            value = [value[place] for place in places]
+        if places or keyword in table.get("repeated", ()):
+            value = [value[place] for place in places] or list(value)
             value = value[0] if len({*value}) == 1 else value
         config[key] = list(value) if isinstance(value, tuple) else value
     config |= {key: [item] * len(given[keyword]) for key, (item, keyword) in table.get("each", {}).items()}

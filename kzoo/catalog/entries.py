@@ -25,6 +25,8 @@ LITERALS = {
     "PREPROCESSING": "how pixels become its input, or what it writes becomes pixels: keywords of `Preprocessing`",
     "AGREES_WITH": "the reference implementation whose outputs a test compares with",
     "PARTS": "for several networks: {part: {`model`: name, keywords of its `build`}}, in place of a function `build`",
+    "NOISE": "of several networks that diffuse: {variant: the content of `diffusers`' scheduler_config.json}",
+    "PIPELINE": "what `model_index.json` of `diffusers` says beside the parts: `_class_name`, ...",
     "WRITES": "the input that generation extends",
     "VARIANTS": "{name: keywords of `build`}; `like` names another variant whose keywords come first",
     "BUILT_FROM": "{keyword that names another model: {`task` of that model, `options`: the keyword that holds its "

@@ -71,7 +71,8 @@ def checked(entry, function, overrides) -> dict:
         default = entry.arguments.get(key, defaults[key])
         if key == "num_classes" and literals(entry.architecture).get("HEADLESS"):
             default = 0
-        _check_value(entry.name, key, value, default)
+        if value is not None or defaults[key] is not None:
+            _check_value(entry.name, key, value, default)
     return overrides
 
 

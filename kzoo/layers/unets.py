@@ -110,8 +110,10 @@ def pixel_attention(x, head_dim, num_groups, epsilon, name) -> keras.KerasTensor
     `head_dim` is the width of a head, None for one head. Raises ValueError where it does not divide the channels.
     """
     channels = x.shape[-1]
-    if head_dim and channels % head_dim:
-        raise ValueError(f"head_dim {head_dim} does not divide the {channels} channels of {name}; choose one that does")
+    if head_dim is not None and (type(head_dim) is not int or head_dim < 1 or channels % head_dim):
+        raise ValueError(
+            f"head_dim {head_dim!r} must be an int that divides the {channels} channels of {name}, or None"
+        )
     y = group_norm(x, num_groups, epsilon, f"{name}.group_norm")
     y = layers.Reshape((-1, channels), name=f"{name}.pixels")(y)
     query, key, value = (layers.Dense(channels, name=f"{name}.to_{part}")(y) for part in "qkv")

@@ -15,7 +15,6 @@ TASK = "image_diffusion"
 INPUTS = {"sample": "sample", "timestep": "timestep"}
 AGREES_WITH = "`diffusers.UNet2DModel`"
 VARIANTS = {
-    "unet_2d_celebahq": {"head_dim": 32},
     "unet_2d_cifar10": {
         "filters": (128, 256, 256, 256),
         "down_blocks": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
@@ -26,6 +25,7 @@ VARIANTS = {
         "frequency_shift": 1,
         "input_shape": (32, 32, 3),
     },
+    "unet_2d_celebahq": {"head_dim": 32},
     "unet_2d_tiny": {
         "filters": (32, 64),
         "down_blocks": ("DownBlock2D", "AttnDownBlock2D"),
@@ -97,7 +97,7 @@ def build(
     dropout=0.0,
     input_shape=(64, 64, 3),
     num_outputs=3,
-    name="unet_2d_celebahq",
+    name="unet_2d_cifar10",
 ) -> keras.Model:
     """A noisy picture and how far its diffusion has gone, to what the network predicts, such as the noise in it.
 

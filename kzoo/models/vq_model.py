@@ -48,7 +48,8 @@ CONFIG = {
             "out_channels": ("input_shape", 2),
             "sample_size": ("input_shape", 0, 1),
         },
-        "defaults": {"norm_num_groups": 32, "mid_block_add_attention": True, "scaling_factor": 0.18215},
+        # Files from before there was a factor are of models that need none, whatever diffusers takes for it.
+        "defaults": {"norm_num_groups": 32, "mid_block_add_attention": True, "scaling_factor": 1.0},
         "follows": {"code_dim": "latent_channels"},
         "each": {
             "down_block_types": ("DownEncoderBlock2D", "filters"),
@@ -68,7 +69,7 @@ def build(
     code_dim=None,
     num_groups=32,
     with_attention=True,
-    scaling_factor=0.18215,
+    scaling_factor=1.0,
     half="both",
     input_shape=(256, 256, 3),
     name="vq_f4",

@@ -7,6 +7,8 @@ import re
 
 WEIGHTS_FILE = "weights.safetensors"
 PREFERRED = (WEIGHTS_FILE, "model.safetensors", "diffusion_pytorch_model.safetensors")
+OF_PARTS = (*PREFERRED, *(name.replace(".", "-*-of-*.") for name in PREFERRED))
+OF_PARTS += tuple(f"{name}.index.json" for name in PREFERRED)
 INDEX = "*.safetensors.index.json"
 SCHEME = "hf://"
 OF_OTHERS = re.compile(r"imagenet|default|imagenet1k\w*|pretrained|true", re.IGNORECASE)  # by which others mean theirs
@@ -16,13 +18,21 @@ NO_WEIGHTS = (
 # of a repository: weights; what they are, how images and texts are prepared, what sentence-transformers adds
 WEIGHTS = ("*.safetensors", INDEX)
 DESCRIPTIONS = ("*config.json", "*config_sentence_transformers.json", "modules.json", "model.json", "*tokenizer.json")
+DESCRIPTIONS += ("model_index.json", "tokenizer/*")
 DESCRIPTIONS += ("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.spm", "*.model")
 
 
 def find_folder(place, with_weights=True) -> pathlib.Path:
     """The folder that a path or an address of the hub stands for; ValueError if there is none."""
     if isinstance(place, str) and place.startswith(SCHEME):
-        return _download(place, (WEIGHTS if with_weights else ()) + DESCRIPTIONS)
+        folder = _download(place, DESCRIPTIONS)
+        if not with_weights:
+            return folder
+        parts = (folder / "model_index.json").is_file()
+        # Beside its parts, a pipeline may hold all of them again in one file, and in half precision.
+        return _download(
+            place, (*(f"*/{name}" for name in OF_PARTS), *DESCRIPTIONS) if parts else WEIGHTS + DESCRIPTIONS
+        )
     path = pathlib.Path(place).expanduser()
     if not path.is_dir():
         hint = f"; on the hub it would be {SCHEME}{place}" if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(place)) else ""

@@ -1,30 +1,37 @@
 """Makes the golden files of the networks of diffusion from `diffusers` and transformers, and checks the way back.
 
-Weights are drawn by tests/seeded_weights.py, so the files hold inputs and outputs only. In an environment of its own:
+Weights are drawn by tests/seeded_weights.py, so the files hold inputs and outputs only; so do the folders of whole
+pipelines in tests/golden/pipelines, as `diffusers` saves them, without weights. In an environment of its own:
 
     pip install torch==2.13.0 diffusers==0.42.1 transformers==5.24.0 safetensors numpy
     python scripts/golden/diffusion_networks.py
 
-The way back, at full size: kzoo writes a checkpoint and its output, where kzoo is installed; diffusers loads the
-checkpoint strictly and must give the same output.
+The way back, at full size: kzoo writes folders with random weights and outputs, where kzoo is installed; diffusers
+loads them as pipelines, every tensor of them, and must give the same outputs.
 
     PYTHONPATH=. python scripts/golden/diffusion_networks.py --write FOLDER NAME ...
     python scripts/golden/diffusion_networks.py --check-back FOLDER
 """
 
+import json
+import pathlib
+import shutil
+
 import numpy as np
 import writing
 from seeded_weights import draw_images
+from writing import GOLDEN
 
+PROMPTS = ["A red apple, isn't it?", ""]
 TIMESTEPS = np.array([3, 917], "float32")  # of the two examples of a batch
 SIZE = (12, 20)
 
 
-def unet_2d(diffusers, **how):
+def unet_2d(diffusers, out_channels=5, **how):
     """A network of three levels, with attention in the second."""
     return diffusers.UNet2DModel(
         in_channels=3,
-        out_channels=5,
+        out_channels=out_channels,
         block_out_channels=(8, 12, 16),
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
@@ -34,11 +41,11 @@ def unet_2d(diffusers, **how):
     )
 
 
-def unet_condition(diffusers, **how):
+def unet_condition(diffusers, out_channels=5, **how):
     """A network of two levels, the second of which reads texts."""
     return diffusers.UNet2DConditionModel(
         in_channels=4,
-        out_channels=5,
+        out_channels=out_channels,
         block_out_channels=(8, 12),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -132,19 +139,124 @@ def published(name):
     return f"text_model.{name}" if name.startswith(("embeddings.", "encoder.layers.", "final_layer")) else name
 
 
+def draw(case, module):
+    writing.load_drawn(
+        module.eval(), published if case == "text_encoder" or case.startswith("clip") else lambda name: name
+    )
+    return module
+
+
 def make():
     import diffusers
     import torch
 
     for case, (module, inputs, run) in references().items():
-        rename = published if case.startswith("clip") else lambda name: name
-        writing.load_drawn(module.eval(), rename)
+        draw(case, module)
         with torch.no_grad():
             outputs = run(module, **inputs)
         tensors = {f"input.{name}": value for name, value in inputs.items()}
         tensors |= {f"output.{case}.{name}": value for name, value in outputs.items()}
         writing.write(f"diffusers_{case}", tensors, diffusers=diffusers.__version__, torch=torch.__version__)
+    make_pipelines()
+
+
+def make_pipelines():
+    """Folders of pipelines without weights, and what their networks give for a prompt or for noise alone."""
+    import diffusers
+    import torch
+    import transformers
+
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(GOLDEN / "tokenizers" / "clip", model_max_length=9)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 6, "intermediate_size": 10, "max_position_embeddings": 9}
+    config = transformers.CLIPTextConfig(**sizes, **ends, num_hidden_layers=1, num_attention_heads=2)
+    scheduler = diffusers.PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1)
+    parts = {
+        "text_encoder": transformers.CLIPTextModel(config),
+        "unet": unet_condition(diffusers, out_channels=4, attention_head_dim=2, sample_size=SIZE),
+        "vae": autoencoder(diffusers.AutoencoderKL, latent_channels=4, sample_size=(24, 40)),
+    }
+    words = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipeline = diffusers.StableDiffusionPipeline(**parts, tokenizer=tokenizer, scheduler=scheduler, **words)
+    save(pipeline, parts)
+    with torch.no_grad():
+        ids = tokenizer(PROMPTS, padding="max_length", max_length=9, truncation=True, return_tensors="pt").input_ids
+        states = parts["text_encoder"](ids).last_hidden_state
+        given = {"sample": draw_images(*SIZE, 4), "timestep": TIMESTEPS, "encoder_hidden_states": states.numpy()}
+        found = {"token_ids": ids.int().numpy(), "prediction": run_unet(parts["unet"], **given)["prediction"]}
+    writing.write("pipeline_stable_diffusion", found, diffusers=diffusers.__version__)
+
+    parts = {"unet": unet_2d(diffusers, out_channels=3, attention_head_dim=None, sample_size=SIZE)}
+    save(diffusers.DDPMPipeline(**parts, scheduler=diffusers.DDPMScheduler(prediction_type="v_prediction")), parts)
+
+
+def save(pipeline, parts):
+    """Draws the weights of a pipeline's parts, and saves all of it but these."""
+    for part, module in parts.items():
+        draw(part, module)
+    name = {"StableDiffusionPipeline": "stable_diffusion", "DDPMPipeline": "ddpm"}[type(pipeline).__name__]
+    folder = GOLDEN / "pipelines" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    pipeline.save_pretrained(folder)
+    for path in folder.rglob("*"):
+        if path.suffix == ".safetensors" or path.name in ("tokenizer.json", ".gitignore"):
+            path.unlink()
+
+
+def write(folder, *names):
+    """Folders of whole pipelines with random weights, as kzoo writes them, and what each part gives."""
+    import keras
+    import safetensors.numpy
+
+    import kzoo
+    from kzoo.data import Tokenizer
+    from kzoo.data.synthetic import synthetic_inputs
+
+    keras.utils.set_random_seed(0)
+    for name in names:
+        assembly = kzoo.build(name)
+        for model in assembly.values():
+            if model.inputs[0].name == "token_ids":
+                kzoo.catalog.update_card(model, tokenizer=Tokenizer.load(GOLDEN / "tokenizers" / "clip"))
+        kzoo.save_weights(assembly, pathlib.Path(folder) / name, names="diffusers")
+        for part, model in assembly.items():
+            x = synthetic_inputs(model, 1, np.random.default_rng(0), 77)
+            outputs = model(x)
+            x = x if isinstance(x, dict) else {model.inputs[0].name: x}
+            y = outputs if isinstance(outputs, dict) else {"prediction": outputs}
+            tensors = {f"input.{key}": np.asarray(value) for key, value in x.items()}
+            tensors |= {f"output.{key}": np.asarray(value) for key, value in y.items()}
+            safetensors.numpy.save_file(tensors, pathlib.Path(folder) / f"{name}.{part}.safetensors")
+
+
+def check_back(folder):
+    """Pipelines of diffusers from these folders; their parts must give the same, 1e-4 of the scale at full size."""
+    import diffusers
+    import safetensors.numpy
+    import torch
+
+    for path in sorted(pathlib.Path(folder).glob("*.*.safetensors")):
+        name, part, _ = path.name.split(".")
+        index = json.loads((path.parent / name / "model_index.json").read_text())
+        library, kind = index[part]
+        kind = getattr(diffusers if library == "diffusers" else __import__(library), kind)
+        module, told = kind.from_pretrained(path.parent / name / part, output_loading_info=True)
+        if any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+            raise SystemExit(f"{path}: {told}")
+        tensors = safetensors.numpy.load_file(path)
+        inputs = {key.removeprefix("input."): value for key, value in tensors.items() if key.startswith("input.")}
+        run = run_text if "token_ids" in inputs else run_autoencoder if "image" in inputs else run_unet
+        with torch.no_grad():
+            found = run(module.eval(), **inputs)
+        for key, value in found.items():
+            ours = tensors[f"output.{key}"]
+            difference = np.abs(ours - value).max() / np.abs(value).max()
+            print(
+                f"{name} {part} {key}: nothing missing or unexpected; largest difference {difference:.1e} of the scale"
+            )
+            if not difference <= 1e-4:
+                raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    writing.main(__doc__, make)
+    writing.main(__doc__, make, write=(write, ("FOLDER", "[NAME]")), check_back=(check_back, ("FOLDER",)))

@@ -76,7 +76,7 @@ class ImageDiffusion(base.Task):
 
     def noise(self, model) -> dict:
         """The schedule of noise that a model is trained by, as `scheduler_config.json` holds it."""
-        return getattr(card_of(model), "noise", None) or NOISE
+        return card_of(model).noise or NOISE
 
     def read(self, model, outputs) -> Any:
         return outputs
