@@ -156,7 +156,7 @@ def test_bad_requests_are_refused_by_name(unet, settings, error, wrong):
 def test_bad_data_are_refused_by_name(unet):
     with pytest.raises(ValueError, match="augment=True: a network that makes pictures"):
         loaded(unet, augment=True)
-    with pytest.raises(ValueError, match="pictures of diffusion are brought to"):
+    with pytest.raises(ValueError, match="such pictures are brought to"):
         loaded(unet, preprocessing=kzoo.Preprocessing(mean=(0.5,), std=(0.5,)))
     with pytest.raises(ValueError, match="wanted pictures"):
         from_arrays(np.zeros((4, 8)), np.zeros(4), unet)
