@@ -4,6 +4,8 @@
     TFDS_DATA_DIR=FOLDER python benchmarks/recipes.py mnist blood_cells  # needs them prepared
     python benchmarks/recipes.py reverse_digits
 
+    python benchmarks/recipes.py fashion_dcgan --features runs/resnet20  # a classifier of the same pictures
+
 Each recipe runs once a seed in this process. The last line of standard output is one JSON document, which --output also
 stores. Exit status 1 if a recipe misses what it must reach.
 """
@@ -107,6 +109,42 @@ def speaker_left_out(name, model, seed=0, **options):
     )  # fmt: skip
 
 
+def distances(model, data, features):
+    """How far generated pictures are from those of the test split; draws 64 of them."""
+    import kzoo
+    from kzoo import tasks
+
+    tasks.of(model).generate_file(model, pathlib.Path(__file__).with_name("results") / f"{model.name}_{data.name}.png")
+    found = kzoo.evaluate(model, data, features=features)
+    return {key: found[key] for key in ("frechet_distance", "precision", "recall")}
+
+
+def beside_one_layer(data, minutes, features):
+    """The distances of a generator of one layer against the discriminator of `gan`, trained as long."""
+    import kzoo
+
+    parts = {"generator": {"hidden_dims": ()}, "discriminator": {}}
+    model = kzoo.build("gan", **parts)
+    data = kzoo.data.load(data.name, model)
+    run = kzoo.fit(model, data, epochs=10_000, callbacks=[StopAfter(minutes)])
+    found = {f"one_layer_{key}": value for key, value in distances(model, data, features).items()}
+    return {**found, "one_layer_epochs": len(run.history)}
+
+
+def StopAfter(minutes):  # noqa: N802 a class, whose base is imported only here
+    """A callback that ends a run with the first epoch after so many minutes."""
+    import keras
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.begin = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = time.perf_counter() - self.begin > 60 * minutes
+
+    return Stop()
+
+
 SPOKEN_DIGITS = {
     "model": "ds_cnn_s", "data": "spoken_digits", "measure": accuracy,
     "overrides": {"sample_rate": 8000, "num_classes": 10},
@@ -147,6 +185,12 @@ RECIPES = {
         "load": {"validation_fraction": 0.05},
         "measure": accuracy, "must": lambda mean: mean["test_accuracy_percent"] >= 93.0,
     },
+    "fashion_dcgan": {
+        "model": "dcgan_small", "data": "fashion_mnist", "seeds": 1, "load": {"validation_fraction": 0},
+        "fit": {"epochs": 15, "batch_size": 64},
+        "measure": distances, "beside": beside_one_layer,
+        "must": lambda mean: mean["frechet_distance"] <= mean["one_layer_frechet_distance"] / 4,
+    },
     "blood_cells": {
         "model": "retinanet", "overrides": SMALL_RETINANET, "data": "blood_cells", "seeds": 1,
         "fit": {"epochs": 30, "batch_size": 8, "learning_rate": 2e-3, "warmup_steps": 50, "augment": "detection"},
@@ -182,7 +226,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def run(name, num_seeds, epochs, runs=None):
+def run(name, num_seeds, epochs, runs=None, features=None):
     """Trains one recipe with its seeds; a dict of the measured means, each seed's numbers and the minutes."""
     import keras
 
@@ -203,7 +247,10 @@ def run(name, num_seeds, epochs, runs=None):
             model, data, run_folder=folder, resume=bool(folder) and pathlib.Path(folder).exists(), seed=seed, **choices
         )
         minutes.append((time.perf_counter() - begin) / 60)
-        rows.append(recipe["measure"](model, data))
+        more = [features] if "beside" in recipe else []
+        rows.append(recipe["measure"](model, data, *more))
+        if more:
+            rows[-1] |= recipe["beside"](data, minutes[-1], features)
         print(f"{name}, seed {seed}: {rows[-1]}, {minutes[-1]:.1f} min", flush=True)
     mean = {key: statistics.mean(row[key] for row in rows) for key in rows[0]}
     return {
@@ -226,9 +273,12 @@ def main():
     parser.add_argument("--seeds", type=harness.positive(int), help="how many seeds, instead of the recipe's")
     parser.add_argument("--epochs", type=harness.positive(int), help="how many epochs, instead of the recipe's")
     parser.add_argument("--runs", type=pathlib.Path, help="keep runs in this folder, and go on where they stopped")
+    parser.add_argument("--features", help="the run of a classifier, by whose features generated pictures are compared")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to add the results to")
     arguments = parser.parse(None)
-    results = [run(name, arguments.seeds, arguments.epochs, arguments.runs) for name in arguments.recipes]
+    results = [
+        run(name, arguments.seeds, arguments.epochs, arguments.runs, arguments.features) for name in arguments.recipes
+    ]
     if arguments.output:
         store(arguments.output, results)
     print(json.dumps({"command": " ".join(sys.argv), "results": results}))

@@ -42,13 +42,32 @@ def pytest_unconfigure(config):
 
 
 @pytest.fixture(autouse=True)
-def kzoos_warnings_are_heard():
-    """Whatever a library that an earlier test used has done to logging."""
+def kzoos_warnings_are_heard(caplog):
+    """Whatever a library that an earlier test used has done to logging, pytest's own handlers included."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
     logger = logging.getLogger("kzoo")
     logger.disabled, logger.propagate = False, True
     logger.setLevel(logging.NOTSET)
+    for one in (logger, logging.root, caplog.handler):
+        one.filters.clear()
+    caplog.handler.setLevel(logging.NOTSET)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Says beside a failure how logging stood, since a library that changes it fails tests far from where it is used."""
+    report = yield
+    if report.failed and "caplog" in getattr(item, "fixturenames", ()):
+        logger, root = logging.getLogger("kzoo"), logging.root
+        facts = {
+            "enabled": logger.isEnabledFor(logging.WARNING), "disabled": logger.disabled, "level": logger.level,
+            "filters": logger.filters, "handlers": logger.handlers, "propagates": logger.propagate,
+            "root level": root.level, "root filters": root.filters,
+            "root handlers": [(type(one).__name__, one.level, one.filters) for one in root.handlers],
+        }  # fmt: skip
+        report.sections.append(("state of logging", "\n".join(f"{key}: {value}" for key, value in facts.items())))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,7 @@ import tempfile
 
 import golden_files
 import numpy as np
+import test_clip
 import test_detection
 import test_inception_vit_recurrent_cnn
 import test_models
@@ -62,6 +63,9 @@ def comparisons():
     for case in test_wavenet.CASES:
         library = "ibab's tensorflow-wavenet" if case.endswith("ibab") else "r9y9's wavenet_vocoder"
         add(library, case, case, test_wavenet.compare, case)
+    for case in test_clip.CASES:
+        name = "clip_laion_b_32" if case == "laion" else "clip"
+        add("transformers", f"clip {case}", name, test_clip.compare, case)
     for module in (test_text_models, test_translation_models):
         for case, (*_, name, _) in module.CASES.items():
             add("transformers", case, name, module.compare, case)

@@ -144,7 +144,8 @@ def _made(entry, overrides, rewrites=()):
     last = getattr(model.layers[-1], "activation", None)
     if entry.task_of(overrides) != entry.usual_task(overrides) and last is keras.activations.softmax:
         raise ValueError(f"{entry.name} ends in a softmax over classes, through which task= learns nothing else")
-    model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides)
+    how = catalog.Preprocessing(**catalog.literals(entry.architecture).get("PREPROCESSING", {}))
+    model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides, preprocessing=how)
     return repeat(model, rewrites)
 
 

@@ -128,7 +128,7 @@ def _description(model):
         description["class_names"] = card.class_names
     if card.trims_silence:
         description["trims_silence"] = True
-    if card.preprocessing != Preprocessing():
+    if card.preprocessing != Preprocessing(**catalog.literals_of(model).get("PREPROCESSING", {})):
         description["preprocessing"] = dataclasses.asdict(card.preprocessing)
     return description
 

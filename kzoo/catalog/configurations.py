@@ -251,7 +251,7 @@ class _Reading:
         told.unknown |= {
             key: value
             for key, value in self.values.items()
-            if value not in (None, {}, [], "") and not any(fnmatch.fnmatch(key, pattern) for pattern in known)
+            if value not in (None, {}, [], "") and not any(_matches(key, pattern) for pattern in known)
         }
         if isinstance(self.labels, list) and told.said.get("num_classes", (0,))[0] == len(self.labels):
             told.class_names = self.labels
@@ -288,6 +288,7 @@ class _Reading:
             if value is None and (places or defaults[keyword] is not None or keyword in given):
                 continue
             words = f"{key}: {self.values.get(key)!r}"
+            value = self.table.get("stands_for", {}).get(key, {}).get(value, value)
             if places:
                 parts = list(given.get(keyword, (defaults[keyword],))[0])
                 value = value if isinstance(value, tuple) else (value,) * len(places)
@@ -306,6 +307,12 @@ class _Reading:
         self.told.said |= given
         lacking = {each for each in self.keywords.values() if isinstance(each, str)} - {*self.told.said, *FREE}
         self.told.lacking += [key for key, meaning in self.keywords.items() if meaning in lacking]
+
+
+def _matches(key, pattern):
+    """Whether a pattern is of a key, or of the same key in the configuration of one part, `text_config.max_length`."""
+    own = key.partition("_config.")[2]
+    return fnmatch.fnmatch(key, pattern) or bool(own and fnmatch.fnmatch(own, pattern))
 
 
 def _listed(accepted):

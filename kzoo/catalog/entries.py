@@ -22,6 +22,7 @@ from kzoo.support.suggest import did_you_mean
 LITERALS = {
     "TASK": "what the model is for, or a dict from each value of the keyword `head` to what it is for",
     "INPUTS": "{input: what kind of thing it is}",
+    "PREPROCESSING": "how pixels become its input, or what it writes becomes pixels: keywords of `Preprocessing`",
     "AGREES_WITH": "the reference implementation whose outputs a test compares with",
     "PARTS": "for several networks: {part: {`model`: name, keywords of its `build`}}, in place of a function `build`",
     "NOISE": "of several networks that diffuse: {variant: the content of `diffusers`' scheduler_config.json}",

@@ -66,6 +66,8 @@ def checked(entry, function, overrides) -> dict:
     for key, value in overrides.items():
         if key not in defaults:
             raise TypeError(f"{entry.name}: {_unknown(entry, key, defaults)} (all: {', '.join(defaults)})")
+        if value is None and defaults[key] is None:  # what `build` takes, whatever the variant has
+            continue
         default = entry.arguments.get(key, defaults[key])
         if key == "num_classes" and literals(entry.architecture).get("HEADLESS"):
             default = 0

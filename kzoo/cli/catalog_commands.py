@@ -73,7 +73,7 @@ def info(name, overrides, length, layers, as_json):
     if not name.startswith("hf://") and not pathlib.Path(name).is_dir():
         entry = catalog.find(name)
         counted = catalog.figures().get(entry.name)
-        if counted and not (overrides or layers) and length in (None, counted["length"]):
+        if counted and not (overrides or layers) and length in (None, counted.get("length")):
             said = {key: getattr(entry, key) for key in catalog.SAID}
             facts = {**said, **counted}  # known without building anything
     if facts is None:
@@ -97,4 +97,5 @@ def _named(name):
     from kzoo import building
     from kzoo.building import saving
 
-    return building.load(name) if (pathlib.Path(name) / saving.MODEL_FILE).is_file() else name
+    files = (saving.MODEL_FILE, saving.INDEX_FILE)
+    return building.load(name) if any((pathlib.Path(name) / file).is_file() for file in files) else name

@@ -58,10 +58,10 @@ def import_keras() -> None:
             tf.get_logger().setLevel("ERROR")
 
 
-def command(*examples) -> Any:
+def command(*examples, cls=click.Command) -> Any:
     """Adds a command that is named by the first word of its examples, which end its help."""
     lines = ["\b", "Examples:", *(f"  kzoo {example}" for example in examples)]
-    return cli.command(examples[0].split()[0], epilog="\n".join(lines))
+    return cli.command(examples[0].split()[0], cls=cls, epilog="\n".join(lines))
 
 
 def print_json(value, **options) -> None:

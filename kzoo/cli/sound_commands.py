@@ -7,7 +7,7 @@ from click.core import ParameterSource
 
 from kzoo.cli.entry import command, model_options, open_model, with_options
 
-OF_MODEL = {"source", "path", "recording", "overrides", "weights", "dtype"}
+OF_MODEL = {"source", "path", "recording", "overrides", "weights", "dtype"}  # options whatever a file holds
 OF_SOUND = {"speaker", "seconds", "temperature", "seed"}
 
 sound_options = with_options(
@@ -23,12 +23,8 @@ def write_sound(path, source, settings, **more) -> None:
         source: the arguments of `open_model`.
         settings: of `kzoo.generate`; None where not given.
     """
-    context = click.get_current_context()
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    if others := sorted(given - OF_MODEL - OF_SOUND):
-        raise click.UsageError(f"{', '.join('--' + name.replace('_', '-') for name in others)}: not for sound ({path})")
     settings = {name: value for name, value in settings.items() if value is not None}
-    settings |= {name: context.params[name] for name in given & {"temperature", "seed"}}
+    settings |= chosen(path, OF_SOUND, "sound", {"temperature", "seed"})
     model = open_model(*source)
     from kzoo import tasks
 
@@ -41,6 +37,21 @@ def write_sound(path, source, settings, **more) -> None:
     with bar:
         line = tasks.of(model).generate_file(model, path, progress=progress, **settings, **more)
     click.echo(line)
+
+
+def chosen(path, known, what, taken) -> dict:
+    """The options of a command that were given, of those `taken`; UsageError for others than those of a kind of file.
+
+    Args:
+        known: the options of that kind, beside those of its model.
+    """
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if others := sorted(given - OF_MODEL - known):
+        raise click.UsageError(
+            f"{', '.join('--' + name.replace('_', '-') for name in others)}: not for {what} ({path})"
+        )
+    return {name: context.params[name] for name in given & taken}
 
 
 @command("vocode runs/vocoder speech.wav out.wav --seed 1")

@@ -40,9 +40,11 @@ def show(facts, settings=(), recipe=None) -> None:
         settings: {keyword: value} of what can be set.
         recipe: {field: value} of how it is trained by default.
     """
+    if "parts" in facts:
+        return show_rows([*_said(facts), *_of_parts(facts), *_chosen(settings, recipe)])
     at = f" at sequence length {facts['length']}" if facts["length"] else ""
     where = f", at {facts['activation_peak_at']}" if facts["activation_peak_at"] else ""
-    rows = [(key, facts[key]) for key in ("name", "architecture", "task", "summary", "paper")]
+    rows = _said(facts)
     for key in ("inputs", "outputs"):
         for tensor, kind in facts[key].items():
             rows.append((key[:-1], f"{tensor}  {kind['dtype']} {tuple(kind['shape'])}"))
@@ -57,14 +59,38 @@ def show(facts, settings=(), recipe=None) -> None:
         rows.append(("cache", f"{facts['cache_bytes']:,} bytes per sequence{at}, {growth}"))
     if facts["uncounted"]:
         rows.append(("not counted", ", ".join(facts["uncounted"])))
+    show_rows([*rows, *_chosen(settings, recipe)])
+    if "layers" in facts:
+        click.echo()
+        show_rows(_layers(facts["layers"], facts["cache_bytes"] is not None), right=range(3, 8))
+    return None
+
+
+def _said(facts):
+    return [(key, facts[key] or "") for key in ("name", "architecture", "task", "summary", "paper")]
+
+
+def _of_parts(facts):
+    """The whole of several networks, then one line for each."""
+    rows = [("parameters", f"{facts['parameters']:,} trainable, {facts['non_trainable_parameters']:,} non-trainable")]
+    rows.append(("MACs", f"{facts['macs']:,} ({short(facts['macs'])}) of one call of every part"))
+    for part, row in facts["parts"].items():
+        sides = (
+            ", ".join(f"{name} {tuple(kind['shape'])}" for name, kind in row[side].items())
+            for side in ("inputs", "outputs")
+        )
+        size = f"{row['parameters']:,} parameters, {short(row['macs'])} MACs"
+        rows.append((part, f"{row['name']}: {size}, {' to '.join(sides)}"))
+    return rows
+
+
+def _chosen(settings, recipe):
+    rows = []
     for name, values in {"settings": settings, "recipe": recipe}.items():
         pairs = [f"{key}={value!r}".replace(" ", NARROW) for key, value in dict(values or ()).items()]
         lines = textwrap.wrap("  ".join(pairs), 60)
         rows += [(name if not index else "", line.replace(NARROW, " ")) for index, line in enumerate(lines)]
-    show_rows(rows)
-    if "layers" in facts:
-        click.echo()
-        show_rows(_layers(facts["layers"], facts["cache_bytes"] is not None), right=range(3, 8))
+    return rows
 
 
 def _layers(rows, caches):

@@ -6,6 +6,7 @@ import sys
 import click
 
 from kzoo.cli.entry import command, import_keras, json_option, model_options, open_model, print_json
+from kzoo.cli.picture_commands import OF_PICTURES, picture_options, refuse_without_file, write_pictures
 from kzoo.cli.sound_commands import sound_options, write_sound
 
 tokenizer_option = click.option(
@@ -48,11 +49,14 @@ def _read_prompts(prompts, file):
     "generate runs/gpt2 --prompt 'Once upon' --stream",
     "generate runs/transformer --file in.txt --beams 4",
     "generate runs/wavenet_small out.wav --speaker 3 --seconds 2",
+    "generate runs/dcgan_small grid.png --count 64",
+    "generate runs/latent_diffusion_small apple.png --prompt 'a red apple'",
 )
 @click.argument("source")
-@click.argument("path", metavar="[OUT.wav]", required=False)
+@click.argument("path", metavar="[OUT]", required=False)
 @sound_options
-@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue or translate.")
+@picture_options
+@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A text to continue, translate or paint.")
 @click.option("--file", metavar="FILE", help="A file with one prompt per line; - for standard input.")
 @click.option("--max-new-tokens", type=int, default=64, help="The most tokens to generate.")
 @click.option("--temperature", type=float, default=0.0, help="0 takes the likeliest; above it, tokens are drawn.")
@@ -71,16 +75,19 @@ def _read_prompts(prompts, file):
 @model_options
 @json_option
 def generate(
-    source, path, speaker, seconds, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path, overrides,
-    weights, dtype, as_json, **settings,
+    source, path, speaker, seconds, prompts, file, beams, stop, stream, runtime, precision, tokenizer_path,
+    overrides, weights, dtype, as_json, **settings,
 ):  # fmt: skip
-    """Continue texts, translate them, or write sound into OUT.wav.
+    """Continue texts, translate them, or write sound or pictures into OUT.
 
-    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. Sound is drawn at a
-    temperature of 1 where none is given.
+    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. OUT is a .wav for sound,
+    drawn at a temperature of 1 where none is given; a .png for a grid of pictures, or a folder for a file of each.
     """
-    if path:
+    if path and path.lower().endswith(".wav"):
         return write_sound(path, (source, overrides, weights, dtype), {"speaker": speaker, "seconds": seconds})
+    if path:
+        return write_pictures(path, (source, overrides, weights, dtype))
+    refuse_without_file({name: settings.pop(name) for name in OF_PICTURES & settings.keys() - {"seed"}})
     if speaker is not None or seconds is not None:
         raise click.UsageError("--speaker and --seconds are of sound; name the file to write, OUT.wav")
     texts = _read_prompts(prompts, file)

@@ -25,6 +25,7 @@ recipe_options = entry.with_options(
     click.option("--optimizer", help="adam, adamw or sgd."),
     click.option("--learning-rate", type=float, help="The rate, or the scale of the transformer schedule."),
     click.option("--momentum", type=float, help="Of sgd."),
+    click.option("--beta-1", type=float, help="Of adam and adamw."),
     click.option("--beta-2", type=float, help="Of adam and adamw."),
     click.option("--epsilon", type=float, help="Of adam and adamw."),
     click.option("--weight-decay", type=float, help="Decoupled weight decay."),
@@ -33,6 +34,7 @@ recipe_options = entry.with_options(
     click.option("--warmup-steps", type=int, help="Steps of linear warm-up."),
     click.option("--label-smoothing", type=float, help="The share of the target spread over all classes."),
     click.option("--clip-norm", type=float, help="The largest global norm of the gradient."),
+    click.option("--ema", type=float, metavar="SHARE", help="Keep moving averages of the weights, such as 0.999."),
     click.option("--early-stopping", type=int, metavar="EPOCHS", help="Epochs to wait for a better validation loss."),
     click.option("--augment/--no-augment", default=None, help="Change training inputs at random, anew every epoch."),
     click.option("--train-from", metavar="STAGE", help="Freeze everything before this layer or stage."),
@@ -53,12 +55,13 @@ recipe_options = entry.with_options(
 @entry.data_options
 @recipe_options
 @entry.with_options(*pruning_options.OPTIONS, *low_rank_options.OPTIONS)
+@click.option("--loss", help="In place of the task's; of a GAN non_saturating, saturating, hinge or wgan_gp.")
 @click.option("--run-folder", metavar="FOLDER", help="The folder of the run (runs/NAME by default).")
 @click.option("--resume", is_flag=True, help="Continue the run in the run folder from its last backup.")
 @click.option("--overwrite", is_flag=True, help="Delete the run in the run folder and start again.")
 @click.option("--force", is_flag=True, help="Resume although epochs, learning rate or versions differ.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwrite, force, quiet, **options):
+def train(name, overrides, weights, dtype, data_name, loss, run_folder, resume, overwrite, force, quiet, **options):
     """Train a model by its task's recipe.
 
     With --resume, NAME and options may be left out: the run folder knows them. An option that is left out is what the
@@ -93,6 +96,7 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
         raise click.UsageError(f"{run.path} holds {model.kzoo.name} as it is; leave out what says how to build a model")
     if resume and run.facts:
         asked, choices, how = run.resumed(asked, choices, how)
+        loss = loss or run.facts.get("loss")
     elif asked["name"] is None:
         raise click.UsageError(f"no run to resume in {run.path}")
     if model is None:
@@ -104,7 +108,8 @@ def train(name, overrides, weights, dtype, data_name, run_folder, resume, overwr
     else:
         data = _loaded(model, asked, make_recipe(tasks.of(model).recipe, choices), how)
     entry.show_notes(data)
-    done = fit(model, data, run.path, resume=resume, overwrite=overwrite, force=force, progress=not quiet, **choices)
+    how_to_run = {"resume": resume, "overwrite": overwrite, "force": force, "progress": not quiet}
+    done = fit(model, data, run.path, loss=loss, **how_to_run, **choices)
     click.echo(done.message)
     click.echo(f"steps: {done.execution}")
     pruning_options.show(done.sparsity)

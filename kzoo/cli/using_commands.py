@@ -4,21 +4,30 @@ import pathlib
 
 import click
 
-from kzoo.cli import entry, row_files, speech_options
+from kzoo.cli import entry, label_options, row_files, speech_options
 
 
-@entry.command("evaluate runs/mnist_cnn", "evaluate resnet50 --weights FILE --data photos/ --split train")
+@entry.command(
+    "evaluate runs/mnist_cnn",
+    "evaluate resnet50 --weights FILE --data photos/ --split train",
+    "evaluate runs/dcgan_small --features runs/resnet20",
+)
 @click.argument("source")
 @entry.model_options
 @entry.data_options
 @click.option("--split", default="test", help="train, validation or test; all for a table or folder without splits.")
 @click.option("--batch-size", type=int, default=64)
+@click.option(
+    "--features", metavar="FOLDER", help="Of pictures that a model writes: the classifier to compare them by."
+)
+@click.option("--num-images", type=int, help="How many of them; as many as the split has by default.")
 @speech_options.decoding
 @entry.json_option
-def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **options):
+def evaluate(source, overrides, weights, dtype, data_name, split, features, num_images, as_json, **options):
     """Evaluate a model on a split of a data set.
 
-    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name.
+    SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name. With --features, the
+    Fréchet distance, precision and recall of generated pictures are measured in the features of a classifier of images.
     """
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
@@ -26,7 +35,7 @@ def evaluate(source, overrides, weights, dtype, data_name, split, as_json, **opt
     decoding = speech_options.taken(options)
     data = _of_split(split, data_name, source, model, **options)
     numbers = {"model": model.kzoo.name, "data": data.name, "split": split}
-    numbers |= tasks.evaluate(model, data, split, decoding=decoding)
+    numbers |= tasks.evaluate(model, data, split, decoding=decoding, features=features, num_images=num_images)
     return entry.print_json(numbers) if as_json else click.echo(entry.line_of(numbers))
 
 
@@ -40,6 +49,8 @@ def _of_split(split, name, source, model, **options):
     "predict runs/photos photos/new/ --output rows.csv",
     "predict runs/reviews reviews.csv --columns text",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
+    "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
+    cls=label_options.ManyLabels,
 )
 @click.argument("source")
 @click.argument("files", nargs=-1)
@@ -51,6 +62,7 @@ def _of_split(split, name, source, model, **options):
 @click.option("--draw", metavar="FILE.png", help="Draw the boxes that a detector finds into this file.")
 @click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
 @speech_options.decoding
+@label_options.labels
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
@@ -58,7 +70,7 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
     images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
     .jsonl, .parquet, .conll) with a column of texts, words, paths or numbers. A model of text takes texts, or files
-    with one text per line, instead.
+    with one text per line, instead. CLIP tells pictures apart by --labels.
     """
     if output:
         row_files.check(output)
@@ -67,6 +79,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
 
     task, data, decoding = tasks.of(model), None, speech_options.taken(options)
     task = task.decoded_by(**decoding) if decoding else task
+    choice = label_options.taken(options)
+    task = task.choosing_among(**choice) if choice else task
     if files:
         rows = _rows_of(task, model, files, source, top, options)
     else:
@@ -140,8 +154,15 @@ def export(source, path, overrides, weights, dtype, format_name, calibration, da
     report = write(model, path, format_name, overwrite, calibration=calibration, data=data, **how)
     if as_json:
         return entry.print_json(report)
+    for part, row in report.get("parts", {}).items():
+        _tell({**row, "path": f"{report['path']}/{part}"}, data)
+    return None if "parts" in report else _tell(report, data)
+
+
+def _tell(report, data):
+    """Prints where an export is and how far it is from its model."""
     click.echo(f"wrote {report['path']} ({report['bytes']:,} bytes, signatures {', '.join(report['signatures'])})")
-    return click.echo(
+    click.echo(
         f"reloaded and compared at batch sizes {report['batch_sizes']}: largest difference "
         f"{report['max_difference']:.2g} on outputs up to {report['scale']:.2g}"
         + (f"; int8 covers {100 * report['int8_coverage']:.0f} % of MACs" if report.get("int8_coverage") else "")

@@ -21,8 +21,13 @@ BLOCK_BYTES = 1 << 28  # bytes of a block within which a streamed split is shuff
 
 
 def from_tfds(name, builder, pair, model, target, options) -> dataset.Data:
-    """Images of TFDS: in memory if they are small enough as they are or when fitted, else streamed."""
-    feature, label = (builder.info.features[key] for key in pair)
+    """Images of TFDS: in memory if they are small enough as they are or when fitted, else streamed.
+
+    Args:
+        pair: the features of image and label; None for the label where nothing is to be learned.
+    """
+    feature, label = (key and builder.info.features[key] for key in pair)
+    alone = pair[0] if label is None else None
     column, sizes, class_names = _only_input(name, model), prepared.sizes(builder), getattr(label, "names", None)
     if len(feature.shape) != 3:
         raise ValueError(f"data set {name!r}: {pair[0]!r} has shape {feature.shape}; {model.name} takes images here")
@@ -49,14 +54,14 @@ def from_tfds(name, builder, pair, model, target, options) -> dataset.Data:
         finish = image_finish(model, target, column, None, shape[:2], options)
         splits = {}
         for split, (part, size) in ranges.items():
-            read = functools.partial(prepared.stream, builder, part, fit)
+            read = functools.partial(prepared.stream, builder, part, fit, alone)
             how = options.of_split(split, _draw(options, shape, shape))
             splits[split] = StreamedSplit(read, size, block_size, finish, **how)
         x, y = splits["train"].examples(np.arange(min(options.batch_size, splits["train"].num_examples)))
         checks.check_finite("images of the first batch", x.numpy())
         checked_targets("labels of the first batch", target, x, tf.nest.map_structure(lambda one: one.numpy(), y))
         return dataset.make_data(name, identity, splits, options, class_names)
-    parts = {split: (*prepared.read_arrays(builder, *part, changed), None) for split, part in ranges.items()}
+    parts = {split: (*prepared.read_arrays(builder, *part, changed, alone), None) for split, part in ranges.items()}
     return from_parts(name, identity, parts, model, target, options, class_names, fitted=changed is not None)
 
 

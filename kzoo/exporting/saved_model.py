@@ -131,6 +131,12 @@ def _compare(model, endpoints, loaded):
                         f"{batch_size}; nothing was kept"
                     )
                 continue
+            if wanted.dtype == np.uint8:  # where a sum falls beside the middle of two levels, rounding makes one of it
+                wanted, got = (array.astype(int) for array in (wanted, got))
+                verdicts.require_close(
+                    f"export: {name}, in levels of a pixel", np.abs(wanted - got).max(), 1, batch_size, 1
+                )
+                continue
             what = f"export: {name} at batch size {batch_size} gives"
             difference, size = comparison.difference([wanted], [got], what)
             what = f"export: {name} differs from the model"

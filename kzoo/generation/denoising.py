@@ -44,8 +44,11 @@ class Start(NamedTuple):
     mask: np.ndarray | None = None
 
 
+UNGUIDED = Guidance()
+
+
 def denoise(
-    model, plan: Plan, shape, context=None, guidance=Guidance(), seed=0, start=None, progress=None, xla=False
+    model, plan: Plan, shape, context=None, guidance=UNGUIDED, seed=0, start=None, progress=None, xla=False
 ) -> np.ndarray:
     """Pictures (batch, height, width, channels), float32, which the network made out of noise.
 
@@ -54,7 +57,7 @@ def denoise(
     Args:
         model: a network of `sample` and `timestep`, and of what `context` names.
         shape: (batch, height, width, channels).
-        context: `{input: array (batch, ...)}`; with a guidance other than 1 (2 batch, ...), first without the condition.
+        context: `{input: array (batch, ...)}`; with a guidance other than 1 (2 batch, ...), those without it first.
         start: a `Start`, or None for noise alone.
         progress: a function of the number of steps done, of all, and of the clean pictures that are seen so far.
         xla: whether XLA compiles the loop.
@@ -74,7 +77,7 @@ def denoise(
         picture = plan.levels[0, 0] * kept + plan.levels[0, 1] * noise
     mask = np.ones((batch_size, *size[:2], 1), np.float32) if start is None or start.mask is None else start.mask
     is_random = plan.steps[:, 0, KNOWN.index("noise")] != 0
-    state = ops.concatenate([picture[None], np.zeros((len(LEFT) - 1, *shape), np.float32)], axis=0)
+    state = np.concatenate([picture[None], np.zeros((len(LEFT) - 1, *shape))]).astype(np.float32)
     run, context = _program(model, guidance.scale != 1, xla), context or {}
     scales = ops.convert_to_tensor(np.array(guidance, np.float32))
     for begin in range(0, total, CHUNK):
@@ -85,7 +88,7 @@ def denoise(
         tables = [_padded(table[begin : begin + count]) for table in plan[:4]] + [_padded(plan.levels[begin + 1 :])]
         fixed = [np.float32(plan.limit), np.int32(count), fresh, kept, noise, np.asarray(mask, np.float32)]
         given = [ops.convert_to_tensor(each) for each in (*tables, *fixed)]
-        state, clean = run(state, *given, scales, context)
+        state, clean = run(ops.convert_to_tensor(state), *given, scales, context)
         if progress:
             progress(begin + count, total, ops.convert_to_numpy(clean))
     found = ops.convert_to_numpy(state[0])
@@ -140,7 +143,7 @@ def take_steps(
 
 
 def _ask(network, is_guided, picture, timestep, guidance, context):
-    """The network's answer (batch, height, width, channels) in float32, guided where there are answers of both kinds."""
+    """The answer (batch, height, width, channels) in float32, guided where there are answers of both kinds."""
     several = ops.concatenate([picture, picture], axis=0) if is_guided else picture
     inputs = {"sample": several, "timestep": ops.broadcast_to(timestep, ops.shape(several)[:1]), **context}
     answer = ops.cast(network(inputs), "float32")

@@ -1,4 +1,4 @@
-"""Schedules of noise: how much of a picture is left at every timestep of diffusion, and which timesteps a sampler takes.
+"""Schedules of noise: how much of a picture is left at every timestep of diffusion, and the timesteps of a sampler.
 
 The settings are those of `diffusers`' scheduler_config.json, by the defaults of the class that the file names.
 """
@@ -86,9 +86,13 @@ def settings_of(noise: Mapping, samplers: Mapping, sampler: str | None = None) -
     else:
         raise ValueError(did_you_mean("sampler", sampler, samplers))
     defaults = CLASSES[class_name]
-    settings = {**defaults, **{key: value for key, value in noise.items() if key in defaults}, **chosen}
+    choices = {**OFFERED[""], **OFFERED.get(class_name, {})}
+    said = {key: value for key, value in noise.items() if key in defaults}
+    if class_name != noise.get(CLASS_KEY, class_name):  # what another class means by a word need not be known here
+        said = {key: value for key, value in said.items() if key in EVERY or value in choices.get(key, (value,))}
+    settings = {**defaults, **said, **chosen}
     for key, value in settings.items():
-        offered = {**OFFERED[""], **OFFERED.get(class_name, {})}.get(key)
+        offered = choices.get(key)
         if offered is not None and value not in offered:
             raise ValueError(f"{key}={value!r} of {class_name}: offered {', '.join(map(repr, offered))}")
         if offered is None and (isinstance(value, bool) != isinstance(defaults[key], bool) or not _is_like(value, key)):
@@ -103,7 +107,7 @@ def settings_of(noise: Mapping, samplers: Mapping, sampler: str | None = None) -
             "picture; such a network predicts 'v_prediction' or 'sample'"
         )
     first = next(name for name, row in samplers.items() if row[0] == class_name)
-    return {**settings, CLASS_KEY: class_name, "sampler": sampler or first}
+    return {**settings, CLASS_KEY: class_name, "_sampler": sampler or first}
 
 
 def _is_like(value, key):
@@ -193,7 +197,7 @@ def sigmas(settings: Mapping, num_steps: int) -> tuple:
     """
     left = remaining(settings)
     table = np.sqrt((1 - left) / left)
-    if settings["sampler"].startswith("dpm_solver"):
+    if settings["_sampler"].startswith("dpm_solver"):
         logarithms = np.log(np.sqrt(left)) - np.log(np.sqrt(1 - left))
         kept = len(left) - int(np.searchsorted(logarithms[::-1], settings["lambda_min_clipped"]))
         extra = 0 if settings["timestep_spacing"] == "trailing" else 1

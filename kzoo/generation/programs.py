@@ -60,13 +60,19 @@ class Programs:
         return self.functions[key](*arguments)
 
 
-def compiled(function, variables, xla) -> Any:
-    """The function as a program of the active backend; without `xla` TensorFlow runs its own operations."""
+def compiled(function, variables, xla, symbol=None) -> Any:
+    """The function as a program of the active backend; without `xla` TensorFlow runs its own operations.
+
+    Args:
+        symbol: the `keras.KerasTensor` that stands for the function's one argument, where TensorFlow is to compile one
+            program for every size that it leaves open.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, jit_compile=xla, autograph=False)
+        signature = None if symbol is None else [tf.TensorSpec(symbol.shape, symbol.dtype)]
+        return tf.function(function, input_signature=signature, jit_compile=xla, autograph=False)
     if backend == "jax":
         import jax
 

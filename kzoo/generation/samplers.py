@@ -61,9 +61,9 @@ def plan(noise: Mapping, num_steps: int, sampler: str | None = None, eta: float 
     """
     settings = noise_schedules.settings_of(noise, SAMPLERS, sampler)
     noise_schedules.check_steps(num_steps, settings, begin)
-    make = SAMPLERS[settings["sampler"]].make
-    if settings["sampler"] != "ddim" and eta:
-        raise ValueError(f"eta={eta!r} is DDIM's; {settings['sampler']} has no such setting, leave it at 0")
+    make = SAMPLERS[settings["_sampler"]].make
+    if settings["_sampler"] != "ddim" and eta:
+        raise ValueError(f"eta={eta!r} is DDIM's; {settings['_sampler']} has no such setting, leave it at 0")
     if not isinstance(eta, int | float) or isinstance(eta, bool) or not 0 <= eta <= 1:
         raise ValueError(f"eta must be between 0 and 1, got {eta!r}")
     rows, first = make(settings, num_steps, begin, eta)
@@ -253,7 +253,7 @@ def _dpm_solver(settings, num_steps, begin, _):
 
 
 class Sampler(NamedTuple):
-    """A row of `SAMPLERS`: the class in `diffusers`, the settings that a user means by the name, and the mathematics."""
+    """A row of `SAMPLERS`: the class in `diffusers`, what a user means by the name, and the mathematics."""
 
     class_name: str
     settings: Mapping

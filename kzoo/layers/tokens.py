@@ -1,5 +1,6 @@
-"""Small steps between the layers of sequence models: a token prepended, taken out or reversed, a split, a bias."""
+"""Small steps between the layers of models: a token prepended, taken out or reversed, a split, a bias, a factor."""
 
+import math
 from typing import Any
 
 import keras
@@ -66,6 +67,36 @@ class FirstToken(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kzoo")
+class EndToken(layers.Layer):
+    """The features at the end of each text: (batch, length, hidden_dim) to (batch, hidden_dim); no weights.
+
+    Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.4.
+
+    Args:
+        end_id: the token whose first place ends a text; a text without it ends at its first token, as transformers has
+            it. None: the first place of its highest id, which is the end token of CLIP's vocabulary.
+
+    Call arguments:
+        inputs: (batch, length, hidden_dim).
+        token_ids: (batch, length), int.
+    """
+
+    def __init__(self, end_id=None, **kwargs):
+        super().__init__(**kwargs)
+        self.end_id = end_id
+
+    def call(self, inputs, token_ids) -> Any:
+        ids = token_ids if self.end_id is None else ops.cast(ops.equal(token_ids, self.end_id), "int32")
+        places = ops.argmax(ids, axis=1)
+        # A product with a row of zeros and a one, which every runtime has.
+        chosen = ops.one_hot(places, ops.shape(inputs)[1], dtype=inputs.dtype)
+        return ops.squeeze(ops.matmul(chosen[:, None, :], inputs), axis=1)
+
+    def compute_output_shape(self, inputs_shape, token_ids_shape) -> tuple:
+        return (inputs_shape[0], inputs_shape[2])
+
+
+@keras.saving.register_keras_serializable("kzoo")
 class Reverse(layers.Layer):
     """Reverses a sequence, padding included: (batch, length, ...) with the last step first; no weights."""
 
@@ -90,6 +121,43 @@ class Bias(layers.Layer):
 
     def call(self, inputs) -> Any:
         return inputs + self.bias
+
+    def compute_output_shape(self, input_shape) -> tuple:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class AtMost(keras.constraints.Constraint):
+    """Keeps a weight at or below `limit`."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, w) -> Any:
+        return ops.minimum(w, self.limit)
+
+    def get_config(self) -> dict:
+        return {"limit": self.limit}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Temperature(layers.Layer):
+    """Multiplies by a learned factor, the inverse temperature of a softmax: 1 / 0.07 at first, and never above 100.
+
+    Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.5. Every step of training is cut to the limit after
+    it is taken; a file's value is used as it is.
+
+    Weight: `scale` (), the factor's logarithm.
+    """
+
+    TENSORS = {"scale": ("{}", "same")}
+
+    def build(self, input_shape) -> None:
+        start = keras.initializers.Constant(math.log(1 / 0.07))
+        self.scale = self.add_weight((), initializer=start, constraint=AtMost(math.log(100)), name="scale")
+
+    def call(self, inputs) -> Any:
+        return inputs * ops.cast(ops.exp(self.scale), inputs.dtype)
 
     def compute_output_shape(self, input_shape) -> tuple:
         return input_shape

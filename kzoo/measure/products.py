@@ -231,8 +231,9 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
-        LearnedPositions LikeGrid LocalResponseNormalization MaskedAveragePooling MuLawOneHot NearestResize NumWindows
-        OneChannel RelativePositionBias Reverse RotaryPositions SinusoidalPositions SinusoidalTimestep Split Unread""",
+        EndToken LearnedPositions LikeGrid LocalResponseNormalization MaskedAveragePooling Maxout MuLawOneHot
+        NearestResize NumWindows OneChannel RelativePositionBias Reverse RotaryPositions SinusoidalPositions
+        SinusoidalTimestep Split Temperature Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

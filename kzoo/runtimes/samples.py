@@ -73,7 +73,7 @@ def open_size(model, seed=0) -> int:
 
     There are never more steps than the model has positions for.
     """
-    if len(model.inputs[0].shape) == 4:
+    if len(model.inputs[0].shape) == 4 and (None in model.inputs[0].shape[1:] or len(model.inputs) == 1):
         return 96 + 4 * seed
     length = RANDOM_LENGTH + 4 * seed
     return min(length, longest_sequence(model) or length)

@@ -28,6 +28,7 @@ class Task:
         generated_data: names of data sets that it makes up itself.
         takes_texts: whether `predict` reads texts, if the model takes tokens.
         gives_features: whether outputs are features for others to read.
+        needs_targets: whether there is something to learn beside the inputs.
         results: what the numbers are called that `read` gives, in exports.
     """
 
@@ -38,6 +39,7 @@ class Task:
     takes_texts = False
     results = "probabilities"
     gives_features = False
+    needs_targets = True
 
     @property
     def words(self) -> str:
@@ -73,6 +75,10 @@ class Task:
         return Trainee(model, self)
 
     # What it is fed
+
+    def fed(self, model) -> keras.Model:
+        """The network that examples are made for: the model, or of several networks the one that reads them."""
+        return model
 
     def batches(self, name, model, how) -> Any:
         """The `Data` of a name for a model.
@@ -263,6 +269,20 @@ class Task:
         """This task with another way from outputs to answers; ValueError where there is only one."""
         raise ValueError(f"{', '.join(how)}: a search among beams is for speech recognition, and this is {self.words}")
 
+    def choosing_among(self, labels, templates=("{}",)) -> "Task":
+        """This task with labels in words as its answers; ValueError where classes are fixed by training."""
+        raise ValueError(f"labels: words to choose among are for image text matching, and this is {self.words}")
+
+    def search(self, model, folder, files, texts, top=5, prefix=None, rebuild=False) -> list:
+        """A row for each text with the pictures it describes; ValueError for a model that compares no such things."""
+        raise ValueError(f"{model.name} is for {self.words}; pictures are found by a model such as CLIP")
+
+    def embed(self, model, x, batch_size=64) -> np.ndarray:
+        """What `kzoo.embed` gives: vectors of length 1."""
+        from kzoo.tasks import inference
+
+        return inference.unit_vectors(self, model, x, batch_size)
+
     def generate(self, model, *prompt, **settings) -> Any:
         """What `kzoo.generate` gives; ValueError for a model that writes nothing."""
         from kzoo.generation import writing
@@ -272,6 +292,21 @@ class Task:
     def generate_file(self, model, path, **settings) -> str:
         """Writes what `generate` gives into a file, and says so in a line; ValueError where it is no file's content."""
         raise ValueError(f"{model.name} is for {self.words}, which is written into no file; leave out {path}")
+
+    def measured(self, model, split) -> dict:
+        """Loss and metrics of a model on a split; one that was compiled by hand is measured as Keras does it."""
+        from kzoo.tasks.compiling import compile_model, plain_names
+
+        if not model.compiled:
+            compile_model(model)
+        numbers = model.evaluate(split.dataset, verbose=0, return_dict=True)
+        return {key: float(value) for key, value in plain_names(model, numbers).items()}
+
+    def scored_by(self, **how) -> "Task":
+        """This task with another way to score; ValueError where there is none."""
+        raise ValueError(
+            f"{', '.join(how)}: distances of features are for models that write pictures; {self.words} is not"
+        )
 
     def score(self, model, data, split, numbers) -> dict:
         """More numbers about a split than its loss and metrics, which are `numbers`."""

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from kzoo.building.saving import read_weights, write_description, write_weights
+from kzoo.data import check_data
 from kzoo.tasks.compiling import compile_model, plain_names
 
 
@@ -33,6 +34,11 @@ class Trainee:
     def parts(self) -> list:
         """The flat models that are trained."""
         return [self.model]
+
+    def check(self, data) -> None:
+        """ValueError for a `Data` that was made for another model."""
+        for part in self.parts:
+            check_data(part, data)
 
     @property
     def networks(self) -> list:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import keras
 
 from kzoo.support import onednn
-from kzoo.training import fused, gradients
+from kzoo.training import averaging, fused, gradients
 
 SMALL_MODEL = 5_000_000  # parameters; below that, returning to Python after every step costs more than it tells
 SMALL_MODEL_STEPS = 20
@@ -82,6 +82,7 @@ def in_effect(networks, fuse) -> Iterator[None]:
         for network, optimizer in networks:
             if keras.backend.backend() == "tensorflow":
                 stack.enter_context(gradients.summed(optimizer))
+            stack.enter_context(averaging.kept_apart(optimizer))
             if fuse:
                 stack.enter_context(fused.fused_steps(network, optimizer))
         yield

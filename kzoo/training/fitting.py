@@ -94,7 +94,7 @@ def fit(
     # What the data say of the model's inputs and classes travels with its weights from here on.
     known = {"tokenizer": data.tokenizer, "class_names": data.class_names, "trims_silence": data.trims_silence}
     update_card(model, preprocessing=data.preprocessing, **{key: value for key, value in known.items() if value})
-    _freeze(model, recipe.train_from)
+    _freeze(trainee, recipe.train_from)
     num_batches = data.train.num_batches
     begun = open_run(folder).facts if folder and resume else {}
     epochs = begun["recipe"].get("epochs", recipe.epochs) if begun else recipe.epochs
@@ -178,8 +178,7 @@ def _load_data(trainee, data, recipe, columns):
     options = {"batch_size": recipe.batch_size, "seed": recipe.seed, "augment": recipe.augment}
     if not isinstance(data, kzoo.data.Data):
         data = given.loaded(trainee.model, data, names=columns, **options)
-    for part in trainee.parts:
-        kzoo.data.check_data(part, data)
+    trainee.check(data)
     if recipe.early_stopping and data.validation is None:
         raise ValueError(f"early_stopping needs validation data, and {data.name} has none")
     return data
@@ -198,10 +197,13 @@ def _open_folder(run_folder, resume, overwrite):
     return run.path
 
 
-def _freeze(model, train_from):
+def _freeze(trainee, train_from):
     """Makes what comes before `train_from` untrainable; Keras then also runs its batch norms in inference mode."""
     if train_from is None:
         return
+    model = trainee.model
+    if len(trainee.parts) > 1:
+        raise ValueError(f"train_from={train_from!r} is for one network; {model.name} trains {len(trainee.parts)}")
     if any(row["rewrite"] == "lora" for row in model.kzoo.rewrites):
         raise ValueError(
             f"train_from={train_from!r} would train the frozen layers of {model.name}, which has low-rank updates; "

@@ -39,11 +39,13 @@ class Recipe:
     Raises TypeError or ValueError that names the field, what was passed and what is wanted.
 
     epochs, batch_size: passes over the training data, and examples in a step.
-    optimizer, learning_rate, momentum, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd" and its constants.
+    optimizer, learning_rate, momentum, beta_1, beta_2, epsilon, weight_decay: "adam", "adamw" or "sgd", its constants.
     decay_vectors: whether weight decay also applies to biases and normalization; it always applies to matrices.
     schedule, warmup_steps: "constant", "cosine" to zero over the run, or "transformer"; steps of linear warm-up.
     label_smoothing: share of the target that is spread over all classes.
     clip_norm: largest global norm of the gradient, or None.
+    ema: share of the moving average of the weights that stays in a step, such as 0.999, or None for no average. The
+        averages are the weights that a run keeps; losses and metrics while it trains are of the weights themselves.
     early_stopping: stop after this many epochs without a lower validation loss and keep the best epoch's weights.
     train_from: name of a layer or stage; the weights before it, and the statistics of batch norms there, stay as is.
     augment: random changes to the training inputs, new in every epoch: True, False or a name in `kzoo.data.RECIPES`.
@@ -65,6 +67,7 @@ class Recipe:
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     momentum: float = 0.9
+    beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
     weight_decay: float = 0.0
@@ -73,6 +76,7 @@ class Recipe:
     warmup_steps: int = 0
     label_smoothing: float = 0.0
     clip_norm: float | None = None
+    ema: float | None = None
     early_stopping: int | None = None
     augment: bool | str = False
     train_from: str | None = None
@@ -93,6 +97,8 @@ class Recipe:
             _check(field.name, getattr(self, field.name), field.type)
         if self.schedule == "transformer" and self.warmup_steps < 1:
             raise ValueError(f"warmup_steps must be at least 1 for schedule='transformer', got {self.warmup_steps}")
+        if self.ema and self.prune:
+            raise ValueError(f"ema={self.ema!r} would average weights that prune={self.prune!r} makes zero; pass one")
         if self.prune_begin > self.prune_end:
             raise ValueError(f"prune_begin must be at most prune_end, got {self.prune_begin} and {self.prune_end}")
 
@@ -104,9 +110,10 @@ BOUNDS = {
     "at least 0": (lambda value: value >= 0, ("weight_decay", "warmup_steps")),
     f"at least 0 and at most {2**31 - 1}": (lambda value: 0 <= value < 2**31, ("seed",)),
     "at least 0 and at most 1": (lambda value: 0 <= value <= 1, ("prune_begin", "prune_end")),
-    "from 0 up to but not including 1": (lambda value: 0 <= value < 1, ("momentum", "beta_2", "label_smoothing")),
+    "from 0 up to but not including 1": (lambda value: 0 <= value < 1, (
+        "momentum", "beta_1", "beta_2", "label_smoothing")),
     "a finite number above 0": (lambda value: value > 0, ("learning_rate", "epsilon", "clip_norm")),
-    "a share above 0 and below 1": (lambda value: 0 < value < 1, ("prune",)),
+    "a share above 0 and below 1": (lambda value: 0 < value < 1, ("prune", "ema")),
 }  # fmt: skip
 
 
@@ -196,12 +203,14 @@ def make_optimizer(recipe, model, num_steps) -> keras.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(
             start, decay_steps, alpha=lowest, warmup_target=target, warmup_steps=warmup_steps
         )
-    constants = ("momentum",) if recipe.optimizer == "sgd" else ("beta_2", "epsilon")
+    constants = ("momentum",) if recipe.optimizer == "sgd" else ("beta_1", "beta_2", "epsilon")
     decays = recipe.weight_decay or recipe.optimizer == "adamw"  # which takes no None
     optimizer = OPTIMIZERS[recipe.optimizer](
         rate,
         global_clipnorm=recipe.clip_norm,
         weight_decay=float(recipe.weight_decay) if decays else None,
+        use_ema=recipe.ema is not None,
+        ema_momentum=recipe.ema or 0.99,
         **{name: getattr(recipe, name) for name in constants},
     )
     if not recipe.decay_vectors:

@@ -11,7 +11,7 @@ import time
 
 import keras
 
-from kzoo.training import backup, reports
+from kzoo.training import averaging, backup, reports
 from kzoo.training.callbacks import OneRun, ProgressBar, Signals, StepWatch, learning_rate
 from kzoo.training.recipe import Recipe
 from kzoo.training.resuming import State
@@ -96,10 +96,12 @@ class Loop:
         self.trainee.epoch_done(self.folder, row["epoch"])
         if not self.folder:
             if patience and improved:
-                self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in self.trainee.weights]
+                with averaging.averaged(self.trainee.networks):
+                    self.best_weights = [keras.ops.convert_to_numpy(weight) for weight in self.trainee.weights]
             return
         if improved:
-            self.trainee.save_weights(self.folder)
+            with averaging.averaged(self.trainee.networks):
+                self.trainee.save_weights(self.folder)
         reports.write_history(self.folder, state.history)
         if events:
             events.write(row)
@@ -136,6 +138,7 @@ class Loop:
 
     def return_to_kept_epoch(self) -> None:
         """Puts the weights of the kept epoch into the model, which ends training with those of the last epoch."""
+        averaging.settle(self.trainee.networks)
         if self.folder and self.kept_epoch() != self.state.epoch:
             self.trainee.load_weights(self.folder)
         elif self.best_weights:

@@ -20,16 +20,17 @@ def square_grid(shape) -> int | None:
 
 
 def interpolate_positions(table, grid) -> np.ndarray:
-    """Positions (1, 1 + side * side, width), that of a class token first, for another grid (rows, columns) of patches.
+    """Positions ([1,] 1 + side * side, width), a class token's first, for another grid (rows, columns) of patches.
 
     Bicubic with antialiasing in float32, as timm's `resample_abs_pos_embed` does; the class token's stays as it is.
     torchvision's `interpolate_embeddings` aligns the corners instead, and transformers does without antialiasing.
     """
-    first, rest = np.split(table.astype("float32"), [1], axis=1)
+    first, rest = np.split(table.astype("float32").reshape(1, -1, table.shape[-1]), [1], axis=1)
     side = math.isqrt(rest.shape[1])
     down, across = (_bicubic(side, size) for size in grid)
     patches = np.einsum("ih,jw,hwd->ijd", down, across, rest.reshape(side, side, -1))
-    return np.concatenate([first, patches.reshape(1, -1, rest.shape[2])], axis=1).astype("float32")
+    found = np.concatenate([first, patches.reshape(1, -1, rest.shape[2])], axis=1).astype("float32")
+    return found.reshape(*table.shape[:-2], *found.shape[1:])
 
 
 def _bicubic(size, wanted):

@@ -153,12 +153,14 @@ def _adaptations(model, checkpoint, slots):
         if side and there == (here[0], here[1] // side**2, side, side):
             found[name] = lambda kernel, here=here: kernel.reshape(here)
     for layer, keyword in checkpoint.literals.get("GRIDS", {}).items():
+        if layer not in by_layer:  # of a tower that is not built
+            continue
         name, here = by_layer[layer].names[0], tuple(by_layer[layer].shapes[0])
         there = checkpoint.specification.get(name, ((),))[0]
         given = catalog.arguments(model)
         grid = [size // given[keyword] for size in given["input_shape"][:2]]
-        side = adapting.square_grid(there)
-        if there != here and side and there[2:] == here[2:]:
+        side = adapting.square_grid((1, *there)[-3:])  # with an axis of one before the others, or without
+        if there != here and side and there[-1] == here[-1]:
             found[name] = lambda table, grid=grid: adapting.interpolate_positions(table, grid)
             logging.getLogger("kzoo").warning(
                 "%s: positions of %d x %d patches are interpolated to %d x %d", model.name, side, side, *grid

@@ -41,6 +41,7 @@ def _swap_gates(array):
 CONVERSIONS = {
     "same": (lambda array: array, lambda variable: (variable,)),
     "row": (lambda array: array, lambda variable: (variable[None],)),  # with an axis of one before the others
+    "flat": (lambda array: array, lambda variable: (variable.reshape(-1),)),  # without its axes of one
     "kernel": (_read_kernel, _write_kernel),
     "depthwise": (_read_kernel, _write_depthwise),
     "summed_bias": (lambda inputs, recurrent: inputs + recurrent, _split_bias),

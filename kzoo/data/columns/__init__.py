@@ -5,18 +5,20 @@ of each of its inputs in the literal INPUTS. For a model that kzoo did not make,
 dtype and the rank decide. NumPy only: functions that read images import TensorFlow themselves.
 """
 
+from collections.abc import Mapping
+
 from kzoo import catalog
 from kzoo.data.columns.diffusion import HiddenStates, Sample, Timestep
 from kzoo.data.columns.label import Label, Logit, TokenLabel
-from kzoo.data.columns.numbers import Image, Numbers, Sequence
-from kzoo.data.columns.several import LabelSet, Values
+from kzoo.data.columns.numbers import Image, Noise, Numbers, Sequence
+from kzoo.data.columns.several import LabelSet, Nothing, Values
 from kzoo.data.columns.sound import SOUNDS, MelFrames, NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
 
 KINDS = {
     column.kind: column
     for column in (
-        Image, Tokens, Mask, Segments, Category, Numbers, Sequence, Waveform, NumSamples, MelFrames, Sample,
+        Image, Tokens, Mask, Segments, Category, Numbers, Noise, Sequence, Waveform, NumSamples, MelFrames, Sample,
         HiddenStates, Timestep,
     )
 }  # fmt: skip
@@ -24,14 +26,16 @@ NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": 
 BY_RANK = {3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames",
-    "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values", "Waveform",
-    "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
+    "KINDS", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "Noise",
+    "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values",
+    "Waveform", "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
 ]  # fmt: skip
 
 
 def inputs_of(model) -> dict:
-    """The columns of a model's inputs by name, in the model's order."""
+    """The columns of a model's inputs by name, in the model's order; of several networks, those of all."""
+    if isinstance(model, Mapping):
+        return {name: column for part in model.values() for name, column in inputs_of(part).items()}
     declared = catalog.literals_of(model).get("INPUTS", {})
     return {tensor.name: KINDS[declared.get(tensor.name) or _kind(tensor)](model, tensor) for tensor in model.inputs}
 

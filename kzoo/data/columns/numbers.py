@@ -113,6 +113,16 @@ class Numbers:
         return array if array.ndim > len(self.shape) else array[None]
 
 
+class Noise(Numbers):
+    """Standard normal numbers, of which a model makes something."""
+
+    kind = "noise"
+    words = "standard normal noise"
+
+    def draw(self, random, batch_size, length) -> np.ndarray:
+        return random.standard_normal(self._drawn_shape(batch_size, length), dtype=np.float32)
+
+
 class Sequence(Numbers):
     """Floating-point numbers (length, features), one row per step, such as the rows of an image."""
 

@@ -22,10 +22,13 @@ MANAGERS = ("thumbs.db", "desktop.ini")  # files of file managers that no dot hi
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
-def find(name) -> Any:
+def find(name, has_classes=True) -> Any:
     """The folder that a data set's name stands for, or None if it is a name of tensorflow-datasets.
 
-    Raises ValueError for a name that can only be a path but is not a folder of folders.
+    Args:
+        has_classes: whether it must hold a folder for each class.
+
+    Raises ValueError for a name that can only be a path but is not such a folder.
     """
     path = pathlib.Path(name).expanduser()
     explicit = name.startswith((".", "~", os.sep)) or name.endswith(os.sep)
@@ -33,14 +36,16 @@ def find(name) -> Any:
     if not explicit and (name in prepared.GENERATED or not path.is_dir() or is_prepared):
         return None
     if not path.is_dir():
-        raise ValueError(f"no folder at {path}; wanted a folder with one folder of images per class")
+        wanted = "with one folder of images per class" if has_classes else "of images"
+        raise ValueError(f"no folder at {path}; wanted a folder {wanted}")
     if is_prepared:
         raise ValueError(f"{path} is prepared by tensorflow-datasets: name the data set, with data_dir={path.parent}")
-    if _folders(path):
+    if _folders(path) or (_entries(path) and not has_classes):
         return path
     if not explicit and os.sep not in name:
         return None
-    raise ValueError(f"{path} holds no folders; wanted one folder of images per class, {path}/CLASS/*.png")
+    what = f"no folders; wanted one folder of images per class, {path}/CLASS/*.png" if has_classes else "no images"
+    raise ValueError(f"{path} holds {what}")
 
 
 def survey(root) -> tuple:
@@ -67,6 +72,18 @@ def survey(root) -> tuple:
             empty = [name for name in names if not _entries(folder / name)]
             raise ValueError(f"{folder}: class folders without an image: {', '.join(empty[:5])}")
     return names, files
+
+
+def survey_without_classes(root) -> dict:
+    """All files of a folder at any depth, `{split: [(path, 0)]}`, or `{"all": …}` where no folder is called train."""
+    splits = {SPLIT_FOLDERS[one.name]: one for one in _folders(root) if one.name in SPLIT_FOLDERS}
+    splits = splits if "train" in splits else {"all": root}
+    return {split: [(path, 0) for path in _files(folder)] for split, folder in splits.items()}
+
+
+def _files(folder):
+    for path in _entries(folder):
+        yield from _files(path) if path.is_dir() else [path]
 
 
 def _entries(folder):

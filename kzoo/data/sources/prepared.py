@@ -177,9 +177,16 @@ def pair(builder) -> tuple:
     return keys
 
 
-def stream(builder, split, fit=None) -> tf.data.Dataset:
-    """The (input, target) of a split, always in the same order, each changed by `fit(input, target)`."""
-    dataset = _read(builder, split, as_supervised=True)
+def stream(builder, split, fit=None, alone=None) -> tf.data.Dataset:
+    """The (input, target) of a split, always in the same order, each changed by `fit(input, target)`.
+
+    Args:
+        alone: the feature that is the input where nothing is to be learned of it: the targets are zeros.
+    """
+    if alone is None:
+        dataset = _read(builder, split, as_supervised=True)
+    else:
+        dataset = records(builder, split, [alone]).map(lambda row: (row[alone], 0))
     return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE) if fit else dataset
 
 
@@ -199,12 +206,12 @@ def _read(builder, split, **how):
     return builder.as_dataset(split=split, shuffle_files=False, read_config=config, **how)
 
 
-def read_arrays(builder, split, size, fit=None) -> tuple:
-    """All images and labels of a split as NumPy arrays, each changed by `fit`."""
+def read_arrays(builder, split, size, fit=None, alone=None) -> tuple:
+    """All images and labels of a split as NumPy arrays, each changed by `fit`; `alone` is that of `stream`."""
     x = y = None
     start = 0
     with damage_named(builder):
-        for images, labels in stream(builder, split, fit).batch(1024).prefetch(2).as_numpy_iterator():
+        for images, labels in stream(builder, split, fit, alone).batch(1024).prefetch(2).as_numpy_iterator():
             if x is None:
                 x, y = np.empty((size, *images.shape[1:]), images.dtype), np.empty((size,), labels.dtype)
             x[start : start + len(images)], y[start : start + len(images)] = images, labels

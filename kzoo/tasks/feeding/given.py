@@ -26,6 +26,7 @@ class Given:
 
     def load(self, model, **options) -> Any:
         """The `Data` of these examples; `options` are those of `from_arrays`."""
+        model = of_or_guess(model).fed(model)
         make = from_texts if takes_tokens(model) and are_texts(self.x) else from_arrays
         return make(self.x, self.y, model, validation=self.validation, class_names=self.class_names, **options)
 
@@ -47,6 +48,7 @@ def read(model, data, y=None, validation=None, names=None) -> Any:
         if names and isinstance(data, Data):
             raise ValueError(f"columns={names!r} is for tables; {data.name} is loaded already, so pass it there")
         return os.fspath(data) if isinstance(data, os.PathLike) else data
+    model = of_or_guess(model).fed(model)
     if isinstance(data, dict) and "train" in data and "train" not in columns.inputs_of(model):  # splits by name
         held = data.get("validation") if validation is None else validation
         return read(model, data["train"], y, held, names)
@@ -103,6 +105,8 @@ def _is_table(data):
 def _examples(model, data, y, names=None):
     if names:
         data, y = _chosen(data, y, names)
+    if y is None and hasattr(data, "__array__") and not of_or_guess(model).needs_targets:
+        y = np.zeros(len(data), np.int32)
     if y is None or isinstance(y, str):
         if _is_table(data):
             return _of_table(model, data, y)

@@ -60,7 +60,9 @@ def load(
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a data set's name, got {name!r}; for arrays there is kzoo.data.from_arrays")
-    card, task = card_of(model), of_or_guess(model)
+    task = of_or_guess(model)
+    model = task.fed(model)
+    card = card_of(model)
     others = [other.words for other in every() if name in other.generated_data and other is not task]
     if others:
         raise ValueError(f"data set {name!r} is for {' or '.join(others)}; {model.name} is for {task.words}")
@@ -95,7 +97,7 @@ def _noting_ids(data, model):
     """The data, saying which ids they may hold: those of their tokenizer, else those of the model."""
     known = data.tokenizer.vocabulary_size if data.tokenizer else None
     wanted = columns.inputs_of(model)
-    size = columns.vocabulary_size(model) or 0
+    size = max(columns.id_limits(wanted).values(), default=0)
     if known and 1000 < size > 2 * known:
         data.notes.append(f"the tokenizer has {known:,} tokens and {model.name} a table of {size:,} (vocabulary_size)")
     data.id_limits = {
@@ -125,6 +127,7 @@ def from_arrays(x, y, model, validation=None, test=None, class_names=None, name=
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise TypeError(f"from_arrays: unknown keyword {', '.join(unknown)}; known: {', '.join(known)}")
+    model = of_or_guess(model).fed(model)
     parts, class_names = _encoded({"train": (x, y), "validation": validation, "test": test}, model, class_names, name)
     parts = {split: (*pair, None) for split, pair in parts.items()}
     options["preprocessing"] = options.get("preprocessing") or card_of(model).preprocessing
