@@ -56,7 +56,7 @@ def kzoos_warnings_are_heard(caplog):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Says beside a failure how logging stood, since a library that changes it fails tests far from where it is used."""
+    """Says beside a failure how logging stood, since a library that changes it fails tests elsewhere."""
     report = yield
     if report.failed and "caplog" in getattr(item, "fixturenames", ()):
         logger, root = logging.getLogger("kzoo"), logging.root

@@ -8,13 +8,14 @@ import keras
 
 from kzoo import graph
 from kzoo.building import Assembly
+from kzoo.catalog import card_of
 from kzoo.data import load
-from kzoo.exporting import other_formats, saved_model
+from kzoo.exporting import other_formats, saved_model, several_networks
 from kzoo.exporting.report import READABLE, REPORT_FILE, readable
 from kzoo.runtimes import choices
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
-from kzoo.tasks import of_or_guess
+from kzoo.tasks import of, of_or_guess
 from kzoo.version import __version__
 
 FORMATS = tuple(choices.FORMATS)
@@ -48,15 +49,21 @@ def export(
     signatures, what a server must know as `interface`, a program that runs the export without kzoo as `snippet`, the
     largest difference between the reloaded export and the model on random inputs at two batch sizes, the scale of the
     outputs, bytes, and latency before and after. An `Assembly` gets a folder for each part, and `parts` has their
-    reports. Raises ValueError if the path is occupied, the format is unknown, or the export differs, and OSError if the
-    disk is full; nothing is left behind then.
+    reports; what the networks do together, such as `generate`, is one more SavedModel, `together`. Raises ValueError
+    if the path is occupied, the format is unknown, or the export differs, and OSError if the disk is full; nothing is
+    left behind then.
     """
     if isinstance(model, Assembly):
         given = (format, False, precision, calibration, data, length, ranges, with_preprocessing)
         with atomic.folder(path, overwrite) as temporary:
             parts = {part: export(each, temporary / part, *given) for part, each in model.items()}
+            report = {"parts": {part: {**row, "path": part} for part, row in parts.items()}}
+            endpoints = of(model).endpoints(model) if card_of(model).task and format == "saved_model" else {}
+            if endpoints:
+                place = temporary / several_networks.FOLDER
+                report[several_networks.FOLDER] = several_networks.write(model, endpoints, place)
             model.write_index(temporary)
-        return {"path": str(pathlib.Path(path)), "parts": {part: {**row, "path": part} for part, row in parts.items()}}
+        return {"path": str(pathlib.Path(path)), **report}
     if format not in FORMATS:
         raise ValueError(did_you_mean("format", format, FORMATS))
     choices.check(choices.FORMATS[format], precision, calibration, ranges)

@@ -124,7 +124,8 @@ def take_steps(
         state: (LEFT, batch, height, width, channels), the picture first.
         timesteps, scales, cleans, steps, levels: rows of a `Plan`, levels from after the first step on.
         fresh: noise for each step, (steps, batch, height, width, channels).
-        kept, noise, mask: a clean picture, its noise, and where it does not stay.
+        kept, noise, mask: a clean picture, its noise, and where it does not stay; of these and `fresh` every axis but
+            that of the steps may be 1.
         guidance: a `Guidance` as a tensor (2,).
     """
 
@@ -132,7 +133,9 @@ def take_steps(
         picture = state[0]
         answer = _ask(network, is_guided, picture * scales[index], timesteps[index], guidance, context)
         clean = ops.clip(cleans[index, 0] * picture + cleans[index, 1] * answer, -limit, limit)
-        known = ops.concatenate([ops.stack([picture, answer, clean, fresh[index]]), state[1:]], axis=0)
+        known = ops.concatenate(
+            [ops.stack([picture, answer, clean, fresh[index] + ops.zeros_like(picture)]), state[1:]], axis=0
+        )
         state = ops.reshape(steps[index] @ ops.reshape(known, (len(KNOWN), -1)), ops.shape(state))
         stays = levels[index, 0] * kept + levels[index, 1] * noise
         return index + 1, ops.concatenate([(mask * state[0] + (1 - mask) * stays)[None], state[1:]], axis=0), clean

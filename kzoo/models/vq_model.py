@@ -9,7 +9,7 @@ from keras import layers
 
 from kzoo.layers import autoencoders
 
-TASK = "feature_extraction"
+TASK = "image_autoencoding"
 INPUTS = {"image": "sample", "latents": "sample"}
 AGREES_WITH = "`diffusers.VQModel`"
 VARIANTS = {

@@ -76,7 +76,7 @@ class ImageDiffusion(base.Task):
 
     def noise(self, model) -> dict:
         """The schedule of noise that a model is trained by, as `scheduler_config.json` holds it."""
-        return getattr(card_of(model), "noise", None) or NOISE
+        return card_of(model).noise or NOISE
 
     def read(self, model, outputs) -> Any:
         return outputs
@@ -142,7 +142,12 @@ class ImageDiffusion(base.Task):
         return picture_requests.generate_file(self, model, path, **settings)
 
     def endpoints(self, model) -> dict:
-        return {}
+        from kzoo.tasks.image_diffusion import serving_diffusion
+        from kzoo.tasks.image_diffusion.networks import networks_of
+
+        if "encoder_hidden_states" in columns.inputs_of(model) and isinstance(model, keras.Model):
+            return {}  # a part of several networks, which generate together
+        return serving_diffusion.endpoints(networks_of(model), self.noise(model))
 
 
 TASK = ImageDiffusion()

@@ -1,23 +1,18 @@
 """The networks of diffusion, one or several: what denoises, what makes latents of pictures, and what reads texts."""
 
 import logging
-import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from kzoo import catalog
 from kzoo.catalog import card_of
 from kzoo.data import columns
-from kzoo.generation.programs import compiled
+from kzoo.generation import latents
 
 AUTOENCODERS = ("vae", "vqvae")  # as diffusers calls the part
-BYTES_AT_ONCE = 1 << 22  # of pictures that an autoencoder takes at a time
-LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
-PROGRAMS = weakref.WeakKeyDictionary()  # network -> {input: the program from it to what depends on it}
 
 
 class Networks(NamedTuple):
@@ -44,31 +39,12 @@ class Networks(NamedTuple):
         return self.shape if self.autoencoder is None else tuple(self.autoencoder.input["image"].shape[1:])
 
     def encode(self, pictures, random=None) -> np.ndarray:
-        """What diffuses, for pictures float32 (batch, height, width, channels) in [-1, 1].
-
-        Args:
-            random: a generator that draws latents from their distribution; without it, their mean is taken.
-        """
-        if self.autoencoder is None:
-            return pictures
-        found = _in_parts(self.autoencoder, "image", pictures)
-        if found.shape[-1] == 2 * self.shape[-1]:
-            found, log_variance = np.split(found, 2, axis=-1)
-            if random is not None:
-                deviation = np.exp(0.5 * np.clip(log_variance, LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE))
-                found = found + deviation * random.standard_normal(found.shape, np.float32)
-        return found * np.float32(self.scale)
+        """What diffuses, for pictures float32 (batch, height, width, channels) in [-1, 1]; `random` draws latents."""
+        return pictures if self.autoencoder is None else latents.encode(self.autoencoder, pictures, random)
 
     def decode(self, samples) -> np.ndarray:
         """Pictures in about [-1, 1] of what has diffused."""
-        if self.autoencoder is None:
-            return samples
-        return _in_parts(self.autoencoder, "latents", samples / np.float32(self.scale))
-
-    @property
-    def scale(self) -> float:
-        """The factor of latents, by which they have about the variance of noise."""
-        return catalog.arguments(self.autoencoder)["scaling_factor"]
+        return samples if self.autoencoder is None else latents.decode(self.autoencoder, samples)
 
     @property
     def length(self) -> int:
@@ -101,7 +77,7 @@ class Networks(NamedTuple):
 
     def context(self, ids) -> dict:
         """The inputs of the denoiser that texts give."""
-        return {"encoder_hidden_states": _program(self.text_encoder, "token_ids")(ids)}
+        return {"encoder_hidden_states": latents.program(self.text_encoder)(ids)}
 
 
 def networks_of(model) -> Networks:
@@ -113,12 +89,12 @@ def networks_of(model) -> Networks:
     if "unet" not in model:
         raise ValueError(f"{model.name} has the parts {', '.join(model)}; wanted unet among them")
     autoencoder = next((model[part] for part in AUTOENCODERS if part in model), None)
-    found = Networks(model["unet"], autoencoder, model["text_encoder"] if "text_encoder" in model else None)
+    found = Networks(model["unet"], autoencoder, model.get("text_encoder"))
     if autoencoder is not None:
-        latents = tuple(autoencoder.input["latents"].shape[1:])
-        if latents != found.shape:
+        shape = tuple(autoencoder.input["latents"].shape[1:])
+        if shape != found.shape:
             raise ValueError(
-                f"{model.name}: the autoencoder's latents are {latents} and the unet takes {found.shape}; build both "
+                f"{model.name}: the autoencoder's latents are {shape} and the unet takes {found.shape}; build both "
                 "for pictures of one size, unet={'input_shape': …} and vae={'input_shape': …}"
             )
     wanted = columns.inputs_of(found.denoiser).get("encoder_hidden_states")
@@ -133,22 +109,10 @@ def networks_of(model) -> Networks:
     return found
 
 
-def _program(model, name) -> Callable:
-    """A compiled function of arrays of one input, for as many examples as there are, to the output that it leads to."""
-    programs = PROGRAMS.setdefault(model, {})
-    if name not in programs:
-        symbol, output = model.input, model.output
-        if isinstance(symbol, dict):
-            key = "decoded" if name == "latents" else next(key for key in output if key != "decoded")
-            symbol, output = symbol[name], output[key]
-        half = keras.Model(symbol, output)
-        function = compiled(lambda x: half(x, training=False), half.variables, xla=False, symbol=symbol)
-        programs[name] = lambda x: ops.convert_to_numpy(function(ops.convert_to_tensor(x, symbol.dtype)))
-    return programs[name]
-
-
-def _in_parts(model, name, x):
-    """What a half of an autoencoder gives, for as many examples at a time as memory is meant for."""
-    count = max(BYTES_AT_ONCE // (4 * int(np.prod(model.input["image"].shape[1:]))), 1)
-    run = _program(model, name)
-    return np.concatenate([run(x[begin : begin + count]) for begin in range(0, len(x), count)])
+def decoder_of(networks) -> Callable:
+    """From a tensor of what has diffused to pictures, as part of a larger graph."""
+    autoencoder = networks.autoencoder
+    if autoencoder is None:
+        return lambda samples: samples
+    half, scale = latents.half(autoencoder, "latents"), np.float32(latents.scale_of(autoencoder))
+    return lambda samples: half(samples / scale, training=False)

@@ -1,25 +1,19 @@
 """What a network of diffusion learns from: pictures or latents with noise, made anew in every epoch."""
 
-import functools
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kzoo.catalog import card_of
-from kzoo.catalog.preprocessing import Preprocessing
-from kzoo.data import columns, dataset, resizing, token_rows
-from kzoo.data.columns.numbers import are_images
-from kzoo.data.pictures import MEMORY_LIMIT
-from kzoo.data.sources import folders, prepared
+from kzoo.data import columns, dataset, token_rows
 from kzoo.data.splits import Split, fold
 from kzoo.generation import denoising, noise_schedules, samplers
-from kzoo.tasks.feeding import captioned
+from kzoo.tasks.feeding import captioned, held_pictures
 from kzoo.tasks.image_diffusion.networks import networks_of
 
 UNSAID = 0.1  # share of the examples whose text is left out, for guidance: Ho and Salimans 2021, section 3.1
 TOKENS = "subwords"  # that are learned where there is no tokenizer
-PLAIN = Preprocessing()
 
 
 class Denoised(columns.Values):
@@ -58,7 +52,7 @@ class Noising:
         return {"time": numbers[:, 0], "seed": seeds, "said": numbers[:, 1] >= UNSAID}
 
     def __call__(self, rows, random) -> tuple:
-        clean = rows[0] if rows[0].dtype == tf.float32 else tf.cast(rows[0], tf.float32) / 127.5 - 1
+        clean = rows[0] if rows[0].dtype == tf.float32 else held_pictures.to_signed(rows[0])
         count, num_steps = tf.shape(clean)[0], len(self.alphas)
         if random is None:
             place = tf.range(count)
@@ -88,83 +82,40 @@ def load(task, name, model, how, noise) -> Any:
     shape = networks.picture_shape
     if networks.text_encoder is not None:
         found = captioned.read(task, name, model, shape, how)
-        parts = {split: (_bytes(x), np.array(texts, object)) for split, (x, texts) in found.parts.items()}
+        parts = {
+            split: (held_pictures.in_bytes(x), np.array(texts, object)) for split, (x, texts) in found.parts.items()
+        }
         return _batches(name, found.identity, parts, networks, how, noise, found.notes)
-    folder = folders.find(name, has_classes=False)
-    if folder is not None:
-        return _from_folder(name, folder, networks, how, noise)
-    builder = task.prepared(name, how)
-    keys = [key for key, one in builder.info.features.items() if len(one.shape or ()) == 3 and one.np_dtype == np.uint8]
-    if len(keys) != 1:
-        told = ", ".join(builder.info.features)
-        raise ValueError(f"data set {name!r} has {len(keys)} features that are pictures (of {told}); wanted one")
-    sizes = prepared.sizes(builder)
-    _check_size(name, int(np.prod(shape)) * max(sizes.values()))
-    parts = {}
-    for split in sizes:
-        with prepared.damage_named(builder):
-            rows = prepared.records(builder, split, keys).batch(256).as_numpy_iterator()
-            parts[split] = (np.concatenate([_fitted(row[keys[0]], shape) for row in rows]),)
-    return _batches(name, prepared.identity(name, builder), parts, networks, how, noise)
+    return _from_held(name, held_pictures.read(task, name, shape, how), networks, how, noise)
 
 
-def _fitted(images, shape):
-    """Pictures of one size as uint8 in the shape of the network's."""
-    return _bytes(resizing.fit_images(images, resizing.image_shape(images.shape[1:], shape), shape))
-
-
-def _bytes(images):
-    """Pictures in [0, 1] as uint8: a quarter of the memory."""
-    return np.round(np.asarray(images) * 255).astype(np.uint8)
-
-
-def _from_folder(name, folder, networks, how, noise):
-    parts, shape = folders.survey_without_classes(folder), networks.picture_shape
-    _check_size(name, 4 * int(np.prod(shape)) * sum(map(len, parts.values())))
-    fits = dict.fromkeys(prepared.SPLITS, functools.partial(folders.fit, shape=shape, preprocessing=PLAIN))
-    loaded, digest, notes = folders.load(folder, parts, how.options.validation_fraction, fits, how.skip_bad)
-    pictures = {split: (_bytes(images),) for split, (images, _) in loaded.items()}
-    return _batches(name, {"name": name, "content": digest}, pictures, networks, how, noise, notes)
-
-
-def _check_size(name, num_bytes):
-    if num_bytes > MEMORY_LIMIT:
-        raise ValueError(
-            f"{name} takes {num_bytes / 1e9:.1f} GB at the network's size, and pictures of diffusion stay in memory "
-            f"up to {MEMORY_LIMIT / 1e9:.1f} GB; build the network with a smaller input_shape"
-        )
+def _from_held(name, held, networks, how, noise):
+    parts = {split: (pictures,) for split, pictures in held.parts.items()}
+    return _batches(name, held.identity, parts, networks, how, noise, held.notes)
 
 
 def from_arrays(name, parts, model, options, noise) -> Any:
     """The `Data` of `{split: (pictures, whatever, weight or None)}`: uint8, or floats in [0, 1]."""
-    networks, found = networks_of(model), {}
+    networks = networks_of(model)
     if networks.text_encoder is not None:
         raise ValueError(f"{model.name} learns from pictures and captions; pass a table path,caption or a data set")
-    for split, (x, _, weight) in parts.items():
-        if weight is not None or np.ndim(x) != 4 or not are_images(np.asarray(x)):
-            raise ValueError(f"{name} {split}: wanted pictures (examples, height, width, channels) without weights")
-        found[split] = (_fitted(np.asarray(x), networks.picture_shape),)
-    identity = {"name": name, "content": dataset.digest_of([found["train"][0]])}
-    return _batches(name, identity, found, networks, dataset.How(options, None), noise)
+    held = held_pictures.from_arrays(name, parts, networks.picture_shape)
+    return _from_held(name, held, networks, dataset.How(options, None), noise)
 
 
 def synthetic(name, model, sizes, how, noise) -> Any:
     """Random pictures and words, for tests and benchmarks."""
-    networks, parts = networks_of(model), {}
-    for index, (split, size) in enumerate(sizes.items()):
-        random = np.random.default_rng(index)
-        parts[split] = (random.integers(0, 256, (size, *networks.picture_shape), np.uint8),)
-        if networks.text_encoder is not None:
-            parts[split] += (random.choice(["a cat", "a dog", "two birds"], size).astype(object),)
+    networks = networks_of(model)
+    parts = {split: (x,) for split, x in held_pictures.synthetic(name, sizes, networks.picture_shape).parts.items()}
+    if networks.text_encoder is not None:
+        texts = np.array(["a cat", "a dog", "two birds"], object)
+        parts = {split: (x, np.resize(texts, len(x))) for split, (x,) in parts.items()}
     return _batches(name, {"name": name}, parts, networks, how, noise)
 
 
 def _batches(name, identity, parts, networks, how, noise, notes=()):
     options = how.options
-    if options.augment:
-        raise ValueError(f"augment={options.asked!r}: a network that makes pictures would make such ones; leave it")
-    if options.preprocessing.normalises:
-        raise ValueError(f"preprocessing={options.preprocessing}: pictures of diffusion are brought to [-1, 1]")
+    held_pictures.refuse_changes(options)
     rows, tokenizer, unsaid, notes = dict(parts), None, None, list(notes)
     for split, part in rows.items():
         dataset.check_examples(f"{name} {split}", part, part)
