@@ -14,6 +14,7 @@ import golden_files
 import numpy as np
 import test_clip
 import test_detection
+import test_diffusion_models
 import test_inception_vit_recurrent_cnn
 import test_models
 import test_sound_classification
@@ -66,6 +67,9 @@ def comparisons():
     for case in test_clip.CASES:
         name = "clip_laion_b_32" if case == "laion" else "clip"
         add("transformers", f"clip {case}", name, test_clip.compare, case)
+    for case, (name, _) in test_diffusion_models.CASES.items():
+        library = "transformers" if case.startswith("clip") else "diffusers"
+        add(library, case.replace("_", " "), name, test_diffusion_models.compare, case)
     for module in (test_text_models, test_translation_models):
         for case, (*_, name, _) in module.CASES.items():
             add("transformers", case, name, module.compare, case)

@@ -590,8 +590,6 @@ DEEP = ("googlenet", "inception_v3")  # half a minute each, and resnet, densenet
 def test_training_lowers_the_loss(architecture):
     keras.utils.set_random_seed(0)
     model = small(architecture)
-    if tasks.of(model).gives_features:
-        pytest.skip("it learns as a part of others")
     x, y, weight = learnable_batch(model)
     tasks.compile_model(model, keras.optimizers.Adam(0.01))
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the step twice

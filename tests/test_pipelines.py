@@ -15,7 +15,7 @@ from kzoo import measure
 from kzoo.catalog import configurations
 from kzoo.data import Tokenizer
 from kzoo.data.tokenizing import published_files
-from kzoo.data.tokenizing.prompts import prompt_ids
+from kzoo.tasks.image_diffusion.networks import networks_of
 
 PROMPTS = ["A red apple, isn't it?", ""]
 PARTS = {"stable_diffusion": ("text_encoder", "unet", "vae"), "ddpm": ("unet",)}
@@ -66,7 +66,7 @@ def test_a_folder_of_diffusers_is_built_whole(published):
     if name == "stable_diffusion":
         wanted = safetensors.numpy.load_file(GOLDEN / "pipeline_stable_diffusion.safetensors")
         encoder = assembly["text_encoder"]
-        ids = prompt_ids(encoder.kzoo.tokenizer, PROMPTS, 9)
+        ids = networks_of(assembly).ids(PROMPTS)
         np.testing.assert_array_equal(ids, wanted["token_ids"])
         states = run(encoder, {"token_ids": ids})
         noisy = {"sample": draw_images(12, 20, 4), "timestep": np.array([3, 917], "float32")}
@@ -212,17 +212,6 @@ def test_each_half_of_an_autoencoder_reads_the_file_of_both(tmp_path):
         kzoo.build("autoencoder_kl", **sizes, half="left")
 
 
-def test_prompts_are_cut_and_said(caplog):
-    tokenizer = Tokenizer.load(GOLDEN / "tokenizers" / "clip")
-    with caplog.at_level(logging.WARNING, "kzoo"):
-        ids = prompt_ids(tokenizer, ["a red apple", "a"], 5)
-    assert ids.shape == (2, 5) and "of which 3 fit" in caplog.text and "'a red apple'" in caplog.text
-    assert [ids[0, 0], ids[0, -1]] == [tokenizer.start_id, tokenizer.end_id]
-    assert ids[1].tolist() == [tokenizer.start_id, ids[1, 1], *[tokenizer.end_id] * 3]
-    with pytest.raises(ValueError, match="a prompt needs a start token"):
-        prompt_ids(Tokenizer.train("bytes", ["a red apple"], 300), ["a"], 5)
-
-
 def test_a_tokenizer_of_ones_own_is_published_with_its_ends(tmp_path):
     import tokenizers
 
@@ -231,7 +220,5 @@ def test_a_tokenizer_of_ones_own_is_published_with_its_ends(tmp_path):
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     assert (config["model_max_length"], config["pad_token"], config["eos_token"]) == (24, "[PAD]", "[END]")
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    assert (
-        theirs.encode("a pear").ids == prompt_ids(own, ["a pear"], 24)[0][: len(own.encode(["a pear"])[0]) + 2].tolist()
-    )
+    assert theirs.encode("a pear").ids == [own.start_id, *own.encode(["a pear"])[0], own.end_id]
     assert Tokenizer.load(tmp_path).encode(["a pear"]) == own.encode(["a pear"])
