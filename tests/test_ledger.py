@@ -14,7 +14,9 @@ ROWS = {row["reference"]: row for row in COMMITTED["rows"]}
 def test_every_architecture_and_every_comparison_has_a_row():
     assert set(ROWS) == set(ledger.comparisons()), "run scripts/ledger"
     assert {row["architecture"] for row in ROWS.values()} == {
-        entry.architecture for entry in catalog.entries().values()
+        entry.architecture
+        for entry in catalog.entries().values()
+        if not catalog.literals(entry.architecture).get("PARTS")  # what those are made of has rows
     }
 
 
