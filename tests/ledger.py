@@ -33,7 +33,7 @@ LEDGER = ROOT / "docs" / "ledger.json"
 EXPORTS = ROOT / "benchmarks" / "results" / "exports.json"
 FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT", "onnx": "ONNX", "openvino": "OpenVINO"}
 # What has no published implementation in torch is written in torch from the paper, in scripts/golden.
-FROM_PAPERS = ("alexnet_2012", "googlenet_2014", "recurrent_cnn", "resnet20", "seq2seq")
+FROM_PAPERS = ("alexnet_2012", "gan_", "googlenet_2014", "recurrent_cnn", "resnet20", "seq2seq")
 
 
 def comparisons():
@@ -47,6 +47,7 @@ def comparisons():
 
     for name, overrides in test_models.GOLDENS:
         library = "Keras Sequential" if name == "mnist_cnn" else "torch"
+        library = "pytorch/examples" if name.startswith("dcgan") else library
         add(library, name, name, test_models.compare, name, overrides)
     for case, overrides in test_vision_models.CASES.items():
         add("torchvision", case, case, golden_files.compare_drawn, case, case, overrides)

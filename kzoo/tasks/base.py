@@ -168,7 +168,9 @@ class Task:
 
     def random_targets(self, model, x, random, length) -> tuple | dict:
         """Random targets for inputs x, and weights or None."""
-        return _drawn(self.target(model), random, len(keras.tree.flatten(x)[0]), length)
+        from kzoo.tasks.feeding.synthetic_batches import drawn_targets
+
+        return drawn_targets(self.target(model), random, len(keras.tree.flatten(x)[0]), length)
 
     # What comes out
 
@@ -294,19 +296,14 @@ class Task:
         raise ValueError(f"{model.name} is for {self.words}, which is written into no file; leave out {path}")
 
     def measured(self, model, split) -> dict:
-        """Loss and metrics of a model on a split; one that was compiled by hand is measured as Keras does it."""
-        from kzoo.tasks.compiling import compile_model, plain_names
+        """Loss and metrics of a model on a split."""
+        from kzoo.tasks.compiling import measured
 
-        if not model.compiled:
-            compile_model(model)
-        numbers = model.evaluate(split.dataset, verbose=0, return_dict=True)
-        return {key: float(value) for key, value in plain_names(model, numbers).items()}
+        return measured(model, split)
 
     def scored_by(self, **how) -> "Task":
         """This task with another way to score; ValueError where there is none."""
-        raise ValueError(
-            f"{', '.join(how)}: distances of features are for models that write pictures; {self.words} is not"
-        )
+        raise ValueError(f"{', '.join(how)}: for models that write pictures, and this is for {self.words}")
 
     def score(self, model, data, split, numbers) -> dict:
         """More numbers about a split than its loss and metrics, which are `numbers`."""
@@ -429,13 +426,3 @@ def _label(output, repeated=1):
 def label_by_output(model) -> dict:
     """Columns of labels by the names of a model's outputs."""
     return {name: _label(output) for name, output in model.output.items()}
-
-
-def _drawn(target, random, batch_size, length):
-    if not isinstance(target, dict):
-        return target.draw(random, batch_size, length)
-    drawn = {name: column.draw(random, batch_size, length) for name, column in target.items()}
-    ones = np.ones(batch_size, np.float32)
-    return {name: y for name, (y, _) in drawn.items()}, {
-        name: ones if weight is None else weight for name, (_, weight) in drawn.items()
-    }
