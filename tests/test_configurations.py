@@ -417,6 +417,7 @@ def test_every_table_is_of_keywords_that_the_architecture_has():
         known = catalog.arguments_of(entry, {})
         for table in catalog.literals(architecture).get("CONFIG", {}).values():
             listed = {"models", "keywords", "otherwise", "follows", "problems", "values", "ignored", "modules"}
+            listed |= {"defaults", "stands_for"}
             assert {*table} <= listed
             assert {*table.get("follows", {}), *table.get("follows", {}).values()} <= {*known}
             rows = [*configurations.networks(table).values()]
