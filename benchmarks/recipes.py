@@ -189,7 +189,7 @@ RECIPES = {
     },
     "captions": {
         "model": "clip_small", "data": "emoji32+stamps_captions", "seeds": 1, "overrides": {"dropout": 0.2},
-        "fit": {"epochs": 50, "batch_size": 128, "augment": "small_images_light", "early_stopping": 50},
+        "fit": {"epochs": 30, "batch_size": 128, "augment": "small_images_light", "warmup_steps": 50},
         "measure": recalls, "must": lambda mean: mean["test_text_recall_at_1_percent"] >= 2.0,
     },
     "shakespeare_gpt": {
