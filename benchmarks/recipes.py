@@ -145,6 +145,18 @@ def StopAfter(minutes):  # noqa: N802 a class, whose base is imported only here
     return Stop()
 
 
+def recalls(model, data):
+    """Recalls of texts and pictures in the test split, in percent, beside those of chance."""
+    import kzoo
+
+    found = kzoo.evaluate(model, data)
+    return {f"test_{key}_percent": 100 * value for key, value in found.items() if "recall" in key}
+
+
+MOVING_DIGITS = {
+    "model": "r3d_small", "data": "moving_digits", "seeds": 1, "measure": accuracy,
+    "fit": {"epochs": 8, "batch_size": 32, "optimizer": "adam", "learning_rate": 2e-3, "weight_decay": 0.0},
+}  # fmt: skip
 SPOKEN_DIGITS = {
     "model": "ds_cnn_s", "data": "spoken_digits", "measure": accuracy,
     "overrides": {"sample_rate": 8000, "num_classes": 10},
@@ -212,6 +224,17 @@ RECIPES = {
     "spoken_digits_new_speaker": {
         **SPOKEN_DIGITS, "source": speaker_left_out, "seeds": 6,
         "must": lambda mean: mean["test_accuracy_percent"] >= 93.0,
+    },
+    "moving_digits": {**MOVING_DIGITS, "must": lambda mean: mean["test_accuracy_percent"] >= 97.0},
+    # Where a digit is says nothing of where it goes: one of eight directions is right by chance in 12.5 %.
+    "moving_digits_one_frame": {
+        **MOVING_DIGITS, "overrides": {"input_shape": (1, 32, 32, 1)},
+        "must": lambda mean: mean["test_accuracy_percent"] <= 16.0,
+    },
+    "captions": {
+        "model": "clip_small", "data": "emoji32+stamps_captions", "seeds": 1, "overrides": {"dropout": 0.2},
+        "fit": {"epochs": 30, "batch_size": 128, "augment": "small_images_light", "warmup_steps": 50},
+        "measure": recalls, "must": lambda mean: mean["test_text_recall_at_1_percent"] >= 2.0,
     },
     "shakespeare_gpt": {
         "model": "gpt2", "data": "shakespeare", "seeds": 1,

@@ -22,6 +22,7 @@ import test_speech_models
 import test_text_models
 import test_transformer
 import test_translation_models
+import test_videos
 import test_vision_models
 import test_wavenet
 
@@ -53,6 +54,8 @@ def comparisons():
         add("torchvision", case, case, golden_files.compare_drawn, case, case, overrides)
     for case, row in test_inception_vit_recurrent_cnn.CASES.items():
         add("torchvision", case, row[0], golden_files.compare_drawn, case, *row)
+    for case in test_videos.CASES:
+        add("torchvision", case, case, test_videos.compare, case)
     add("timm", "vit", "vit_ti_16", test_inception_vit_recurrent_cnn.compare_timm)
     for kind, overrides in test_detection.NARROW.items():
         case = f"retinanet over {overrides['backbone']}"

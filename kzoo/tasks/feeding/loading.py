@@ -27,11 +27,12 @@ def load(
     binary classification.
 
     Args:
-        name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
-            prepared, can be prepared from `manual_dir`, or may be downloaded; a folder of class folders of images
-            (`folders`); a table (.csv, .tsv, .jsonl, .parquet), a folder of tables called train, validation and test,
-            or parallel texts, "train.en,train.de". Translation takes a pair of texts, classification of texts one or
-            two texts and a label, a language model or pre-training a feature `text`, a .txt file or a folder of them.
+        name: `digits`, `digits/zero_one`, `moving_digits`, `reverse_digits`, `synthetic`, or any data set of
+            tensorflow-datasets that is prepared, can be prepared from `manual_dir`, or may be downloaded; a folder of
+            class folders of images or videos (`folders`); a table (.csv, .tsv, .jsonl, .parquet), a folder of tables
+            called train, validation and test, or parallel texts, "train.en,train.de". Translation takes a pair of
+            texts, classification of texts one or two texts and a label, a language model or pre-training a feature
+            `text`, a .txt file or a folder of them.
         model: a model of `kzoo.build`, or a Keras classifier; its task, inputs and outputs say what is wanted.
         augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
