@@ -27,9 +27,10 @@ NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": 
 BY_RANK = {4: "video", 3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "MOVING", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "Noise",
-    "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values",
-    "Video", "Waveform", "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
+    "KINDS", "MOVING", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask",
+    "MelFrames", "Noise", "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep",
+    "TokenLabel", "Tokens", "Values", "Video", "Waveform", "completed", "heard", "id_limits", "inputs_of",
+    "vocabulary_size",
 ]  # fmt: skip
 
 
