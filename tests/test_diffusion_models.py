@@ -1,10 +1,13 @@
 """The networks of diffusion beside those of `diffusers` and transformers."""
 
+import json
+
 import pytest
-from golden_files import assert_close, assert_writes_what_it_read, golden, run
+from golden_files import GOLDEN, assert_close, assert_writes_what_it_read, golden, run
 from seeded_weights import load_drawn_weights
 
 import kzoo
+from kzoo import measure
 
 UNET_2D = {
     "filters": (8, 12, 16),
@@ -55,6 +58,16 @@ def compare(folder, case):
 def test_agrees_with_the_reference(case, tmp_path):
     for got, wanted in compare(tmp_path, case):
         assert_close(got, wanted)
+
+
+EPSILONS = json.loads((GOLDEN / "diffusion_epsilons.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_norm_has_the_references_epsilon(case):
+    name, overrides = CASES[case]
+    layers = measure.without_weights(lambda: kzoo.build(name, **overrides)).layers
+    assert {layer.name: layer.epsilon for layer in layers if hasattr(layer, "epsilon")} == EPSILONS[case]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -136,6 +136,9 @@ SMALL = {
     ("change", "message"),
     [
         (lambda f: shutil.rmtree(f / "vae"), "part vae: .* has no folder vae, which model_index.json names"),
+        (lambda f: shutil.rmtree(f / "scheduler"), "part scheduler: .* has no folder scheduler"),
+        (lambda f: shutil.rmtree(f / "tokenizer"), "part tokenizer: .* has no folder tokenizer"),
+        (lambda f: (f / "scheduler" / "scheduler_config.json").unlink(), "scheduler_config.json"),
         (lambda f: (f / "unet" / "config.json").unlink(), "part unet: .*unet holds no config.json"),
         (lambda f: edit(f / "model_index.json", unet=...), "names no unet, which StableDiffusionPipeline has"),
         (lambda f: edit(f / "model_index.json", controlnet=["diffusers", "ControlNetModel"]), "part controlnet"),

@@ -41,7 +41,7 @@ def read_noise(folder) -> dict | None:
     Raises ValueError for one that names another class than the index does.
     """
     path = pathlib.Path(folder) / SCHEDULER / SCHEDULER_FILE
-    if not path.is_file():
+    if not path.parent.is_dir():
         return None
     noise, index = configurations.read_json(path), read_index(folder) or {}
     named = [name for name in (index.get(SCHEDULER) or [])[1:] if name != noise.get(configurations.CLASS_KEY)]
@@ -75,7 +75,7 @@ class Pipeline:
         architecture, chosen = self._architecture(), {}
         for part, wanted in catalog.literals(architecture)["PARTS"].items():
             with about_part(part):
-                told = configurations.read(self._folder_of(part))
+                told = configurations.read(self.folder / part)
                 if told is None:
                     raise ValueError(f"{self.folder / part} holds no {configurations.CONFIG_FILE} that names its kind")
                 if told.architecture != catalog.find(wanted["model"]).architecture:
@@ -101,15 +101,13 @@ class Pipeline:
             is_part = isinstance(value, list) and any(value) and key not in UNUSED
             if is_part and key not in (*literals["PARTS"], TOKENIZER, SCHEDULER):
                 raise ValueError(f"{path}: nothing is known of the part {key}: {value!r}")
-        for part in literals["PARTS"]:
+        for part in (*literals["PARTS"], SCHEDULER):
             if part not in self.index:
                 raise ValueError(f"{path} names no {part}, which {name} has")
+        for part in (*literals["PARTS"], SCHEDULER, TOKENIZER):
+            if any(self.index.get(part) or ()) and not (self.folder / part).is_dir():
+                raise ValueError(f"part {part}: {self.folder} has no folder {part}, which {INDEX_FILE} names")
         return known[name]
-
-    def _folder_of(self, part):
-        if not (self.folder / part).is_dir():
-            raise ValueError(f"{self.folder} has no folder {part}, which {INDEX_FILE} names")
-        return self.folder / part
 
     def say(self, model) -> None:
         """Says what was chosen, and what of the folder has no use here."""
@@ -135,7 +133,7 @@ def _nearest(architecture, chosen, others):
                 catalog.find(given["model"]), {k: v for k, v in given.items() if k != "model"}
             )
             different = {key: value for key, value in wanted.items() if key != "name" and base.get(key) != value}
-            if catalog.find(name).architecture == catalog.find(given["model"]).architecture and different:
+            if different:
                 overrides[part] = different
         found.setdefault(entry.name, overrides)
     name = min(found, key=lambda name: sum(map(len, found[name].values())))

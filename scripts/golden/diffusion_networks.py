@@ -1,7 +1,8 @@
 """Makes the golden files of the networks of diffusion from `diffusers` and transformers, and checks the way back.
 
 Weights are drawn by tests/seeded_weights.py, so the files hold inputs and outputs only; so do the folders of whole
-pipelines in tests/golden/pipelines, as `diffusers` saves them, without weights. In an environment of its own:
+pipelines in tests/golden/pipelines, as `diffusers` saves them, without weights. Outputs hardly show the constants of
+norms, which stand in diffusion_epsilons.json. In an environment of its own:
 
     pip install torch==2.13.0 diffusers==0.42.1 transformers==5.24.0 safetensors numpy
     python scripts/golden/diffusion_networks.py
@@ -139,10 +140,13 @@ def published(name):
     return f"text_model.{name}" if name.startswith(("embeddings.", "encoder.layers.", "final_layer")) else name
 
 
+def renamed(case):
+    """From the names of a module's tensors to those here."""
+    return published if case == "text_encoder" or case.startswith("clip") else lambda name: name
+
+
 def draw(case, module):
-    writing.load_drawn(
-        module.eval(), published if case == "text_encoder" or case.startswith("clip") else lambda name: name
-    )
+    writing.load_drawn(module.eval(), renamed(case))
     return module
 
 
@@ -150,13 +154,17 @@ def make():
     import diffusers
     import torch
 
+    epsilons = {}
     for case, (module, inputs, run) in references().items():
         draw(case, module)
+        rename = renamed(case)
+        epsilons[case] = {rename(name): one.eps for name, one in module.named_modules() if hasattr(one, "eps")}
         with torch.no_grad():
             outputs = run(module, **inputs)
         tensors = {f"input.{name}": value for name, value in inputs.items()}
         tensors |= {f"output.{case}.{name}": value for name, value in outputs.items()}
         writing.write(f"diffusers_{case}", tensors, diffusers=diffusers.__version__, torch=torch.__version__)
+    (GOLDEN / "diffusion_epsilons.json").write_text(json.dumps(epsilons, indent=0) + "\n")
     make_pipelines()
 
 
