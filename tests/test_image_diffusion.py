@@ -71,7 +71,7 @@ def exact(clean):
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "pndm", "dpm_solver_sde"])
 @pytest.mark.parametrize("xla", [False, True])
-def test_a_network_that_knows_the_noise_gives_the_picture(name, xla):
+def test_true_noise_leads_to_the_picture(name, xla):
     if xla and name != "ddpm":
         pytest.skip("every sampler is the same program")
     model, seen = exact(0.3), []
