@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from seeded_weights import draw_images, draw_weights, reference_shapes
 import kzoo
 from kzoo import measure
 from kzoo.catalog import configurations
+from kzoo.cli import commands
 from kzoo.data import Tokenizer
 from kzoo.data.tokenizing import published_files
 from kzoo.tasks.image_diffusion.networks import networks_of
@@ -169,11 +171,16 @@ def test_parts_beside_the_networks_are_said_to_be_left_out(folder, caplog):
     assert "safety_checker is left out" in caplog.text
 
 
-def test_info_reads_configurations_without_weights(folder):
+def test_info_reads_configurations_without_weights(folder, monkeypatch, capfd):
     for part in PARTS["stable_diffusion"]:
         (folder / part / file_of(part)).unlink()
     facts = kzoo.info(str(folder))
     assert list(facts["parts"]) == list(PARTS["stable_diffusion"]) and facts["architecture"] == "stable_diffusion"
+    monkeypatch.setattr(sys, "argv", ["kzoo", "info", str(folder)])
+    with pytest.raises(SystemExit, match="^0$"):
+        commands.main()
+    said = capfd.readouterr().out
+    assert "stable_diffusion" in said and "'context_dim': 6" in said.replace("\n", "").replace(" " * 14, "")
 
 
 def test_what_diffusers_cannot_read_is_not_written(tmp_path):

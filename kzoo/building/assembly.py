@@ -22,8 +22,6 @@ from kzoo.version import __version__
 from kzoo.weights import checkpoint
 from kzoo.weights.hub import WEIGHTS_FILE
 
-INDEX_FILE = "model_index.json"
-
 
 class Assembly(Mapping):
     """Named flat models that belong together: `assembly["unet"]` is one of them, in the order they were given.
@@ -73,7 +71,7 @@ class Assembly(Mapping):
         index = {"_class_name": "Assembly", "_kzoo_version": __version__}
         index |= {"_name": self.kzoo.name, "_overrides": self.kzoo.overrides}
         index |= {part: ["kzoo", catalog.card_of(model).name] for part, model in self.items()}
-        with atomic.file(pathlib.Path(folder) / INDEX_FILE) as temporary:
+        with atomic.file(pathlib.Path(folder) / configurations.INDEX_FILE) as temporary:
             temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         if self.kzoo.noise:
             from kzoo.building import pipelines

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Mapping
 
 from kzoo import catalog, graph
-from kzoo.building.assembly import INDEX_FILE, about_part
+from kzoo.building.assembly import about_part
 from kzoo.catalog import configurations
 from kzoo.data.tokenizing import published_files
 from kzoo.support import atomic
@@ -26,15 +26,6 @@ FILES = {configurations.DIFFUSERS: "diffusion_pytorch_model.safetensors"}
 USUAL_FILE = "model.safetensors"  # of transformers
 
 
-def read_index(folder) -> dict | None:
-    """The index of a folder that `diffusers` laid out; None where there is none, or one of kzoo's own."""
-    path = pathlib.Path(folder) / INDEX_FILE
-    if not path.is_file():
-        return None
-    index = configurations.read_json(path)
-    return None if "_kzoo_version" in index else index
-
-
 def read_noise(folder) -> dict | None:
     """The schedule of noise beside the parts in a folder; None where there is none.
 
@@ -43,10 +34,12 @@ def read_noise(folder) -> dict | None:
     path = pathlib.Path(folder) / SCHEDULER / SCHEDULER_FILE
     if not path.parent.is_dir():
         return None
-    noise, index = configurations.read_json(path), read_index(folder) or {}
+    noise, index = configurations.read_json(path), configurations.read_index(folder) or {}
     named = [name for name in (index.get(SCHEDULER) or [])[1:] if name != noise.get(configurations.CLASS_KEY)]
     if named:
-        raise ValueError(f"{path} is of {noise.get(configurations.CLASS_KEY)!r}, and {INDEX_FILE} names {named[0]!r}")
+        raise ValueError(
+            f"{path} is of {noise.get(configurations.CLASS_KEY)!r}, and {configurations.INDEX_FILE} names {named[0]!r}"
+        )
     # Keys of earlier releases stand there without a value.
     kept = {key: value for key, value in noise.items() if value is not None and not key.startswith("_")}
     return {configurations.CLASS_KEY: noise.get(configurations.CLASS_KEY), **kept}
@@ -93,7 +86,7 @@ class Pipeline:
         for entry in catalog.entries().values():
             if pipeline := catalog.literals(entry.architecture).get("PIPELINE"):
                 known[pipeline[configurations.CLASS_KEY]] = entry.architecture
-        path = self.folder / INDEX_FILE
+        path = self.folder / configurations.INDEX_FILE
         if name not in known:
             raise ValueError(f"{path}: {did_you_mean('pipeline', str(name), known)}")
         literals = catalog.literals(known[name])
@@ -106,7 +99,9 @@ class Pipeline:
                 raise ValueError(f"{path} names no {part}, which {name} has")
         for part in (*literals["PARTS"], SCHEDULER, TOKENIZER):
             if any(self.index.get(part) or ()) and not (self.folder / part).is_dir():
-                raise ValueError(f"part {part}: {self.folder} has no folder {part}, which {INDEX_FILE} names")
+                raise ValueError(
+                    f"part {part}: {self.folder} has no folder {part}, which {configurations.INDEX_FILE} names"
+                )
         return known[name]
 
     def say(self, model) -> None:
@@ -158,7 +153,7 @@ def write(assembly, folder) -> None:
                 index[TOKENIZER] = ["transformers", kind]
         index[SCHEDULER] = ["diffusers", card.noise[configurations.CLASS_KEY]]
         write_noise(card.noise, temporary)
-        _write_json(temporary / INDEX_FILE, index)
+        _write_json(temporary / configurations.INDEX_FILE, index)
 
 
 def _write_part(model, folder):

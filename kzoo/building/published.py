@@ -59,7 +59,7 @@ class Published:
 def find(place, with_weights=True) -> "Published | pipelines.Pipeline":
     """The network, or several, that a folder or an address of the hub holds; ValueError if nothing says which."""
     folder = hub.find_folder(place, with_weights)
-    if index := pipelines.read_index(folder):
+    if index := configurations.read_index(folder):
         return pipelines.Pipeline(place, folder, index)
     if (folder / configurations.OUR_FILE).is_file():
         raise ValueError(

@@ -9,9 +9,10 @@ import keras
 
 from kzoo import catalog
 from kzoo.building import archives, pipelines
-from kzoo.building.assembly import INDEX_FILE, Assembly, about_part
+from kzoo.building.assembly import Assembly, about_part
 from kzoo.building.making import assembled, build
 from kzoo.catalog import configurations
+from kzoo.catalog.configurations import INDEX_FILE
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import Tokenizer
 from kzoo.data.tokenizing.tokenizer_files import LENGTH_FILE, ROLES_FILE, TARGET_FILE

@@ -14,6 +14,7 @@ from kzoo.catalog.sentence_modules import TRANSFORMER, read_json, read_meaning, 
 from kzoo.support.suggest import near
 
 CONFIG_FILE = "config.json"
+INDEX_FILE = "model_index.json"  # of several networks
 OUR_FILE = "model.json"  # of kzoo itself
 TIMM = "timm"  # whose files have an `architecture` in place of a `model_type`
 DIFFUSERS = "diffusers"  # whose files have the name of a class
@@ -126,7 +127,7 @@ def read(folder, architecture=None) -> Description | None:
     folder = pathlib.Path(folder)
     modules = read_modules(folder)
     path = weights_folder(folder) / CONFIG_FILE
-    if not is_published(folder):
+    if (folder / OUR_FILE).is_file() or not path.is_file():
         return None
     if architecture is not None and "CONFIG" not in literals(architecture):
         return None
@@ -136,8 +137,17 @@ def read(folder, architecture=None) -> Description | None:
 
 
 def is_published(folder) -> bool:
-    """Whether a folder has a configuration of another library and none of kzoo's."""
-    return not (pathlib.Path(folder) / OUR_FILE).is_file() and (weights_folder(folder) / CONFIG_FILE).is_file()
+    """Whether a folder has a configuration, or an index of several, of another library and none of kzoo's."""
+    if (pathlib.Path(folder) / OUR_FILE).is_file():
+        return False
+    return (weights_folder(folder) / CONFIG_FILE).is_file() or read_index(folder) is not None
+
+
+def read_index(folder) -> dict | None:
+    """The index of a folder that `diffusers` laid out; None where there is none, or one of kzoo's own."""
+    path = pathlib.Path(folder) / INDEX_FILE
+    index = read_json(path) if path.is_file() else None
+    return None if index is None or "_kzoo_version" in index else index
 
 
 def weights_folder(folder) -> pathlib.Path:

@@ -79,10 +79,14 @@ def info(name, overrides, length, layers, as_json):
     if facts is None:
         import_keras()
         from kzoo import building
+        from kzoo.building import published
 
-        model = _named(name)
-        facts = building.info(model, length, layers, **settings_of(overrides))
-        settings = settings_of(overrides) if model is name else model.kzoo.overrides
+        model, settings = _named(name), settings_of(overrides)
+        facts = building.info(model, length, layers, **settings)
+        if model is not name:
+            settings = model.kzoo.overrides
+        elif published.is_place(name):
+            _, settings = published.find(name, with_weights=False).choose(settings)
     entry = catalog.find(facts["name"]) if facts["architecture"] else None
     recipe = catalog.recipes().get(entry.usual_task(settings) if entry else facts["task"])
     if as_json:
@@ -96,6 +100,8 @@ def _named(name):
 
     from kzoo import building
     from kzoo.building import saving
+    from kzoo.catalog import configurations
 
     files = (saving.MODEL_FILE, saving.INDEX_FILE)
-    return building.load(name) if any((pathlib.Path(name) / file).is_file() for file in files) else name
+    is_ours = any((pathlib.Path(name) / file).is_file() for file in files) and not configurations.is_published(name)
+    return building.load(name) if is_ours else name
