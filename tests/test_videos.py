@@ -209,6 +209,8 @@ def test_class_folders_train_on_the_command_line_and_clips_are_predicted(classes
     status, out, err = run_here("predict", run, classes / "right" / "0.gif", classes / "left" / "0", "--json")
     rows = json.loads(out)
     assert status == 0 and [{each["class"] for each in row["classes"]} for row in rows] == [{"left", "right"}] * 2, err
+    status, _, err = run_here("train", "resnet20", "--data", "moving_digits", "--run-folder", tmp_path / "other")
+    assert status == 2 and "'moving_digits' is for video classification" in err
     still = save(tmp_path / "still.gif", frames(1))
     status, _, err = run_here("predict", run, still)
     assert status == 2 and "still.gif is one picture" in err and err.count("\n") == 1

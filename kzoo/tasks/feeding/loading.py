@@ -64,9 +64,7 @@ def load(
     task = of_or_guess(model)
     model = task.fed(model)
     card = card_of(model)
-    others = [other.words for other in every() if name in other.generated_data and other is not task]
-    if others:
-        raise ValueError(f"data set {name!r} is for {' or '.join(others)}; {model.name} is for {task.words}")
+    _refuse_made_for_others(name, model, task)
     options = dataset.Options(
         batch_size, seed, augment, validation_fraction, num_examples, preprocessing or card.preprocessing,
         drop_remainder,
@@ -91,7 +89,15 @@ def width_of(
 
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
     how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns, trim)
-    return of_or_guess(model).width_of(name, model, how)
+    task = of_or_guess(model)
+    _refuse_made_for_others(name, model, task)
+    return task.width_of(name, model, how)
+
+
+def _refuse_made_for_others(name, model, task):
+    others = [other.words for other in every() if name in other.generated_data and other is not task]
+    if others:
+        raise ValueError(f"data set {name!r} is for {' or '.join(others)}; {model.name} is for {task.words}")
 
 
 def _noting_ids(data, model):
