@@ -48,7 +48,6 @@ def _read_prompts(prompts, file):
 @command(
     "generate runs/gpt2 --prompt 'Once upon' --stream",
     "generate runs/wavenet_small out.wav --speaker 3 --seconds 2",
-    "generate runs/dcgan_small grid.png --count 64",
     "generate runs/latent_diffusion_small apple.png --prompt 'a red apple'",
 )
 @click.argument("source")
