@@ -23,6 +23,16 @@ import harness
 SMALL = {
     "alexnet": {"input_shape": (64, 64, 3), "num_classes": 10, "hidden_dim": 64},
     "bert": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "intermediate_dim": 128, "vocabulary_size": 200},
+    "clip": {
+        "patch_size": 8,
+        "num_layers": (2, 2),
+        "hidden_dim": (64, 48),
+        "num_heads": (2, 2),
+        "intermediate_dim": (128, 96),
+        "embedding_dim": 32,
+        "vocabulary_size": 200,
+        "input_shape": (32, 32, 3),
+    },
     "cnn": {},
     "deepspeech": {"sample_rate": 8000, "hidden_dim": 32},
     "deepspeech2": {"sample_rate": 2000, "hidden_dim": 16, "num_layers": 2},
@@ -48,6 +58,7 @@ SMALL = {
     "seq2seq": {"hidden_dim": 32, "embedding_dim": 32, "vocabulary_size": 100},
     "transformer": {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "intermediate_dim": 64, "vocabulary_size": 100},
     "vgg": {"depths": (1, 1, 1, 1, 1), "filters": (8, 8, 8, 8, 8), "hidden_dim": 32, "input_shape": (32, 32, 3)},
+    "video_resnet": {"depths": (1, 1), "filters": 8, "input_shape": (4, 32, 32, 3), "num_classes": 10},
     "vit": {"num_layers": 2, "hidden_dim": 64, "num_heads": 2, "input_shape": (32, 32, 3), "patch_size": 8},
     "wavenet": {"num_layers": 4, "num_stacks": 2, "filters": 8, "gate_filters": 16, "upsample_scales": ()},
 }

@@ -21,6 +21,7 @@ CHINESE = {
     "the document's `keras.Sequential`": "文档中的 `keras.Sequential`",
     "torchvision; the paper's two groups in torch": "torchvision；论文的双组结构（torch 实现）",
     "torchvision; the paper's form in torch": "torchvision；论文原始结构（torch 实现）",
+    "the paper's form in torch": "论文原始形式（torch 实现）",
     "torchvision; a torch port": "torchvision；一个 torch 移植版",
     "a torch loop": "torch 手写循环",
     "torchvision, timm": "torchvision、timm",

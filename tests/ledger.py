@@ -22,6 +22,7 @@ import test_speech_models
 import test_text_models
 import test_transformer
 import test_translation_models
+import test_videos
 import test_vision_models
 import test_wavenet
 
@@ -33,7 +34,7 @@ LEDGER = ROOT / "docs" / "ledger.json"
 EXPORTS = ROOT / "benchmarks" / "results" / "exports.json"
 FORMATS = {"saved_model": "SavedModel", "litert": "LiteRT", "onnx": "ONNX", "openvino": "OpenVINO"}
 # What has no published implementation in torch is written in torch from the paper, in scripts/golden.
-FROM_PAPERS = ("alexnet_2012", "googlenet_2014", "recurrent_cnn", "resnet20", "seq2seq")
+FROM_PAPERS = ("alexnet_2012", "gan_", "googlenet_2014", "recurrent_cnn", "resnet20", "seq2seq")
 
 
 def comparisons():
@@ -47,11 +48,14 @@ def comparisons():
 
     for name, overrides in test_models.GOLDENS:
         library = "Keras Sequential" if name == "mnist_cnn" else "torch"
+        library = "pytorch/examples" if name.startswith("dcgan") else library
         add(library, name, name, test_models.compare, name, overrides)
     for case, overrides in test_vision_models.CASES.items():
         add("torchvision", case, case, golden_files.compare_drawn, case, case, overrides)
     for case, row in test_inception_vit_recurrent_cnn.CASES.items():
         add("torchvision", case, row[0], golden_files.compare_drawn, case, *row)
+    for case in test_videos.CASES:
+        add("torchvision", case, case, test_videos.compare, case)
     add("timm", "vit", "vit_ti_16", test_inception_vit_recurrent_cnn.compare_timm)
     for kind, overrides in test_detection.NARROW.items():
         case = f"retinanet over {overrides['backbone']}"

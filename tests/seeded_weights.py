@@ -71,3 +71,11 @@ def load_drawn_weights(model, folder):
     safetensors.numpy.save_file(draw_weights(reference_shapes(model)), folder / "drawn.safetensors")
     kzoo.load_weights(model, folder / "drawn.safetensors")
     return model
+
+
+def draw_video(frames, height, width, channels=3, seed=5):
+    """Two clips (2, frames, height, width, channels) of patches that fade, under fine noise."""
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((2, frames, height, width, channels), "float32")
+    patches = random.standard_normal((2, frames, height // 8 + 1, width // 8 + 1, channels), "float32") * np.float32(2)
+    return noise + patches.repeat(8, axis=2).repeat(8, axis=3)[:, :, :height, :width]

@@ -1,5 +1,6 @@
 """Two networks against each other: steps beside pytorch/examples', losses, exact resume, pictures in and out."""
 
+import functools
 import json
 
 import keras
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import small_runs as runs
+from click.testing import CliRunner
 from golden_files import golden, write
 from PIL import Image
+from prepared_data import needs
 
 import kzoo
+from kzoo.cli import commands
 from kzoo.tasks.adversarial_generation import games, pairs
 
 SIZES = {
@@ -33,8 +37,15 @@ def pictures(count=40, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 1), "uint8")
 
 
-def fit(pair, folder=None, **choices):
-    return kzoo.fit(pair, pictures(), folder, progress=False, **{"epochs": 2, "batch_size": 8, **choices})
+@functools.cache
+def data(batch_size):
+    return kzoo.data.from_arrays(pictures(), None, tiny(), batch_size=batch_size, validation_fraction=0)
+
+
+def fit(pair, folder=None, batch_size=10, **choices):
+    """Four steps an epoch, unless the batch size is another."""
+    how = {"epochs": 2, "steps_per_execution": 1, "tensorboard": False, "progress": False, **choices}
+    return kzoo.fit(pair, data(batch_size), folder, **how)
 
 
 def weights_of(pair):
@@ -113,11 +124,14 @@ def test_the_penalty_has_a_second_derivative(xla):
 def test_a_critic_takes_five_steps_to_one_of_the_generator():
     pair = tiny()
     before = weights_of(pair)
-    fit(pair, epochs=1, loss="wgan_gp", batch_size=9, validation_data=None)  # 4 steps of 36 pictures
-    moved = {key for key, value in weights_of(pair).items() if not np.array_equal(value, before[key])}
-    assert moved and not any(key.startswith("generator") for key in moved)
-    fit(pair, epochs=1, loss="wgan_gp", batch_size=7)  # 6 steps
-    assert not np.array_equal(weights_of(pair)["generator/y/kernel"], before["generator/y/kernel"])
+
+    def check(step):
+        now = weights_of(pair)
+        moved = {key.partition("/")[0] for key, value in now.items() if not np.array_equal(value, before[key])}
+        assert moved == ({"generator", "discriminator"} if step == 5 else {"discriminator"})
+
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: check(step + 1))
+    fit(pair, epochs=1, loss="wgan_gp", batch_size=8, callbacks=[watch])
 
 
 @pytest.mark.parametrize("loss", [None, "wgan_gp"])
@@ -127,12 +141,11 @@ def test_it_resumes_bit_for_bit_with_both_optimizers(tmp_path, loss):
     stop = runs.Stop(runs.fail, epoch=2, step=2)
     how = {"loss": loss, "backup_steps": 1}
     with pytest.raises(RuntimeError, match="the user's own words"):
-        fit(tiny(), tmp_path / "run", callbacks=[stop], steps_per_execution=1, **how)
+        fit(tiny(), tmp_path / "run", callbacks=[stop], **how)
     resumed = tiny(seed=5)
     fit(resumed, tmp_path / "run", resume=True, **how)
     wanted = weights_of(pair)
-    for key, value in weights_of(resumed).items():
-        np.testing.assert_array_equal(value, wanted[key], err_msg=key)
+    assert not [key for key, value in weights_of(resumed).items() if not np.array_equal(value, wanted[key])]
     again = weights_of(kzoo.load(tmp_path / "run"))
     assert all(np.array_equal(again[key], value) for key, value in wanted.items())
     with pytest.raises(ValueError, match="loss was .*, now 'hinge'"):
@@ -185,9 +198,9 @@ def test_both_networks_are_exported_and_the_generator_serves_pixels(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+@pytest.mark.parametrize("format", ["litert", "onnx"])
 def test_other_formats_hold_the_generator(tmp_path, format):
-    pytest.importorskip({"litert": "ai_edge_litert", "onnx": "tf2onnx"}.get(format, format))
+    pytest.importorskip({"litert": "ai_edge_litert", "onnx": "tf2onnx"}[format])
     report = kzoo.export(kzoo.build("dcgan", **SIZES), tmp_path / "out", format=format)
     assert all(row["max_difference"] < 1e-5 * row["scale"] for row in report["parts"].values())
 
@@ -197,9 +210,9 @@ def test_a_folder_of_pictures_needs_no_classes(tmp_path):
         place = tmp_path / "all" / ("deep/er" if index % 2 else "")
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture[..., 0]).save(place / f"{index}.png")
-    data = kzoo.data.load(f"{tmp_path}/all", tiny(), validation_fraction=0)
-    assert data.train.num_examples == 12 and data.class_names is None
-    x, y = next(iter(data.train.dataset))
+    found = kzoo.data.load(f"{tmp_path}/all", tiny(), validation_fraction=0)
+    assert found.train.num_examples == 12 and found.class_names is None
+    x, y = next(iter(found.train.dataset))
     assert x.shape == (12, 8, 8, 1) and float(np.max(x)) <= 1 and not np.any(y)
     (tmp_path / "all" / "notes.txt").write_text("no picture")
     with pytest.raises(ValueError, match=r"1 of 13 files .* notes.txt"):
@@ -210,12 +223,12 @@ def test_a_folder_of_pictures_needs_no_classes(tmp_path):
 
 
 def test_evaluation_without_and_with_a_classifier(tmp_path):
-    pair, data = tiny(), kzoo.data.from_arrays(pictures(), None, tiny(), test=(pictures(30, 1), None))
-    found = kzoo.evaluate(pair, data)
+    pair, held = tiny(), kzoo.data.from_arrays(pictures(), None, tiny(), test=(pictures(30, 1), None))
+    found = kzoo.evaluate(pair, held)
     assert {"discriminator_loss", "generator_loss", "real_score", "fake_score", "num_examples"} <= set(found)
     assert 0 < found["real_score"] < 1
     kzoo.save(kzoo.build("mnist_cnn", input_shape=(18, 18, 1), filters=(2, 2, 2), hidden_dim=4), tmp_path / "own")
-    found = kzoo.evaluate(pair, data, features=tmp_path / "own", num_images=20)
+    found = kzoo.evaluate(pair, held, features=tmp_path / "own", num_images=20)
     assert found["frechet_distance"] > 0 and found["num_generated"] == 20
     assert 0 <= found["precision"] <= 1 and 0 <= found["recall"] <= 1
 
@@ -226,7 +239,7 @@ def test_evaluation_without_and_with_a_classifier(tmp_path):
         (lambda: fit(tiny(), loss="mse"), "unknown loss 'mse'.*non_saturating, saturating, hinge, wgan_gp"),
         (lambda: fit(tiny(), loss=max), "loss must be one of"),
         (lambda: fit(tiny(), metrics=["accuracy"]), r"metrics=\['accuracy'\]: gan logs"),
-        (lambda: fit(tiny(), early_stopping=2), "early_stopping=2"),
+        (lambda: kzoo.fit(tiny(), pictures(), early_stopping=2), "early_stopping=2"),
         (lambda: fit(tiny(), train_from="y"), "train_from='y' is for one network; gan trains 2"),
         (lambda: fit(tiny()["generator"]), "gan_generator is one network, and two learn against each other"),
         (lambda: fit(tiny(generator={"image_shape": (8, 9, 1)})), r"makes pictures of \(8, 9, 1\) and .* \(8, 8, 1\)"),
@@ -237,7 +250,6 @@ def test_evaluation_without_and_with_a_classifier(tmp_path):
         (lambda: kzoo.predict(tiny(), pictures()), "gan has the parts generator, discriminator"),
         (lambda: kzoo.evaluate(tiny(), "digits", num_images=3), "num_images=3 goes with features="),
         (lambda: kzoo.evaluate(tiny(), "digits", features=tiny()["generator"]), "gan_generator takes no images"),
-        (lambda: kzoo.data.load("spoken_digits", tiny()), "no pictures; gan_discriminator learns from one"),
     ],
 )
 def test_bad_input(act, message):
@@ -249,3 +261,47 @@ def test_batch_norm_and_a_penalty_of_each_picture_do_not_go_together():
     pair = kzoo.build("dcgan", **SIZES)
     with pytest.raises(ValueError, match=r"loss='wgan_gp' .* with_batch_norm=False"):
         kzoo.fit(pair, np.zeros((4, 20, 28, 3), "uint8"), loss="wgan_gp")
+
+
+@needs("stamps_captions")
+def test_a_data_set_needs_no_labels():
+    pair = tiny(generator={"image_shape": (8, 8, 3)}, discriminator={"input_shape": (8, 8, 3)})
+    found = kzoo.data.load("stamps_captions", pair, num_examples=20)  # pictures and captions
+    assert found.train.num_examples == 20 and not np.any(next(iter(found.train.dataset))[1])
+    with pytest.raises(ValueError, match="bible_en_es' has no pictures; gan_discriminator learns from one"):
+        kzoo.data.load("bible_en_es", pair)
+
+
+def test_pictures_from_the_command_line(tmp_path):
+    """Trained, written as a grid and one by one, measured, and refused in one line."""
+
+    def kzoo_says(*words):
+        return CliRunner().invoke(commands.cli, [str(word) for word in words])
+
+    for index, picture in enumerate(pictures(20)):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(picture[..., 0]).save(tmp_path / "photos" / f"{index}.png")
+    sizes = [word for part, keywords in TINY.items() for word in ("--set", f"{part}={keywords}")]
+    run, how = tmp_path / "run", ["--data", tmp_path / "photos", "--loss", "hinge", "--batch-size", 9, "--quiet"]
+    done = kzoo_says("train", "gan", *sizes, *how, "--epochs", 1, "--run-folder", run)
+    assert done.exit_code == 0 and "real_score" in done.output, done.output
+    done = kzoo_says("train", "--resume", "--run-folder", run, "--epochs", 2, "--quiet")
+    assert done.exit_code == 0 and "trained 2 epochs" in done.output, (done.output, done.exception)
+    assert json.loads((run / "run.json").read_text())["loss"] == "hinge"
+    done = kzoo_says("generate", run, tmp_path / "grid.png", "--count", 5, "--seed", 3)
+    assert done.exit_code == 0 and "5 pictures of 8x8" in done.output, done.output
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (3 * 10 + 2, 2 * 10 + 2)
+    done = kzoo_says("generate", run, tmp_path / "each", "--count", 5, "--seed", 3)
+    first = np.asarray(Image.open(tmp_path / "each" / "00000.png"))
+    np.testing.assert_array_equal(first, kzoo.generate(kzoo.load(run), num_images=1, seed=3)[0, ..., 0])
+    for words, message in {
+        ("generate", run, tmp_path / "each"): "not empty",
+        ("generate", run, tmp_path / "sound.wav"): "pictures are written as a grid into a .png",
+        ("generate", run, tmp_path / "x.png", "--top-k", 3): "--top-k: not for pictures",
+        ("generate", run, "--count", 3): "--count is of pictures; name the file",
+        ("evaluate", run, "--features", tmp_path / "nothing"): "nothing",
+    }.items():
+        refused = kzoo_says(*words)
+        assert refused.exit_code != 0 and message in f"{refused.output}{refused.exception}"
+    assert "gan_generator: 5" in kzoo_says("info", run).output

@@ -197,7 +197,10 @@ def test_runs_with_it_resume_bit_for_bit_and_not_without_it(tmp_path):
     assert whole.read_bytes() == resumed.read_bytes()
 
 
-@pytest.mark.parametrize("choices", [{}, {"jit_compile": True, "deterministic": False}], ids=["plain", "xla"])
+@pytest.mark.parametrize(
+    "choices", [{}, pytest.param({"jit_compile": True, "deterministic": False}, marks=pytest.mark.slow)],
+    ids=["plain", "xla"],
+)  # fmt: skip
 def test_a_run_with_it_learns_what_one_without_it_learns(choices):
     first, second = (
         run(None, make_vision(), fuse=fuse, **{**CHOICES, **choices, "backup_steps": None}) for fuse in (True, False)

@@ -20,8 +20,9 @@ CONFIGURATIONS = {
     "marian": {**SIZES, "intermediate_dim": 24},
 }
 ON_JAX = keras.backend.backend() == "jax"
-# Every case of the golden file compiled by XLA; one by TensorFlow's own operations
-CASES = [(row, True) for row in range(len(REFERENCE["gpt2"]["rows"]))] + ([] if ON_JAX else [(4, False)])
+# Every case of the golden file, compiled by XLA on JAX; TensorFlow's own operations compile faster, so there XLA has
+# the first, which is greedy, and one with beams
+CASES = [(row, ON_JAX or row == 0) for row in range(len(REFERENCE["gpt2"]["rows"]))] + ([] if ON_JAX else [(4, True)])
 
 
 @pytest.fixture(scope="module")

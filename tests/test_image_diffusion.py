@@ -71,7 +71,7 @@ def exact(clean):
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "pndm", "dpm_solver_sde"])
 @pytest.mark.parametrize("xla", [False, True])
-def test_a_network_that_knows_the_noise_gives_the_picture(name, xla):
+def test_true_noise_leads_to_the_picture(name, xla):
     if xla and name != "ddpm":
         pytest.skip("every sampler is the same program")
     model, seen = exact(0.3), []
@@ -127,10 +127,32 @@ def test_a_run_learns_and_keeps_the_averages(tmp_path):
     run = kzoo.fit(model, loaded(model, batch_size=9), tmp_path / "run", **how)
     assert {"loss", "val_loss"} <= run.history[0].keys()
     again = kzoo.load(tmp_path / "run")
-    for average, theirs in zip(model.optimizer._model_variables_moving_average, again.trainable_variables, strict=True):
-        np.testing.assert_array_equal(np.asarray(average), np.asarray(theirs))
+    for ours, theirs in zip(model.trainable_variables, again.trainable_variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
     scored = kzoo.evaluate(again, from_arrays(pictures(8), np.zeros(8), again), split="train")
     assert np.isfinite(scored["loss"])
+
+
+def test_min_snr_counts_every_step_by_its_bounded_signal(unet):
+    from kzoo.tasks.image_diffusion import learning
+
+    left = noise_schedules.remaining(noise_schedules.settings_of(NOISE, samplers.SAMPLERS))
+    ratio = left / (1 - left)
+    for prediction, wanted in (
+        ("epsilon", np.minimum(1, 5 / ratio)), ("v_prediction", np.minimum(ratio, 5) / (ratio + 1)),
+        ("sample", np.minimum(ratio, 5)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(learning.min_snr({**NOISE, "prediction_type": prediction}), wanted, rtol=1e-5)
+    trainee = learning.DiffusionTrainee(unet, tasks.find("image_diffusion"))
+    trainee.use("min_snr", None)
+    trainee.runner.compile(loss=trainee.task.loss(unet))
+    x = {"sample": np.zeros((2, 8, 12, 1), np.float32), "timestep": np.array([1, 900], np.float32)}
+    answer, y = np.asarray(unet(x)), np.ones((2, 8, 12, 1), np.float32)
+    weights = learning.min_snr(tasks.find("image_diffusion").noise(unet))[[1, 900]]
+    loss = trainee.runner.compute_loss(x=x, y=y, y_pred=keras.ops.convert_to_tensor(answer))
+    assert float(loss) == pytest.approx((((answer - 1) ** 2).mean(axis=(1, 2, 3)) * weights).mean(), rel=1e-5)
+    with pytest.raises(ValueError, match="unknown loss 'min_snrr'; did you mean min_snr"):
+        trainee.use("min_snrr", None)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +178,7 @@ def test_bad_requests_are_refused_by_name(unet, settings, error, wrong):
 def test_bad_data_are_refused_by_name(unet):
     with pytest.raises(ValueError, match="augment=True: a network that makes pictures"):
         loaded(unet, augment=True)
-    with pytest.raises(ValueError, match="pictures of diffusion are brought to"):
+    with pytest.raises(ValueError, match="such pictures are brought to"):
         loaded(unet, preprocessing=kzoo.Preprocessing(mean=(0.5,), std=(0.5,)))
     with pytest.raises(ValueError, match="wanted pictures"):
         from_arrays(np.zeros((4, 8)), np.zeros(4), unet)

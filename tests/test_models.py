@@ -206,7 +206,7 @@ ROWS = {
             "clip_laion_b_32": 151_277_313,
             "clip_laion_l_14": 427_616_513,
             "clip_laion_h_14": 986_109_441,
-            "clip_small": 1_247_873,
+            "clip_small": 1_260_161,
         },
         "small": {
             "patch_size": 4,
@@ -237,6 +237,16 @@ ROWS = {
             "num_classes": 3,
         },
         "golden": {},  # see test_detection.py
+    },
+    "video_resnet": {
+        "counts": {
+            "r3d_18": 33_371_472,
+            "mc3_18": 11_695_440,
+            "r2plus1d_18": 31_505_325,
+            "r3d_small": 58_712,
+        },
+        "small": {"block": "2plus1d", "depths": (1, 1), "filters": 4, "input_shape": (4, 11, 9, 3), "num_classes": 4},
+        "golden": {},  # see test_videos.py
     },
     "wavenet": {
         # r9y9's without weight norm, whose lengths are weights more; ibab's with its biases

@@ -55,6 +55,7 @@ def test_rivals_run_with_the_kernels_that_tensorflow_chooses(monkeypatch):
     assert {"kzoo", "kzoo_fast", "keras_hub_onednn"} <= with_it and not with_it & {"keras", "keras_hub", "torch"}
 
 
+@pytest.mark.slow
 def test_loading_is_timed_in_fresh_processes(tmp_path):
     path = tmp_path / "loading.json"
     done = run("loading.py", "--models", "mlp", "--repetitions", 1, "--output", path)

@@ -115,7 +115,7 @@ def test_the_schedule_of_noise_is_the_callers_then_the_folders_then_the_entrys(f
     assert own.kzoo.noise == {
         "_class_name": "DDPMScheduler", "variance_type": "fixed_large", "prediction_type": "v_prediction"
     }  # fmt: skip
-    assert own.kzoo.overrides == {"unet": SMALL}
+    assert own.kzoo.overrides == {"unet": SMALL, "noise": {"prediction_type": "v_prediction"}}
     given = kzoo.build(folder, noise={"steps_offset": 0})
     assert given.kzoo.noise["steps_offset"] == 0 and given.kzoo.noise["beta_end"] == 0.02
     for noise, error, message in (

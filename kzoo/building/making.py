@@ -35,7 +35,8 @@ def build(name, /, weights=None, dtype=None, load_head=True, rewrites=(), **over
 
     An entry of several parts builds an `Assembly`; its keywords are its parts, each a dict of that part's keywords, and
     its weights are a folder with a folder for each part, such as `diffusers` lays out, with their tokenizer and their
-    schedule of noise. The keyword `noise` replaces settings of that schedule, by the keys of `scheduler_config.json`.
+    schedule of noise; `weights` among a part's keywords are its own. The keyword `noise` replaces settings of that
+    schedule, by the keys of `scheduler_config.json`.
 
     Raises ValueError for an unknown name or a value out of range, TypeError for an unknown keyword or a wrong type;
     ValueError for a configuration that says what kzoo does not offer, does not know, or the overrides contradict.
@@ -82,18 +83,19 @@ def _build_parts(entry, overrides, weights, dtype, load_head):
     """The `Assembly` of an entry."""
     literals, parts = catalog.literals(entry.architecture)["PARTS"], {}
     folder = None if weights is None else find_folder(weights)
-    noise, overrides = _noise(entry, overrides, folder)
-    for part, given in overrides.items():
+    noise, of_parts = _noise(entry, overrides, folder)
+    for part, given in of_parts.items():
         if part not in literals:
             raise TypeError(f"{entry.name}: {did_you_mean('part', part, literals)}")
         if not isinstance(given, Mapping):
             raise TypeError(f"{entry.name}: {part} must be a dict of keywords for that part, got {given!r}")
     for part, literal in literals.items():
-        given = {**literal, **entry.arguments.get(part, {}), **overrides.get(part, {})}
+        given = {**literal, **entry.arguments.get(part, {}), **of_parts.get(part, {})}
         with about_part(part):
             if folder and not (folder / part).is_dir():
                 raise ValueError(f"{folder} has no folder {part}")
-            parts[part] = build(given.pop("model"), folder and folder / part, dtype, load_head, **given)
+            where = given.pop("weights", folder and folder / part)
+            parts[part] = build(given.pop("model"), where, dtype, load_head, **given)
             if folder and (folder / pipelines.TOKENIZER).is_dir():
                 published.add_tokenizer(parts[part], folder / pipelines.TOKENIZER)
     return assembled(entry, parts, overrides, noise)

@@ -47,7 +47,6 @@ def _read_prompts(prompts, file):
 
 @command(
     "generate runs/gpt2 --prompt 'Once upon' --stream",
-    "generate runs/transformer --file in.txt --beams 4",
     "generate runs/wavenet_small out.wav --speaker 3 --seconds 2",
     "generate runs/dcgan_small grid.png --count 64",
     "generate runs/latent_diffusion_small apple.png --prompt 'a red apple'",

@@ -46,8 +46,7 @@ def _of_split(split, name, source, model, **options):
 
 
 @entry.command(
-    "predict runs/photos photos/new/ --output rows.csv",
-    "predict runs/reviews reviews.csv --columns text",
+    "predict runs/reviews reviews.csv --columns text --output rows.csv",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
     "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
     cls=label_options.ManyLabels,
@@ -111,14 +110,16 @@ def _rows_of(task, model, files, source, top, options):
     known = open_run(source).data_choices
     names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
     rows = []
-    suffixes = {suffix: None for column in columns.inputs_of(model).values() for suffix in column.suffixes}
+    wanted = [*columns.inputs_of(model).values()]
+    suffixes = {suffix: None for column in wanted for suffix in column.suffixes}
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
             rows += task.rows_of_table(model, one, names, tokenizer, top, skip_bad)
         elif are_texts:
             rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
         else:
-            paths = row_files.expanded([one], suffixes)
+            is_one = any(column.is_one(one) for column in wanted)
+            paths = [one] if is_one else row_files.expanded([one], suffixes)
             rows += task.rows_of_files(model, paths, top, skip_bad)
     return rows
 

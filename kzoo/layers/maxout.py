@@ -21,7 +21,7 @@ class Maxout(layers.Layer):
             raise ValueError(f"{self.name}: num_pieces={self.num_pieces} must divide the last axis of {input_shape}")
         return (*input_shape[:-1], input_shape[-1] // self.num_pieces)
 
-    def call(self, inputs):
+    def call(self, inputs) -> keras.KerasTensor:
         units = self.compute_output_shape(inputs.shape)[-1]
         return ops.max(ops.reshape(inputs, (*ops.shape(inputs)[:-1], units, self.num_pieces)), axis=-1)
 

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from kzoo.layers.positions import token_positions
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class ClassToken(layers.Layer):
@@ -88,9 +90,9 @@ class EndToken(layers.Layer):
     def call(self, inputs, token_ids) -> Any:
         ids = token_ids if self.end_id is None else ops.cast(ops.equal(token_ids, self.end_id), "int32")
         places = ops.argmax(ids, axis=1)
-        # A product with a row of zeros and a one, which every runtime has.
-        chosen = ops.one_hot(places, ops.shape(inputs)[1], dtype=inputs.dtype)
-        return ops.squeeze(ops.matmul(chosen[:, None, :], inputs), axis=1)
+        # Not by a product with a one among zeros, which LiteRT gets wrong in int8.
+        chosen = ops.equal(token_positions(inputs)[None], ops.cast(places, "int32")[:, None])
+        return ops.sum(ops.where(chosen[..., None], inputs, ops.zeros_like(inputs)), axis=1)
 
     def compute_output_shape(self, inputs_shape, token_ids_shape) -> tuple:
         return (inputs_shape[0], inputs_shape[2])

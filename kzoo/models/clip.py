@@ -43,7 +43,7 @@ VARIANTS = {
     },
     # for pictures of 32 pixels and short captions, in word pieces that kzoo learns
     "clip_small": {
-        "patch_size": 4,
+        "patch_size": 8,
         "num_layers": (4, 2),
         "hidden_dim": (128, 96),
         "num_heads": (4, 3),

@@ -12,6 +12,7 @@ from keras import ops
 
 from kzoo.data import columns
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
+from kzoo.tasks.wanted_outputs import require_outputs
 
 ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 10, "batch_size": 64}
 SYNTHETIC_SIZES = {"train": 1024, "validation": 128, "test": 128}
@@ -168,7 +169,9 @@ class Task:
 
     def random_targets(self, model, x, random, length) -> tuple | dict:
         """Random targets for inputs x, and weights or None."""
-        return _drawn(self.target(model), random, len(keras.tree.flatten(x)[0]), length)
+        from kzoo.tasks.feeding.synthetic_batches import drawn_targets
+
+        return drawn_targets(self.target(model), random, len(keras.tree.flatten(x)[0]), length)
 
     # What comes out
 
@@ -294,19 +297,14 @@ class Task:
         raise ValueError(f"{model.name} is for {self.words}, which is written into no file; leave out {path}")
 
     def measured(self, model, split) -> dict:
-        """Loss and metrics of a model on a split; one that was compiled by hand is measured as Keras does it."""
-        from kzoo.tasks.compiling import compile_model, plain_names
+        """Loss and metrics of a model on a split."""
+        from kzoo.tasks.compiling import measured
 
-        if not model.compiled:
-            compile_model(model)
-        numbers = model.evaluate(split.dataset, verbose=0, return_dict=True)
-        return {key: float(value) for key, value in plain_names(model, numbers).items()}
+        return measured(model, split)
 
     def scored_by(self, **how) -> "Task":
         """This task with another way to score; ValueError where there is none."""
-        raise ValueError(
-            f"{', '.join(how)}: distances of features are for models that write pictures; {self.words} is not"
-        )
+        raise ValueError(f"{', '.join(how)}: for models that write pictures, and this is for {self.words}")
 
     def score(self, model, data, split, numbers) -> dict:
         """More numbers about a split than its loss and metrics, which are `numbers`."""
@@ -356,25 +354,6 @@ def takes_images(model) -> bool:
 def takes_sounds(model) -> bool:
     """Whether a waveform is among a model's inputs."""
     return columns.heard(model) is not None
-
-
-def require_outputs(task, model, rank, least, most=None, hint="") -> None:
-    """ValueError unless every output has so many axes, batch included, and so many numbers in the last one."""
-    wanted = ", ".join([*("batch", "length")[: rank - 1], str(least) if most == least else f"{least} or more"])
-    for output in model.outputs:
-        count = output.shape[-1] or 0
-        if isinstance(model.output, dict) or len(output.shape) != rank or not least <= count <= (most or count):
-            raise ValueError(f"{model.name} gives {_told(model)}; {task.words} needs ({wanted}){hint}")
-
-
-def require_named_outputs(task, model, *names) -> None:
-    """ValueError unless a model gives a dict of these outputs."""
-    if not isinstance(model.output, dict) or set(model.output) != {*names}:
-        raise ValueError(f"{model.name} gives {_told(model)}; {task.words} needs a dict of {' and '.join(names)}")
-
-
-def _told(model):
-    return ", ".join(f"{name} {tuple(one.shape)}" for name, one in zip(model.output_names, model.outputs, strict=True))
 
 
 def takes_tokens(model) -> bool:
@@ -429,13 +408,3 @@ def _label(output, repeated=1):
 def label_by_output(model) -> dict:
     """Columns of labels by the names of a model's outputs."""
     return {name: _label(output) for name, output in model.output.items()}
-
-
-def _drawn(target, random, batch_size, length):
-    if not isinstance(target, dict):
-        return target.draw(random, batch_size, length)
-    drawn = {name: column.draw(random, batch_size, length) for name, column in target.items()}
-    ones = np.ones(batch_size, np.float32)
-    return {name: y for name, (y, _) in drawn.items()}, {
-        name: ones if weight is None else weight for name, (_, weight) in drawn.items()
-    }

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 
 from kzoo.data import columns
-from kzoo.tasks.base import Task, gives_probabilities, require_outputs
+from kzoo.tasks.base import Task, gives_probabilities
 from kzoo.tasks.feeding.any_input import batches_by_input
+from kzoo.tasks.wanted_outputs import require_outputs
 
 INSTEAD_OF = ("image_classification", "sequence_classification", "text_classification")
 

@@ -29,6 +29,14 @@ def compile_model(model, optimizer="sgd", label_smoothing=0.0, loss=None, metric
     model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics, **options)
 
 
+def measured(model, split) -> dict:
+    """Loss and metrics of a model on a split, as floats; one that was compiled by hand is measured as it was."""
+    if not model.compiled:
+        compile_model(model)
+    numbers = model.evaluate(split.dataset, verbose=0, return_dict=True)
+    return {key: float(value) for key, value in plain_names(model, numbers).items()}
+
+
 def _weights(model):
     """What the loss of every output counts for, by the prefix of its logs."""
     names = model.output if isinstance(model.output, dict) else model.output_names

@@ -6,6 +6,7 @@ from kzoo.data import columns
 from kzoo.tasks import base
 from kzoo.tasks.losses import Accuracy, SparseCrossEntropy
 from kzoo.tasks.texts import PRETRAINING, learned_from
+from kzoo.tasks.wanted_outputs import require_named_outputs
 
 
 class SentencePairPretraining(base.Task):
@@ -19,7 +20,7 @@ class SentencePairPretraining(base.Task):
         return {**base.label_by_output(model), "masked_words": columns.TokenLabel(model.outputs[0].shape[-1], first=1)}
 
     def check_suits(self, model) -> None:
-        base.require_named_outputs(self, model, "masked_words", "next_sentence")
+        require_named_outputs(self, model, "masked_words", "next_sentence")
 
     def loss(self, model, label_smoothing=0.0) -> dict:
         """The sum of both losses, Devlin et al. 2018, section A.2."""

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from kzoo.data import columns
-from kzoo.tasks.base import Task, require_outputs
+from kzoo.tasks.base import Task
 from kzoo.tasks.losses import Accuracy, MeanLoss, SparseCrossEntropy
+from kzoo.tasks.wanted_outputs import require_outputs
 
 # Devlin et al. 2018, section A.2 for pre-training, with a higher rate for small models
 PRETRAINING = {

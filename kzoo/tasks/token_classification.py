@@ -4,9 +4,10 @@ from typing import Any
 
 from kzoo.catalog import card_of
 from kzoo.data.sources import chosen_columns
-from kzoo.tasks.base import Task, require_outputs
+from kzoo.tasks.base import Task
 from kzoo.tasks.text_classification import RECIPE
 from kzoo.tasks.texts import predicted, require_tokenizer, rows_of_tokens
+from kzoo.tasks.wanted_outputs import require_outputs
 
 
 class TokenClassification(Task):

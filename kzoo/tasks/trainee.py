@@ -97,3 +97,46 @@ class Trainee:
 
     def epoch_done(self, folder, epoch) -> None:
         """Called after every epoch that is kept, with the run's folder or None: for pictures of the state."""
+
+
+class ComposedTrainee(Trainee):
+    """Networks that learn as parts of one graph, the runner, which is never saved; a subclass makes it.
+
+    What is saved is as the base class has it, of a model; a subclass for an assembly has its own.
+    """
+
+    @property
+    def networks(self) -> list:
+        return [(self.runner, self.runner.optimizer)]
+
+    def compile(self, recipe, make_optimizer, choose) -> Any:
+        optimizer = make_optimizer(self.runner)
+        chosen = choose(self.runner, optimizer)
+        self.runner.compile(optimizer, loss=self.task.loss(self.model, recipe.label_smoothing), **chosen.options)
+        return chosen
+
+    def build(self, batch) -> None:
+        self.runner.optimizer.build(self.runner.trainable_variables)
+        x, y = batch
+        self.runner.compute_loss(x=x, y=y, y_pred=self.runner(x, training=False))
+        self.runner.reset_metrics()
+
+    def variables(self) -> dict:
+        return {
+            "model": self.runner.variables,
+            "optimizer": self.runner.optimizer.variables,
+            "metrics": self.runner.metrics_variables,
+        }
+
+    @property
+    def weights(self) -> list:
+        return self.runner.weights
+
+    def logs(self, logs) -> dict:
+        return dict(logs)
+
+    def measured(self, split) -> dict:
+        """The loss on a split."""
+        self.runner.compile(loss=self.task.loss(self.model))
+        found = self.runner.evaluate(split.dataset, verbose=0, return_dict=True)
+        return {key: float(value) for key, value in found.items()}

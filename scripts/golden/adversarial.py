@@ -155,13 +155,9 @@ def make_all():
 def check_back(folder):
     """Loads kzoo's files strictly: SystemExit if a tensor is missing or left over, or an output differs."""
     import safetensors.numpy
-    import safetensors.torch
-    import torch
 
     for name, (module, x) in references().items():
-        tensors = safetensors.torch.load_file(pathlib.Path(folder) / f"{name}.safetensors")
-        counts = {key: torch.tensor(0) for key in module.state_dict() if key.endswith("_tracked")}
-        module.load_state_dict({**tensors, **counts}, strict=True)
+        writing.load_strictly(module, pathlib.Path(folder) / f"{name}.safetensors")
         wanted = safetensors.numpy.load_file(writing.GOLDEN / f"{name}.safetensors")["output"]
         writing.must_agree(name, run(module, x), wanted)
 

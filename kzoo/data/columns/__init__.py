@@ -14,21 +14,23 @@ from kzoo.data.columns.numbers import Image, Noise, Numbers, Sequence
 from kzoo.data.columns.several import LabelSet, Nothing, Values
 from kzoo.data.columns.sound import SOUNDS, MelFrames, NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
+from kzoo.data.columns.video import MOVING, Video
 
 KINDS = {
     column.kind: column
     for column in (
         Image, Tokens, Mask, Segments, Category, Numbers, Noise, Sequence, Waveform, NumSamples, MelFrames, Sample,
-        HiddenStates, Timestep,
+        HiddenStates, Timestep, Video,
     )
 }  # fmt: skip
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
-BY_RANK = {3: "image", 2: "sequence"}
+BY_RANK = {4: "video", 3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask", "MelFrames", "Noise",
-    "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep", "TokenLabel", "Tokens", "Values",
-    "Waveform", "completed", "heard", "id_limits", "inputs_of", "vocabulary_size",
+    "KINDS", "MOVING", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask",
+    "MelFrames", "Noise", "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep",
+    "TokenLabel", "Tokens", "Values", "Video", "Waveform", "completed", "heard", "id_limits", "inputs_of",
+    "vocabulary_size",
 ]  # fmt: skip
 
 

@@ -76,6 +76,10 @@ class Numbers:
         pieces = (x[start : start + PIECE] for start in range(0, len(x), PIECE))
         return np.concatenate([resizing.fit_images(piece, shape, self.shape, preprocessing) for piece in pieces])
 
+    def is_one(self, path) -> bool:
+        """Whether a folder is one example, and not a folder of them."""
+        return False
+
     def length_beside(self, length) -> int:
         """How many steps this input has beside others of `length`."""
         return length

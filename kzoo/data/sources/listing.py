@@ -9,6 +9,7 @@ GENERATED = {
     "digits": "5,000 handwritten digits of MNIST, prepared when they are first asked for",
     "digits/zero_one": "those of them that are 0 or 1",
     "reverse_digits": "rows of digits to be written backwards",
+    "moving_digits": "clips of those digits moving in one of eight directions",
     "synthetic": "random examples in the model's own shapes",
 }
 

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.tasks import base
 
@@ -115,7 +116,9 @@ class AdversarialGeneration(base.Task):
     def bare_output(self, model) -> tuple:
         if _reads_pictures(model):
             return super().bare_output(model)
-        return "image", "pictures, which mean and std turn into pixels in [0, 1]"
+        how = card_of(model).preprocessing
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (how.mean, how.std))
+        return "image", f"pictures, which times {std} and plus {mean} are pixels in [0, 1]"
 
     def endpoints(self, model) -> dict:
         from kzoo.tasks.adversarial_generation import serving_pictures

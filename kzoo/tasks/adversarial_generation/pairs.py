@@ -61,7 +61,7 @@ class Runner(keras.Model):
     def metrics(self) -> list:
         return list(self.means.values())
 
-    def call(self, images):
+    def call(self, images) -> Any:
         return self.discriminator(images)
 
     def draw(self, shape, step, kind="normal") -> Any:
@@ -72,7 +72,7 @@ class Runner(keras.Model):
         key = tf.random.fold_in(tf.constant([self.seed, purpose], tf.int64), step, alg="philox")
         return draw(shape, key, alg="philox")
 
-    def train_step(self, batch):
+    def train_step(self, batch) -> dict:
         """One step of the discriminator, and one of the generator against the discriminator that it made."""
         import tensorflow as tf
 
@@ -135,7 +135,7 @@ class Runner(keras.Model):
     def _apply(self, tape, loss, network, optimizer):
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
 
-    def test_step(self, batch):
+    def test_step(self, batch) -> dict:
         """The losses in inference, without the penalty, of noise that is drawn anew for every batch."""
         real, place = batch[0], self.means["real_score"].count
         size = ops.shape(real)[0]

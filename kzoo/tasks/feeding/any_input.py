@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from kzoo.tasks.base import Task, require_outputs, takes_images, takes_tokens
+from kzoo.tasks.base import Task, takes_images, takes_tokens
 from kzoo.tasks.text_classification import TextClassification
+from kzoo.tasks.wanted_outputs import require_outputs
 
 
 def batches_by_input(task, name, model, how) -> Any:

@@ -27,11 +27,12 @@ def load(
     binary classification.
 
     Args:
-        name: `digits`, `digits/zero_one`, `reverse_digits`, `synthetic`, or any data set of tensorflow-datasets that is
-            prepared, can be prepared from `manual_dir`, or may be downloaded; a folder of class folders of images
-            (`folders`); a table (.csv, .tsv, .jsonl, .parquet), a folder of tables called train, validation and test,
-            or parallel texts, "train.en,train.de". Translation takes a pair of texts, classification of texts one or
-            two texts and a label, a language model or pre-training a feature `text`, a .txt file or a folder of them.
+        name: `digits`, `digits/zero_one`, `moving_digits`, `reverse_digits`, `synthetic`, or any data set of
+            tensorflow-datasets that is prepared, can be prepared from `manual_dir`, or may be downloaded; a folder of
+            class folders of images or videos (`folders`); a table (.csv, .tsv, .jsonl, .parquet), a folder of tables
+            called train, validation and test, or parallel texts, "train.en,train.de". Translation takes a pair of
+            texts, classification of texts one or two texts and a label, a language model or pre-training a feature
+            `text`, a .txt file or a folder of them.
         model: a model of `kzoo.build`, or a Keras classifier; its task, inputs and outputs say what is wanted.
         augment: a name of `kzoo.data.RECIPES` or an `Augmentation` changes training images at random; True is "digits".
         data_dir: folder of prepared data; `TFDS_DATA_DIR`, else `~/tensorflow_datasets` by default.
@@ -63,9 +64,7 @@ def load(
     task = of_or_guess(model)
     model = task.fed(model)
     card = card_of(model)
-    others = [other.words for other in every() if name in other.generated_data and other is not task]
-    if others:
-        raise ValueError(f"data set {name!r} is for {' or '.join(others)}; {model.name} is for {task.words}")
+    _refuse_made_for_others(name, model, task)
     options = dataset.Options(
         batch_size, seed, augment, validation_fraction, num_examples, preprocessing or card.preprocessing,
         drop_remainder,
@@ -90,7 +89,15 @@ def width_of(
 
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
     how = dataset.How(None, None, data_dir, manual_dir, download, skip_bad, columns, trim)
-    return of_or_guess(model).width_of(name, model, how)
+    task = of_or_guess(model)
+    _refuse_made_for_others(name, model, task)
+    return task.width_of(name, model, how)
+
+
+def _refuse_made_for_others(name, model, task):
+    others = [other.words for other in every() if name in other.generated_data and other is not task]
+    if others:
+        raise ValueError(f"data set {name!r} is for {' or '.join(others)}; {model.name} is for {task.words}")
 
 
 def _noting_ids(data, model):

@@ -23,3 +23,14 @@ def synthetic_batch(model, batch_size, seed=0, sequence_length=32) -> tuple:
     random = np.random.default_rng(seed)
     x = synthetic_inputs(model, batch_size, random, length)
     return x, *of_or_guess(model).random_targets(model, x, random, length)
+
+
+def drawn_targets(target, random, batch_size, length) -> tuple | dict:
+    """A random batch of a target or a dict of them, and weights or None."""
+    if not isinstance(target, dict):
+        return target.draw(random, batch_size, length)
+    drawn = {name: column.draw(random, batch_size, length) for name, column in target.items()}
+    ones = np.ones(batch_size, np.float32)
+    return {name: y for name, (y, _) in drawn.items()}, {
+        name: ones if weight is None else weight for name, (_, weight) in drawn.items()
+    }

@@ -62,9 +62,7 @@ class ImageAutoencoding(FeatureExtraction):
         return repeated.from_arrays(name, parts, model, options)
 
     def measured(self, model, split) -> dict:
-        runner = self.trainee(model).runner
-        runner.compile(loss=self.loss(model))
-        return {key: float(value) for key, value in runner.evaluate(split.dataset, verbose=0, return_dict=True).items()}
+        return self.trainee(model).measured(split)
 
     def score(self, model, data, split, numbers) -> dict:
         """`psnr`, the peak signal-to-noise ratio in decibels of pictures that go through both halves without noise."""

@@ -8,7 +8,7 @@ from keras import layers, ops
 from kzoo.data import columns
 from kzoo.generation import latents
 from kzoo.layers.autoencoders import VectorQuantizer
-from kzoo.tasks.trainee import Trainee
+from kzoo.tasks.trainee import ComposedTrainee
 
 DIVERGENCE = 1e-6  # weight of the divergence from a normal distribution, Rombach et al. 2022, appendix G
 COMMITMENT = 0.25  # weight of how far latents stay from their codes, van den Oord et al. 2017, equation 3
@@ -55,7 +55,7 @@ class Committed(layers.Layer):
         return encoded
 
 
-class AutoencodingTrainee(Trainee):
+class AutoencodingTrainee(ComposedTrainee):
     """An autoencoder of two halves as one network from pictures to pictures."""
 
     def __init__(self, model, task):
@@ -70,29 +70,3 @@ class AutoencodingTrainee(Trainee):
         else:
             between = Committed(next(layer for layer in decoder.layers if isinstance(layer, VectorQuantizer)))
         self.runner = keras.Model(image, decoder(between(encoder(image))), name=model.name)
-
-    @property
-    def networks(self) -> list:
-        return [(self.runner, self.runner.optimizer)]
-
-    def compile(self, recipe, make_optimizer, choose) -> Any:
-        optimizer = make_optimizer(self.runner)
-        chosen = choose(self.runner, optimizer)
-        self.runner.compile(optimizer, loss=self.task.loss(self.model, recipe.label_smoothing), **chosen.options)
-        return chosen
-
-    def build(self, batch) -> None:
-        self.runner.optimizer.build(self.runner.trainable_variables)
-        x, y = batch
-        self.runner.compute_loss(x=x, y=y, y_pred=self.runner(x, training=False))
-        self.runner.reset_metrics()
-
-    def variables(self) -> dict:
-        return {
-            "model": self.runner.variables,
-            "optimizer": self.runner.optimizer.variables,
-            "metrics": self.runner.metrics_variables,
-        }
-
-    def logs(self, logs) -> dict:
-        return dict(logs)

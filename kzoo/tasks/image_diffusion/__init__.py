@@ -29,9 +29,9 @@ class ImageDiffusion(base.Task):
     features = None
 
     def trainee(self, model) -> Any:
-        from kzoo.tasks.image_diffusion.learning import trainee_of
+        from kzoo.tasks.image_diffusion.learning import DiffusionTrainee
 
-        return trainee_of(model, self)
+        return DiffusionTrainee(model, self)
 
     def check_suits(self, model) -> None:
         sample = columns.inputs_of(model).get("sample")
@@ -107,14 +107,7 @@ class ImageDiffusion(base.Task):
         return task
 
     def measured(self, model, split) -> dict:
-        """The loss of networks that read texts and denoise, on a split."""
-        from kzoo.tasks.image_diffusion.learning import DiffusionTrainee
-
-        if isinstance(model, keras.Model):
-            return super().measured(model, split)
-        runner = DiffusionTrainee(model, self).runner
-        runner.compile(loss=self.loss(model))
-        return {key: float(value) for key, value in runner.evaluate(split.dataset, verbose=0, return_dict=True).items()}
+        return self.trainee(model).measured(split)
 
     def score(self, model, data, split, numbers) -> dict:
         """With the features of a classifier, how far generated pictures are from as many of the split."""

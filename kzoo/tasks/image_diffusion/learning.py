@@ -1,65 +1,79 @@
 """What learns in diffusion: the denoiser, with the encoder of its texts where it has one; the autoencoder stays."""
 
-from typing import Any
-
 import keras
+import numpy as np
+from keras import ops
 
 from kzoo.building import Assembly, saving
 from kzoo.catalog import card_of, update_card
+from kzoo.generation import noise_schedules, samplers
+from kzoo.support.suggest import did_you_mean
 from kzoo.tasks.image_diffusion.networks import networks_of
-from kzoo.tasks.trainee import Trainee
+from kzoo.tasks.trainee import ComposedTrainee
+
+MOST_SIGNAL = 5.0  # gamma of Hang et al. 2023, section 3.4
+LOSSES = ("min_snr",)
 
 
-class DiffusionTrainee(Trainee):
-    """Several networks, of which those that read texts and denoise are one graph while they learn."""
+def min_snr(noise) -> np.ndarray:
+    """The weight of each timestep that bounds how much signal to noise counts, float32 (num_train_timesteps,).
+
+    Hang et al. 2023, https://arxiv.org/abs/2303.09556, equation 8, for what a network predicts.
+    """
+    settings = noise_schedules.settings_of(noise, samplers.SAMPLERS)
+    left = noise_schedules.remaining(settings)
+    ratio = left / np.maximum(1 - left, 1e-12)
+    bounded = np.minimum(ratio, MOST_SIGNAL)
+    divided_by = {"epsilon": np.maximum(ratio, 1e-12), "v_prediction": ratio + 1, "sample": 1.0}
+    return (bounded / divided_by[settings["prediction_type"]]).astype(np.float32)
+
+
+class Runner(keras.Model):
+    """The graph of what learns, whose loss counts every timestep by its weight, or all of them alike."""
+
+    step_weights = None
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> keras.KerasTensor:
+        if self.step_weights is not None:
+            steps = ops.cast(x["timestep"], "int32")
+            sample_weight = ops.take(self.step_weights, steps)[:, None, None]
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+class DiffusionTrainee(ComposedTrainee):
+    """One network or several, of which those that read texts and denoise are one graph while they learn."""
 
     def __init__(self, model, task):
         super().__init__(model, task)
-        self.networks_of_model = networks_of(model)
-        denoiser, _, text_encoder = self.networks_of_model
-        self.runner = denoiser
-        if text_encoder is not None:
-            inputs = {name: keras.Input(denoiser.input[name].shape[1:], name=name) for name in ("sample", "timestep")}
+        self.denoiser, _, self.text_encoder = networks_of(model)
+        inputs = {name: keras.Input(self.denoiser.input[name].shape[1:], name=name) for name in ("sample", "timestep")}
+        read = {**inputs}
+        if self.text_encoder is not None:
             inputs["token_ids"] = keras.Input((None,), dtype="int32", name="token_ids")
-            states = text_encoder(inputs["token_ids"])
-            read = {"sample": inputs["sample"], "timestep": inputs["timestep"], "encoder_hidden_states": states}
-            self.runner = keras.Model(inputs, denoiser(read), name=model.name)
+            read["encoder_hidden_states"] = self.text_encoder(inputs["token_ids"])
+        self.runner = Runner(inputs, self.denoiser(read), name=model.name)
+
+    def use(self, loss, metrics) -> None:
+        """Takes `min_snr` as the loss; there are no metrics beside it."""
+        if metrics is not None:
+            raise ValueError(f"metrics={metrics!r}: {self.model.name} has no metrics beside its loss; leave it out")
+        if loss is None:
+            return
+        if loss not in LOSSES:
+            raise ValueError(did_you_mean("loss", loss, LOSSES))
+        self.own = {"loss": loss}
+        self.runner.step_weights = min_snr(self.task.noise(self.model))
 
     @property
     def parts(self) -> list:
-        return [part for part in (self.networks_of_model.denoiser, self.networks_of_model.text_encoder) if part]
-
-    @property
-    def networks(self) -> list:
-        return [(self.runner, self.runner.optimizer)]
-
-    def compile(self, recipe, make_optimizer, choose) -> Any:
-        optimizer = make_optimizer(self.runner)
-        chosen = choose(self.runner, optimizer)
-        self.runner.compile(optimizer, loss=self.task.loss(self.model, recipe.label_smoothing), **chosen.options)
-        return chosen
-
-    def build(self, batch) -> None:
-        self.runner.optimizer.build(self.runner.trainable_variables)
-        x, y = batch
-        self.runner.compute_loss(x=x, y=y, y_pred=self.runner(x, training=False))
-        self.runner.reset_metrics()
-
-    def variables(self) -> dict:
-        return {
-            "model": self.runner.variables,
-            "optimizer": self.runner.optimizer.variables,
-            "metrics": self.runner.metrics_variables,
-        }
-
-    @property
-    def weights(self) -> list:
-        return self.runner.weights
+        return [part for part in (self.denoiser, self.text_encoder) if part is not None]
 
     def describe(self, folder) -> None:
-        tokenizer = card_of(self.model).tokenizer
-        if tokenizer is not None:
-            update_card(self.networks_of_model.text_encoder, tokenizer=tokenizer)
+        if not isinstance(self.model, Assembly):
+            super().describe(folder)
+            return
+        if card_of(self.model).tokenizer is not None:
+            update_card(self.text_encoder, tokenizer=card_of(self.model).tokenizer)
         for name, part in self.model.items():
             (folder / name).mkdir(exist_ok=True)
             saving.write_description(part, folder / name)
@@ -68,18 +82,14 @@ class DiffusionTrainee(Trainee):
         self.model.write_index(folder)
 
     def save_weights(self, folder) -> None:
-        for name, part in self.model.items():
+        for name, part in self._folders(folder):
             if part in self.parts:
-                saving.write_weights(part, folder / name)
+                saving.write_weights(part, name)
 
     def load_weights(self, folder) -> None:
-        for name, part in self.model.items():
-            saving.read_weights(part, folder / name)
+        for name, part in self._folders(folder):
+            saving.read_weights(part, name)
 
-    def logs(self, logs) -> dict:
-        return dict(logs)
-
-
-def trainee_of(model, task) -> Trainee:
-    """The trainee of one network, or of several."""
-    return DiffusionTrainee(model, task) if isinstance(model, Assembly) else Trainee(model, task)
+    def _folders(self, folder):
+        several = isinstance(self.model, Assembly)
+        return [(folder / name, part) for name, part in self.model.items()] if several else [(folder, self.model)]

@@ -11,6 +11,7 @@ from kzoo.data import columns
 from kzoo.tasks import base
 from kzoo.tasks.image_text_matching.contrast import ContrastiveLoss, PairIds
 from kzoo.tasks.trainee import Trainee
+from kzoo.tasks.wanted_outputs import require_outputs
 
 # Radford et al. 2021, table 18, with a higher rate and less decay for small models
 RECIPE = {
@@ -34,7 +35,7 @@ class ImageTextMatching(base.Task):
     labels = templates = None
 
     def check_suits(self, model) -> None:
-        base.require_outputs(self, model, rank=3, least=1)
+        require_outputs(self, model, rank=3, least=1)
         if model.outputs[0].shape[1] != 2 or [*columns.inputs_of(model)] != ["image", "token_ids"]:
             raise ValueError(
                 f"{model.name} takes {', '.join(columns.inputs_of(model))} and gives {tuple(model.outputs[0].shape)}; "

@@ -7,6 +7,7 @@ from typing import Any
 
 from kzoo.tasks import base
 from kzoo.tasks.object_detection.focal_losses import BoxLoss, FocalLoss, ObjectAccuracy
+from kzoo.tasks.wanted_outputs import require_named_outputs
 
 RECIPE = {
     "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4, "schedule": "cosine", "clip_norm": 1.0,
@@ -22,7 +23,7 @@ class ObjectDetection(base.Task):
     recipe = RECIPE
 
     def check_suits(self, model) -> None:
-        base.require_named_outputs(self, model, "class_logits", "box_regression")
+        require_named_outputs(self, model, "class_logits", "box_regression")
 
     def loss(self, model, label_smoothing=0.0) -> dict:
         """The sum of both losses, as in the paper."""

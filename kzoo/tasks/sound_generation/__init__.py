@@ -5,6 +5,7 @@ from typing import Any
 from kzoo.tasks import base
 from kzoo.tasks.losses import MeanLoss
 from kzoo.tasks.sound_generation.distributions import SampleLoss, distribution_of
+from kzoo.tasks.wanted_outputs import require_outputs
 
 RECIPE = {
     "optimizer": "adam", "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 200, "clip_norm": 1.0,
@@ -21,7 +22,7 @@ class SoundGeneration(base.Task):
     results = "distribution"
 
     def check_suits(self, model) -> None:
-        base.require_outputs(self, model, rank=3, least=2)
+        require_outputs(self, model, rank=3, least=2)
 
     def target(self, model) -> Any:
         from kzoo.tasks.sound_generation.crops import NextSamples

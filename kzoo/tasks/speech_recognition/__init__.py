@@ -8,6 +8,7 @@ import numpy as np
 from kzoo.tasks import base
 from kzoo.tasks.speech_recognition.ctc import CTCLoss
 from kzoo.tasks.speech_recognition.transcripts import Transcript
+from kzoo.tasks.wanted_outputs import require_outputs
 
 RECIPE = {
     "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-2, "decay_vectors": False, "clip_norm": 5.0,
@@ -28,7 +29,7 @@ class SpeechRecognition(base.Task):
     decoding = None
 
     def check_suits(self, model) -> None:
-        base.require_outputs(self, model, rank=3, least=2)
+        require_outputs(self, model, rank=3, least=2)
 
     def target(self, model) -> Any:
         return Transcript(model.outputs[0].shape[-1])

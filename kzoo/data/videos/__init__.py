@@ -1,0 +1,1 @@
+"""Moving pictures: frames of files, clips of them, and digits that move."""
