@@ -7,8 +7,8 @@ norms, which stand in diffusion_epsilons.json. In an environment of its own:
     pip install torch==2.13.0 diffusers==0.42.1 transformers==5.24.0 safetensors numpy
     python scripts/golden/diffusion_networks.py
 
-The way back, at full size: kzoo writes folders with random weights and outputs, where kzoo is installed; diffusers
-loads them as pipelines, every tensor of them, and must give the same outputs.
+The way back: kzoo writes folders with random weights of full size, and outputs for small pictures, where kzoo is
+installed; diffusers loads them as pipelines, every tensor of them, and must give the same outputs.
 
     PYTHONPATH=. python scripts/golden/diffusion_networks.py --write FOLDER NAME ...
     python scripts/golden/diffusion_networks.py --check-back FOLDER
@@ -23,6 +23,14 @@ import writing
 from seeded_weights import draw_images
 from writing import GOLDEN
 
+SMALL_PICTURES = {
+    "ddpm_cifar10": {},
+    "ldm_celebahq": {"unet": {"input_shape": (16, 24, 3)}, "vqvae": {"input_shape": (64, 96, 3)}},
+    **dict.fromkeys(
+        ("stable_diffusion_1_5", "stable_diffusion_2_1"),
+        {"unet": {"input_shape": (16, 24, 4)}, "vae": {"input_shape": (128, 192, 3)}},
+    ),
+}
 PROMPTS = ["A red apple, isn't it?", ""]
 TIMESTEPS = np.array([3, 917], "float32")  # of the two examples of a batch
 SIZE = (12, 20)
@@ -222,8 +230,12 @@ def write(folder, *names):
 
     keras.utils.set_random_seed(0)
     for name in names:
-        assembly = kzoo.build(name)
+        assembly = kzoo.build(name, **SMALL_PICTURES[name])
         for model in assembly.values():
+            for layer in model.layers:
+                if type(layer).__name__ == "VectorQuantizer":
+                    # At first all codes lie closer together than torch's distances to far vectors can tell.
+                    layer.embeddings.assign(keras.random.normal(layer.embeddings.shape))
             if model.inputs[0].name == "token_ids":
                 kzoo.catalog.update_card(model, tokenizer=Tokenizer.load(GOLDEN / "tokenizers" / "clip"))
         kzoo.save_weights(assembly, pathlib.Path(folder) / name, names="diffusers")
