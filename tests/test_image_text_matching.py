@@ -95,6 +95,10 @@ def test_it_learns_colours_and_names_them(run, table):
     pair = kzoo.predict(model, images[:2], labels=["a red square", "a blue picture"])
     logits = scale * vectors[:2] @ words.T
     np.testing.assert_allclose(pair, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-4)
+    both = kzoo.embed(model, [f"a {name} {kind}" for name in COLOURS for kind in ("square", "picture")])
+    mean = both.reshape(4, 2, -1).mean(axis=1)
+    logits = scale * vectors @ (mean / np.linalg.norm(mean, axis=-1, keepdims=True)).T
+    np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-3)
     numbers = kzoo.evaluate(model, str(table))
     assert numbers["text_recall_at_1"] > numbers["chance_text_recall_at_1"]
     (row,) = tasks.of(model).rows_of_data(model, kzoo.data.load(str(table), model, batch_size=1), limit=1)
