@@ -155,7 +155,10 @@ def recalls(model, data):
 
 MOVING_DIGITS = {
     "model": "r3d_small", "data": "moving_digits", "seeds": 1, "measure": accuracy,
-    "fit": {"epochs": 8, "batch_size": 32, "optimizer": "adam", "learning_rate": 2e-3, "weight_decay": 0.0},
+    "fit": {
+        "epochs": 1, "batch_size": 32, "optimizer": "adam", "learning_rate": 2e-3, "weight_decay": 0.0,
+        "warmup_steps": 10,
+    },
 }  # fmt: skip
 SPOKEN_DIGITS = {
     "model": "ds_cnn_s", "data": "spoken_digits", "measure": accuracy,
@@ -232,9 +235,10 @@ RECIPES = {
         "must": lambda mean: mean["test_accuracy_percent"] <= 16.0,
     },
     "captions": {
-        "model": "clip_small", "data": "emoji32+stamps_captions", "seeds": 1, "overrides": {"dropout": 0.2},
-        "fit": {"epochs": 30, "batch_size": 128, "augment": "small_images_light", "warmup_steps": 50},
-        "measure": recalls, "must": lambda mean: mean["test_text_recall_at_1_percent"] >= 2.0,
+        "model": "clip_small", "data": "emoji32+stamps_captions", "seeds": 1,
+        "fit": {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3, "warmup_steps": 20},
+        # chance: 3.1
+        "measure": recalls, "must": lambda mean: mean["test_text_recall_at_10_percent"] >= 6.3,
     },
     "shakespeare_gpt": {
         "model": "gpt2", "data": "shakespeare", "seeds": 1,

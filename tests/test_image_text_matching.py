@@ -2,9 +2,11 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
+from prepared_data import needs
 from test_cli import run_here  # noqa: F401
 from test_clip import SMALL
 
@@ -95,10 +97,30 @@ def test_it_learns_colours_and_names_them(run, table):
     pair = kzoo.predict(model, images[:2], labels=["a red square", "a blue picture"])
     logits = scale * vectors[:2] @ words.T
     np.testing.assert_allclose(pair, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-4)
+    both = kzoo.embed(model, [f"a {name} {kind}" for name in COLOURS for kind in ("square", "picture")])
+    mean = both.reshape(4, 2, -1).mean(axis=1)
+    logits = scale * vectors @ (mean / np.linalg.norm(mean, axis=-1, keepdims=True)).T
+    np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-3)
     numbers = kzoo.evaluate(model, str(table))
     assert numbers["text_recall_at_1"] > numbers["chance_text_recall_at_1"]
     (row,) = tasks.of(model).rows_of_data(model, kzoo.data.load(str(table), model, batch_size=1), limit=1)
     assert row["label"] == row["classes"][0]["class"]
+
+
+@needs("stamps_captions")
+@needs("emoji32")
+@pytest.mark.slow
+def test_captions_of_pictures_held_out_are_found_more_often_than_by_chance():
+    """In a minute; benchmarks/recipes.py trains on."""
+    keras.utils.set_random_seed(0)
+    model = kzoo.build("clip_small")
+    data = kzoo.data.load("emoji32+stamps_captions", model, batch_size=128)
+    kzoo.fit(model, data, epochs=8, learning_rate=2e-3, warmup_steps=20, progress=False, batch_size=128)
+    found = kzoo.evaluate(model, data)
+    assert found["num_examples"] == 330
+    for key in ("text_recall_at_5", "text_recall_at_10", "image_recall_at_5", "image_recall_at_10"):
+        assert found[key] > 2 * found[f"chance_{key}"], found
+    print(found)
 
 
 def test_search_keeps_an_index_and_refuses_another_models(run, table, tmp_path, monkeypatch):

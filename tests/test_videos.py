@@ -149,6 +149,20 @@ def test_moving_digits_say_nothing_in_one_frame():
     np.testing.assert_array_equal(clips, again)
 
 
+@pytest.mark.slow
+def test_eight_frames_tell_directions_and_one_frame_does_not():
+    """One epoch each; chance is 12.5 %. benchmarks/recipes.py trains on."""
+    found = {}
+    for count in (1, 8):
+        keras.utils.set_random_seed(0)
+        model = kzoo.build("r3d_small", input_shape=(count, 32, 32, 1))
+        how = {"optimizer": "adam", "learning_rate": 2e-3, "weight_decay": 0.0, "warmup_steps": 10}
+        kzoo.fit(model, "moving_digits", epochs=1, batch_size=32, progress=False, **how)
+        found[count] = kzoo.evaluate(model, "moving_digits")["accuracy"]
+    assert found[1] <= 0.17 and found[8] >= 0.85, found
+    print(found)
+
+
 def test_clips_depend_on_seed_epoch_and_example_alone():
     model = kzoo.build("video_resnet", **{**TINY, "input_shape": (4, 20, 24, 3)})
     videos = [frames(6 + place) for place in range(10)]

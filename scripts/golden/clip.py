@@ -30,8 +30,8 @@ SHARED = {"num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 8}
 TEXT = {**SHARED, "vocab_size": 722, "hidden_size": 12, "intermediate_size": 20, "max_position_embeddings": LENGTH}
 VISION = {**SHARED, "hidden_size": 16, "intermediate_size": 24, "patch_size": 4, "image_size": 12}
 TEXTS = ["The quick brown fox", "a café in Zürich, 1984", "", "the weather " * 30]
-# how a text's end is found, and which GELU: OpenAI's first files say 2 and mean the highest id
-CASES = {"openai": ("quick_gelu", 2), "openai_by_id": ("quick_gelu", 721), "laion": ("gelu", 721)}
+# which GELU, and how a text's end is found: OpenAI's first files say 2 and mean the highest id; 320 is the word "a"
+CASES = {"openai": ("quick_gelu", 2), "openai_by_id": ("quick_gelu", 320), "laion": ("gelu", 721)}
 
 
 def network(activation="quick_gelu", end=2):
