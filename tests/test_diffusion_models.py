@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
-from golden_files import GOLDEN, assert_close, assert_writes_what_it_read, golden, run
-from seeded_weights import load_drawn_weights
+import safetensors.numpy
+from golden_files import GOLDEN, assert_close, assert_writes_what_it_read, golden, run, write
+from seeded_weights import draw_weights, load_drawn_weights, reference_shapes
 
 import kzoo
 from kzoo import measure
@@ -74,3 +76,31 @@ def test_every_norm_has_the_references_epsilon(case):
 def test_weights_go_out_as_they_came_in(case, tmp_path):
     name, overrides = CASES[case]
     assert_writes_what_it_read(kzoo.build(name, **overrides), tmp_path)
+
+
+OLDER = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+
+@pytest.mark.parametrize(
+    ("case", "names"),
+    [("unet_2d", OLDER), ("autoencoder_kl", OLDER), ("vq_model", OLDER), ("clip_text", {"text_model.": ""})],
+)
+def test_other_names_are_read_and_go_out_again(case, names, tmp_path):
+    name, overrides = CASES[case]
+    model = kzoo.build(name, **overrides)
+
+    def renamed(tensor):
+        for ours, theirs in names.items():
+            tensor = tensor.replace(ours, theirs)
+        return tensor
+
+    tensors = {renamed(tensor): value for tensor, value in draw_weights(reference_shapes(model)).items()}
+    if case == "clip_text":
+        tensors["embeddings.position_ids"] = np.arange(9)[None]  # of files before transformers 4.31
+    again = kzoo.build(name, write(tensors, tmp_path), **overrides)
+    kzoo.save_weights(again, tmp_path / "out.safetensors")
+    tensors.pop("embeddings.position_ids", None)
+    out = safetensors.numpy.load_file(tmp_path / "out.safetensors")
+    assert out.keys() == tensors.keys()
+    for key, value in tensors.items():
+        np.testing.assert_array_equal(out[key], value)

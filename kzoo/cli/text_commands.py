@@ -78,8 +78,9 @@ def generate(
 ):  # fmt: skip
     """Continue texts, translate them, or write sound or pictures into OUT.
 
-    SOURCE is a run folder, a saved folder, or a catalogue name with --weights and --tokenizer. OUT is a .wav for sound,
-    drawn at a temperature of 1 where none is given; a .png for a grid of pictures, or a folder for a file of each.
+    SOURCE is a run folder, a saved folder, a published folder or hf:// address, such as a pipeline of diffusers, or a
+    catalogue name with --weights and --tokenizer. OUT is a .wav for sound, drawn at a temperature of 1 where none is
+    given; a .png for a grid of pictures, or a folder for a file of each.
     """
     if path and path.lower().endswith(".wav"):
         return write_sound(path, (source, overrides, weights, dtype), {"speaker": speaker, "seconds": seconds})
