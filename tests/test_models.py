@@ -589,8 +589,10 @@ def learnable_batch(model):
     return *(np.asarray(part) for part in next(iter(data.train.dataset))), None
 
 
-# what learns by itself, and not against another network
-LEARNERS = [name for name in NETWORKS if tasks.find(catalog.find(name).task).needs_targets]
+# what learns by itself, and not as a part of others or against another network
+LEARNERS = [
+    name for name in NETWORKS if (task := tasks.find(catalog.find(name).task)).needs_targets and not task.gives_features
+]
 DEEP = ("googlenet", "inception_v3")  # half a minute each, and resnet, densenet and vgg learn as they do
 
 
