@@ -47,10 +47,9 @@ def chosen(path, known, what, taken) -> dict:
     """
     context = click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    if others := sorted(given - OF_MODEL - known):
-        raise click.UsageError(
-            f"{', '.join('--' + name.replace('_', '-') for name in others)}: not for {what} ({path})"
-        )
+    words = {option.name: option.opts[-1] for option in context.command.params}
+    if others := sorted(words[name] for name in given - OF_MODEL - known):
+        raise click.UsageError(f"{', '.join(others)}: not for {what} ({path})")
     return {name: context.params[name] for name in given & taken}
 
 

@@ -82,12 +82,14 @@ def generate(
     catalogue name with --weights and --tokenizer. OUT is a .wav for sound, drawn at a temperature of 1 where none is
     given; a .png for a grid of pictures, or a folder for a file of each.
     """
-    if path and path.lower().endswith(".wav"):
+    suffix = pathlib.Path(path or "").suffix.lower()
+    of_sound = speaker is not None or seconds is not None
+    if suffix == ".wav" or (of_sound and suffix not in ("", ".png")):
         return write_sound(path, (source, overrides, weights, dtype), {"speaker": speaker, "seconds": seconds})
     if path:
         return write_pictures(path, (source, overrides, weights, dtype))
     refuse_without_file({name: settings.pop(name) for name in OF_PICTURES & settings.keys() - {"seed"}})
-    if speaker is not None or seconds is not None:
+    if of_sound:
         raise click.UsageError("--speaker and --seconds are of sound; name the file to write, OUT.wav")
     texts = _read_prompts(prompts, file)
     if stream and (as_json or len(texts) > 1):
