@@ -106,10 +106,7 @@ def _padded(table):
 def _program(model, is_guided, xla) -> Callable:
     programs = LOOPS.setdefault(model, {})
     if (is_guided, xla) not in programs:
-        programs[is_guided, xla] = compiled(
-            lambda *given: take_steps(lambda inputs: model(inputs, training=False), is_guided, *given),
-            model.variables, xla,
-        )  # fmt: skip
+        programs[is_guided, xla] = compiled(lambda *given: take_steps(model, is_guided, *given), model.variables, xla)
     return programs[is_guided, xla]
 
 
@@ -120,7 +117,7 @@ def take_steps(
     """The state after `count` steps, and the clean pictures that the last answer meant.
 
     Args:
-        network: a function from `{input: tensor}` to answers.
+        network: the Keras model, from `{input: tensor}` to answers.
         state: (LEFT, batch, height, width, channels), the picture first.
         timesteps, scales, cleans, steps, levels: rows of a `Plan`, levels from after the first step on.
         fresh: noise for each step, (steps, batch, height, width, channels).
@@ -149,7 +146,7 @@ def _ask(network, is_guided, picture, timestep, guidance, context):
     """The answer (batch, height, width, channels) in float32, guided where there are answers of both kinds."""
     several = ops.concatenate([picture, picture], axis=0) if is_guided else picture
     inputs = {"sample": several, "timestep": ops.broadcast_to(timestep, ops.shape(several)[:1]), **context}
-    answer = ops.cast(network(inputs), "float32")
+    answer = ops.cast(network(inputs, training=False), "float32")
     if not is_guided:
         return answer
     without, with_it = ops.split(answer, 2, axis=0)

@@ -40,8 +40,7 @@ def endpoints(networks, noise) -> dict:
         fixed = (np.float32(plan.limit), NUM_STEPS, np.zeros((NUM_STEPS, 1, 1, 1, 1), np.float32), nothing, nothing)
         given = [ops.convert_to_tensor(each) for each in (*tables, *fixed, nothing + 1)]
         guided = ops.stack([ops.cast(guidance, "float32"), ops.zeros((), "float32")])
-        network = lambda inputs: networks.denoiser(inputs, training=False)  # noqa: E731
-        state, _ = denoising.take_steps(network, reads, state, *given, guided, context)
+        state, _ = denoising.take_steps(networks.denoiser, reads, state, *given, guided, context)
         return {"images": denoising.to_uint8(decode(state[0]))}
 
     def draw(random, batch_size):
