@@ -62,11 +62,14 @@ def agrees_with(architecture):
 
 
 def model_rows(page):
-    """A row for every architecture, the smallest first."""
+    """A row for every architecture but those that others are made of, the smallest first."""
     parameters = {name: counts["parameters"] for name, counts in catalog.figures().items()}
     variants = {}
     for name in catalog.list_models():
         variants.setdefault(catalog.find(name).architecture, []).append(name)
+    assemblies = [catalog.literals(architecture).get("PARTS", {}) for architecture in variants]
+    for part in {part["model"] for parts in assemblies for part in parts.values()}:
+        variants.pop(catalog.find(part).architecture, None)
     rows = []
     for architecture, names in sorted(variants.items(), key=lambda item: min(parameters[name] for name in item[1])):
         listed = ", ".join(f"`{name}`" for name in names[:NUM_NAMES])

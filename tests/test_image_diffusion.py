@@ -1,5 +1,8 @@
 """Diffusion of pictures: what a network learns from, how pictures are made, and what is kept of a run."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -94,6 +97,16 @@ def test_a_picture_depends_on_the_seed_and_its_place_and_programs_are_shared(une
     kzoo.generate(unet, 2, num_steps=5, sampler="euler_ancestral")
     if before is not None:
         assert program.experimental_get_tracing_count() == before
+
+
+def test_programs_keep_no_network_alive():
+    model = kzoo.build("unet_2d", **SMALL)
+    kzoo.generate(model, num_steps=1)
+    alive = weakref.ref(model)
+    assert model in denoising.LOOPS
+    del model
+    gc.collect()
+    assert alive() is None
 
 
 def test_pictures_are_changed_in_part(unet):

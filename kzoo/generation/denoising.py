@@ -106,7 +106,10 @@ def _padded(table):
 def _program(model, is_guided, xla) -> Callable:
     programs = LOOPS.setdefault(model, {})
     if (is_guided, xla) not in programs:
-        programs[is_guided, xla] = compiled(lambda *given: take_steps(model, is_guided, *given), model.variables, xla)
+        network = keras.Model(model.input, model.output)  # the same layers, since a program would keep the model alive
+        programs[is_guided, xla] = compiled(
+            lambda *given: take_steps(network, is_guided, *given), network.variables, xla
+        )
     return programs[is_guided, xla]
 
 

@@ -26,7 +26,8 @@ def program(model, name="") -> Callable:
     """A compiled function of arrays, for as many examples as there are: of a model, or of a half of an autoencoder."""
     programs = PROGRAMS.setdefault(model, {})
     if name not in programs:
-        part = half(model, name) if name else model
+        # Of the same layers, since a program would keep the model itself alive.
+        part = half(model, name) if name else keras.Model(model.input, model.output)
         function = compiled(lambda x: part(x, training=False), part.variables, xla=False, symbol=part.input)
         programs[name] = lambda x: ops.convert_to_numpy(function(ops.convert_to_tensor(x, part.input.dtype)))
     return programs[name]

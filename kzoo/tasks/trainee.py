@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from kzoo.building import Assembly
 from kzoo.building.saving import read_weights, write_description, write_weights
 from kzoo.data import check_data
 from kzoo.tasks.compiling import compile_model, plain_names
@@ -77,19 +78,34 @@ class Trainee:
     @property
     def weights(self) -> list:
         """The weights that must stay finite, and that are kept where there is no folder."""
-        return self.model.weights
+        return [weight for part in self.parts for weight in part.weights]
 
     def describe(self, folder) -> None:
         """Writes what is needed to use the weights in a folder without the run."""
-        write_description(self.model, folder)
+        for part, place in self._places(folder):
+            place.mkdir(exist_ok=True)
+            write_description(part, place)
+            if part not in self.parts:  # which no epoch changes
+                write_weights(part, place)
+        if isinstance(self.model, Assembly):
+            self.model.write_index(folder)
 
     def save_weights(self, folder) -> None:
         """Writes the weights that the run keeps into its folder."""
-        write_weights(self.model, folder)
+        for part, place in self._places(folder):
+            if part in self.parts:
+                write_weights(part, place)
 
     def load_weights(self, folder) -> None:
         """Reads back what `save_weights` wrote."""
-        read_weights(self.model, folder)
+        for part, place in self._places(folder):
+            read_weights(part, place)
+
+    def _places(self, folder):
+        """Pairs of a network and its folder: the run's own, or of several networks one for each."""
+        if isinstance(self.model, Assembly):
+            return [(part, folder / name) for name, part in self.model.items()]
+        return [(self.model, folder)]
 
     def logs(self, logs) -> dict:
         """What Keras logs, by the names that people read."""
@@ -100,10 +116,7 @@ class Trainee:
 
 
 class ComposedTrainee(Trainee):
-    """Networks that learn as parts of one graph, the runner, which is never saved; a subclass makes it.
-
-    What is saved is as the base class has it, of a model; a subclass for an assembly has its own.
-    """
+    """Networks that learn as parts of one graph, the runner, which is never saved; a subclass makes it."""
 
     @property
     def networks(self) -> list:
@@ -127,10 +140,6 @@ class ComposedTrainee(Trainee):
             "optimizer": self.runner.optimizer.variables,
             "metrics": self.runner.metrics_variables,
         }
-
-    @property
-    def weights(self) -> list:
-        return self.runner.weights
 
     def logs(self, logs) -> dict:
         return dict(logs)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from kzoo.building import Assembly, saving
+from kzoo.building import Assembly
 from kzoo.catalog import card_of
 from kzoo.tasks.adversarial_generation import games
 from kzoo.tasks.generated_pictures import picture_files, pixels
@@ -223,24 +223,6 @@ class AdversarialTrainee(Trainee):
             "optimizer": [variable for _, optimizer in self.networks for variable in optimizer.variables],
             "metrics": self.runner.metrics_variables,
         }
-
-    @property
-    def weights(self) -> list:
-        return [weight for part in self.parts for weight in part.weights]
-
-    def describe(self, folder) -> None:
-        for name, part in self.model.items():
-            (folder / name).mkdir(exist_ok=True)
-            saving.write_description(part, folder / name)
-        self.model.write_index(folder)
-
-    def save_weights(self, folder) -> None:
-        for name, part in self.model.items():
-            saving.write_weights(part, folder / name)
-
-    def load_weights(self, folder) -> None:
-        for name, part in self.model.items():
-            saving.read_weights(part, folder / name)
 
     def logs(self, logs) -> dict:
         return dict(logs)

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.building import Assembly, saving
 from kzoo.catalog import card_of, update_card
 from kzoo.generation import noise_schedules, samplers
 from kzoo.support.suggest import did_you_mean
@@ -69,27 +68,6 @@ class DiffusionTrainee(ComposedTrainee):
         return [part for part in (self.denoiser, self.text_encoder) if part is not None]
 
     def describe(self, folder) -> None:
-        if not isinstance(self.model, Assembly):
-            super().describe(folder)
-            return
         if card_of(self.model).tokenizer is not None:
             update_card(self.text_encoder, tokenizer=card_of(self.model).tokenizer)
-        for name, part in self.model.items():
-            (folder / name).mkdir(exist_ok=True)
-            saving.write_description(part, folder / name)
-            if part not in self.parts:  # which no epoch changes
-                saving.write_weights(part, folder / name)
-        self.model.write_index(folder)
-
-    def save_weights(self, folder) -> None:
-        for name, part in self._folders(folder):
-            if part in self.parts:
-                saving.write_weights(part, name)
-
-    def load_weights(self, folder) -> None:
-        for name, part in self._folders(folder):
-            saving.read_weights(part, name)
-
-    def _folders(self, folder):
-        several = isinstance(self.model, Assembly)
-        return [(folder / name, part) for name, part in self.model.items()] if several else [(folder, self.model)]
+        super().describe(folder)
