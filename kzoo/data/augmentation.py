@@ -248,6 +248,7 @@ RECIPES = {
     "speech": SoundAugmentation(),
     "sounds": SoundAugmentation(shift=0.1),
     "strands": LetterAugmentation(),
+    "junctions": LetterAugmentation(reverse=0.3, reversed_label="N"),
     "mutations": LetterAugmentation(reverse=0.0, mutate=0.1),
     # as far as voices differ in pitch, so that a new speaker is none of a new kind
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),

@@ -2,7 +2,6 @@
 
 from kzoo.tasks.feeding.letter_input import LetterInput
 
-INSTEAD_OF = ("multilabel_classification",)
 RECIPE = {
     "optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "cosine", "warmup_steps": 100,
     "epochs": 30, "batch_size": 64,

@@ -71,7 +71,7 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
         where = f"{name} {split}"
         ids, places, told = encoded(where, texts, model, skip_bad)
         notes += told
-        dataset.check_examples(where, [*texts], [*labels])
+        dataset.check_examples(where, _objects(texts), _objects(labels))
         if by_letter:
             labels = [_checked_letters(f"{where} labels", target, labels[place], len(own))
                       for place, own in zip(places, ids, strict=True)]  # fmt: skip
@@ -82,12 +82,15 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
     lengths = np.array([len(own) for own in rows["train"][0]])
     rows = {split: tuple(_ragged(part) if part.dtype == object else part for part in row) for split, row in rows.items()}
     column, length = columns.lettered(model), columns.lettered(model).shape[0]
+    turned = _class_of_reversed(name, options, target, class_names)
 
     def finish(batch, random):
         ids, labels = batch
         ids = tf.ensure_shape(tf.cast(ids.to_tensor(), tf.int32), (None, length))
         if random is not None:
             ids = options.augment.apply(ids, random, column.letters)
+            if turned is not None:
+                labels = tf.where(options.augment.reversed(random), tf.cast(turned, labels.dtype), labels)
         if not by_letter:
             return ids, target.repeat(target.to_batch(labels))
         labels = labels.to_tensor(UNLABELLED)
@@ -102,6 +105,21 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
     return dataset.make_data(name, identity, splits, options, class_names, notes=notes)
 
 
+def _class_of_reversed(name, options, target, class_names):
+    """The class of sequences that an augmentation reverses; None where they keep theirs."""
+    if not options.augment or options.augment.reversed_label is None:
+        return None
+    word = options.augment.reversed_label
+    if type(target) is not columns.Label or word not in (class_names or ()):
+        raise ValueError(
+            f"augment={options.asked!r} makes {word!r} of sequences that it reverses, and {name} has "
+            f"{'the classes ' + ', '.join(class_names) if class_names else 'no names of classes'}; pass "
+            "augment=kzoo.data.LetterAugmentation(reversed_label=...) with one of them, or 'strands' where labels hold "
+            "for both strands"
+        )
+    return class_names.index(word)
+
+
 def _checked_letters(label, target, labels, length):
     """The classes of a sequence's letters, int32; ValueError unless there are as many as letters."""
     labels = np.asarray(labels)
@@ -113,7 +131,8 @@ def _checked_letters(label, target, labels, length):
 
 def _objects(rows):
     found = np.empty(len(rows), object)
-    found[:] = rows
+    for place, row in enumerate(rows):  # equal lengths would make a matrix
+        found[place] = row
     return found
 
 

@@ -13,15 +13,17 @@ class LetterAugmentation:
     """How sequences are changed at random.
 
     Args:
-        reverse: share of the sequences that become their reverse complements, for labels that hold for both strands. A
-            splice junction is none: read from the other strand it is no junction.
+        reverse: share of the sequences that become their reverse complements.
         mutate: share of the letters that are drawn anew.
+        reversed_label: the class of what was reversed, by its name; None where a label holds for both strands. A splice
+            junction does not: read from the other strand it is none.
 
     Raises ValueError that names the field and its range.
     """
 
     reverse: float = 0.5
     mutate: float = 0.0
+    reversed_label: str | None = None
 
     mixes = False
 
@@ -30,6 +32,10 @@ class LetterAugmentation:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ValueError(f"augmentation {name} must be from 0 to 1, got {value!r}")
+
+    def reversed(self, drawn) -> tf.Tensor:
+        """Which sequences are reversed by their rows of `draw`, bool (batch,)."""
+        return drawn["strand"] < self.reverse
 
     def draw(self, key, count) -> dict:
         """The random numbers of an epoch's `count` sequences: (count,) for their strand, and a seed (count, 2) each."""
@@ -51,5 +57,5 @@ class LetterAugmentation:
             ids = tf.where((random[..., 0] < self.mutate) & (ids > 0), anew, ids)
         if self.reverse:
             other = tf.gather(tf.constant(complements(letters)), ids)[:, ::-1]
-            ids = tf.where(drawn["strand"][:, None] < self.reverse, other, ids)
+            ids = tf.where(self.reversed(drawn)[:, None], other, ids)
         return ids
