@@ -150,7 +150,10 @@ def _made(entry, overrides, rewrites=()):
         raise ValueError(f"{entry.name} ends in a softmax over classes, through which task= learns nothing else")
     how = catalog.Preprocessing(**catalog.literals(entry.architecture).get("PREPROCESSING", {}))
     model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides, preprocessing=how)
-    k = catalog.literals(entry.architecture).get("KMERS", {}).get(entry.name)
+    literals = catalog.literals(entry.architecture)
+    if len(literals.get("CLASS_NAMES", ())) == model.outputs[0].shape[-1]:
+        catalog.update_card(model, class_names=[*literals["CLASS_NAMES"]])
+    k = literals.get("KMERS", {}).get(entry.name)
     if k and vocabulary_size(model) == 4**k + len(SPECIAL):
         catalog.update_card(model, tokenizer=Tokenizer.of_kmers(k))
     return repeat(model, rewrites)

@@ -1,7 +1,8 @@
 """DanQ: a convolution that finds motifs in 1,000 nucleotides and an LSTM in both directions that reads their order.
 
-Quang, Xie 2016, https://doi.org/10.1093/nar/gkw226, methods. Layer names follow the class in selene (FunctionLab/selene,
-models/danQ.py). Torch keeps two biases a direction where the authors' Keras model has one; loading adds them, saving
+Quang, Xie 2016, https://doi.org/10.1093/nar/gkw226, methods. Layer names follow the class in selene
+(FunctionLab/selene, models/danQ.py), whose LSTM runs over the examples of a batch; here it runs over the sequence, as
+in the paper. Torch keeps two biases a direction where the authors' Keras model has one; loading adds them, saving
 writes the sum and zeros.
 """
 
@@ -38,7 +39,7 @@ def build(
         units: of the LSTM in either direction.
         dropout: after the LSTM; 0.4 of it after the pooling, as the paper has 0.5 and 0.2.
         letters: those that ids stand for, from 1; id 0 stands for all of them alike.
-        head: what the outputs learn: "labels", any number of which hold for a sequence, or "classes", one of which does.
+        head: what is learned of a sequence, "labels", any number of which hold, or "classes", one of which does.
 
     Raises ValueError for another head, and for a sequence that is shorter than a pool of convolutions.
     """

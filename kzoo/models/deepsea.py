@@ -49,7 +49,7 @@ def build(
         filters: of the convolutions, of which all but the last are pooled.
         dropout: after the last convolution; 0.4 of it after the others, as the paper has 0.5 and 0.2.
         letters: those that ids stand for, from 1; id 0 stands for all of them alike.
-        head: what the outputs learn: "labels", any number of which hold for a sequence, or "classes", one of which does.
+        head: what is learned of a sequence, "labels", any number of which hold, or "classes", one of which does.
 
     Raises ValueError for another head, and for a sequence that is too short for its convolutions.
     """

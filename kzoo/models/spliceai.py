@@ -12,6 +12,7 @@ from kzoo.layers.letters import LetterOneHot
 TASK = "nucleotide_classification"
 INPUTS = {"letters": "letters"}
 AGREES_WITH = "the authors' Keras files"
+CLASS_NAMES = ("none", "acceptor", "donor")
 VARIANTS = {
     "spliceai_10k": {},
     "spliceai_2k": {"kernel_sizes": (11, 11, 21), "dilation_rates": (1, 4, 10)},

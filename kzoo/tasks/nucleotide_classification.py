@@ -48,7 +48,9 @@ class NucleotideClassification(LetterInput):
             return super().line(row)
         name = row.get("file", row.get("example", repr(row.get("text"))))
         name = f"{name}, {row['row']}" if "row" in row else name
-        told = ", ".join(f"{one['class']} {one['place']:,} ({one['probability']:.3f})" for one in row["sites"]) or "none"
+        told = (
+            ", ".join(f"{one['class']} {one['place']:,} ({one['probability']:.3f})" for one in row["sites"]) or "none"
+        )
         wanted = ", ".join(f"{one['class']} {one['place']:,}" for one in row.get("target", ()))
         return f"{name}: {told}" + (f" (wanted {wanted or 'none'})" if "target" in row else "")
 

@@ -1,9 +1,13 @@
 """The column of letters: DNA, RNA and proteins, a letter for each nucleotide or amino acid."""
 
+import glob
+import os
+
 import numpy as np
 
 from kzoo import catalog
 from kzoo.data.columns.numbers import Numbers
+from kzoo.data.genomes.genome_files import FASTA
 
 
 class Letters(Numbers):
@@ -14,7 +18,7 @@ class Letters(Numbers):
     """
 
     kind = "letters"
-    suffixes = (".fa", ".fasta", ".fna", ".faa", ".npy")
+    suffixes = (*FASTA, ".npy")
 
     def __init__(self, model, tensor):
         super().__init__(model, tensor)
@@ -22,14 +26,20 @@ class Letters(Numbers):
 
     @property
     def words(self) -> str:
-        return f"ids of letters, {', '.join(f'{place} {one}' for place, one in enumerate(self.letters, 1))}, 0 any other"
+        return (
+            f"ids of letters, {', '.join(f'{place} {one}' for place, one in enumerate(self.letters, 1))}, 0 any other"
+        )
+
+    def is_file(self, path) -> bool:
+        """Whether an argument names a file or folder of sequences; else it is a sequence itself, or a list of them."""
+        return os.path.isdir(path) or glob.has_magic(path) or path.lower().endswith(self.suffixes)
 
     def _check_values(self, x):
         count = len(self.letters)
         if x.dtype.kind not in "iu" or x.min() < 0 or x.max() > count:
             raise ValueError(
-                f"{self.label} has dtype {x.dtype} and values from {x.min()} to {x.max()}; wanted ints of 0 to {count}, "
-                f"the places of the letters in {self.letters!r} and 0 for any other, or sequences as texts"
+                f"{self.label} has dtype {x.dtype} and values from {x.min()} to {x.max()}; wanted ints of 0 to "
+                f"{count}, the places of the letters in {self.letters!r} and 0 for any other, or sequences as texts"
             )
         return x.astype(np.int32)
 

@@ -132,7 +132,9 @@ def read_bed(path, genome=None) -> list:
         begin, end, strand = int(cells[1]), int(cells[2]), cells[5].strip() if len(cells) > 5 else "+"
         strand = "+" if strand == "." else strand
         if begin >= end or strand not in "+-":
-            raise ValueError(f"{place}: {line[:60]!r} has no letter between begin and end, or a strand that is no + or -")
+            raise ValueError(
+                f"{place}: {line[:60]!r} has no letter between begin and end, or a strand that is no + or -"
+            )
         contig = cells[0]
         if genome is not None:
             contig = genome.contig(place, contig)

@@ -29,8 +29,9 @@ def encoded(label, texts, model, skip_bad=False) -> tuple:
                 ids, vague = alphabet.encode(f"{label}: sequence {place + 1}", text, column.letters)
             if column.shape[0] not in (None, len(ids)):
                 raise ValueError(
-                    f"{label}: sequence {place + 1} has {len(ids):,} letters and {model.name} takes {column.shape[0]:,}: "
-                    f"cut it, or build the model with sequence_length={len(ids)} (--set sequence_length={len(ids)})"
+                    f"{label}: sequence {place + 1} has {len(ids):,} letters and {model.name} takes "
+                    f"{column.shape[0]:,}: cut it, or build the model with sequence_length={len(ids)} (--set "
+                    f"sequence_length={len(ids)})"
                 )
         except ValueError as error:
             if not skip_bad:
@@ -80,7 +81,9 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
             rows[split] = (_objects(ids), target.check(f"{where} labels", np.asarray(labels)[places], None)[0])
     notes += dataset.carve(name, rows, [rows["train"][0]], options)
     lengths = np.array([len(own) for own in rows["train"][0]])
-    rows = {split: tuple(_ragged(part) if part.dtype == object else part for part in row) for split, row in rows.items()}
+    rows = {
+        split: tuple(_ragged(part) if part.dtype == object else part for part in row) for split, row in rows.items()
+    }
     column, length = columns.lettered(model), columns.lettered(model).shape[0]
     turned = _class_of_reversed(name, options, target, class_names)
 

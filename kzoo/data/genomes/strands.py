@@ -45,7 +45,7 @@ class LetterAugmentation:
         }
 
     def apply(self, ids, drawn, letters) -> tf.Tensor:
-        """Ids (batch, length), changed by their rows of `draw`; those at the end that are 0 stand at the beginning then."""
+        """Ids (batch, length), changed by their rows of `draw`; zeros at the end are at the beginning then."""
         if self.mutate:
             length = tf.shape(ids)[1]
 

@@ -70,7 +70,7 @@ class LetterInput(Task):
 
     def rows_of_files(self, model, paths, top=3, skip_bad=False) -> list:
         """One row for every record of FASTA files."""
-        from kzoo.data.genomes import sequence_sources
+        from kzoo.data.genomes import genome_files
 
         if columns.lettered(model) is None:
             return super().rows_of_files(model, paths, top, skip_bad)
@@ -79,7 +79,7 @@ class LetterInput(Task):
             if str(path).endswith(".npy"):
                 rows += super().rows_of_files(model, [path], top, skip_bad)
                 continue
-            records = sequence_sources.read_fasta(path)
+            records = genome_files.read_fasta(path)
             found = self.rows(self.predict_texts(model, [*records.values()]), model.kzoo.class_names, top)
             rows += [{"file": str(path), "row": name, **row} for name, row in zip(records, found, strict=True)]
         return rows
