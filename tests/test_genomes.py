@@ -133,7 +133,7 @@ def test_the_other_strand():
 
 
 def test_unknown_letters_are_nothing_or_all_alike():
-    from kzoo.layers.letters import LetterOneHot
+    from kzoo.layers.one_hot_letters import LetterOneHot
 
     ids = np.array([[0, 2, 4]], "int32")
     assert np.asarray(LetterOneHot(4)(ids)).tolist() == [[[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]]
