@@ -101,8 +101,9 @@ def _labelled_regions(fasta, beside, target, how):
 
 def _of_tables(files, target, how):
     by_letter = isinstance(target, columns.TokenLabel)
-    opened = chosen_columns.open_tables(files, how.columns or _usual(files, by_letter), "texts", 1, several=by_letter or isinstance(
-        target, columns.Values), skip_bad=how.skip_bad)  # fmt: skip
+    several = by_letter or isinstance(target, columns.Values)
+    named = how.columns or _usual(files, by_letter)
+    opened = chosen_columns.open_tables(files, named, "texts", 1, several, skip_bad=how.skip_bad)
     parts, (source,) = {}, opened.chosen.inputs
     for split, table in opened.tables.items():
         texts = chosen_columns.texts_of(table, source)
