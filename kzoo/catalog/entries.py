@@ -42,6 +42,8 @@ LITERALS = {
     "NAMES": "{family of checkpoints: {name there, with {} for what changes: name here}}, see kzoo/weights/naming.py; "
     "the first is the one that the layers are named after",
     "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
+    "CLASS_NAMES": "names of its classes, where it has as many, until data name them otherwise",
+    "KMERS": "{variant that reads DNA in overlapping words: how many letters each has}",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
     "CONFIG": "{`model_type` of a published configuration, or `timm` or `diffusers`: {`models`: {network there: "
     "keywords here, with `model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, "
