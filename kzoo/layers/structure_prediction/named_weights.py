@@ -66,7 +66,9 @@ def product(x, matrix) -> keras.KerasTensor:
 
 
 def softmax(logits, axis=-1) -> keras.KerasTensor:
-    """Computed in float32, in the dtype of the logits."""
+    """Computed in float32, in the dtype of the logits; ones along an axis of one place, of which Keras warns."""
+    if logits.shape[axis] == 1:
+        return ops.ones_like(logits)
     return ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=axis), logits.dtype)
 
 
