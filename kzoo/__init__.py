@@ -25,7 +25,7 @@ NAMES = {
     "rewrites.adapters": "save_lora load_lora",
     "rewrites.filters": "prune_filters prune_report",
     "explaining": "attention_maps mutagenesis",
-    "tasks.genome_reading": "predict_regions predict_variants",
+    "tasks.genome_reading": "both_strands predict_regions predict_variants",
 }
 # what other libraries call them
 SYNONYMS = {

@@ -153,6 +153,52 @@ def test_what_lies_outside_of_a_sequence_is_unknown(sites):
     assert_close(compiled(sites)(ids), outputs_of(sites, ids))
 
 
+@pytest.mark.parametrize(("head", "kind"), [("classes", "softmax"), ("labels", "sigmoid")])
+def test_both_strands_are_read_as_one(head, kind, tmp_path):
+    model = load_drawn_weights(kzoo.build("deepsea", **{**SHORT, "head": head}), tmp_path)
+    both = kzoo.both_strands(model)
+    texts = ["ACGTTGCAACGGTTAN", "CCCCCCCCCCCCCCCC"]
+    other = [genome_files.other_strand(text) for text in texts]
+    wanted = (kzoo.predict(model, texts) + kzoo.predict(model, other)) / 2
+    assert_close(kzoo.predict(both, texts), wanted)
+    assert_close(kzoo.predict(both, other), wanted)
+    assert both.kzoo.rewrites[0]["kind"] == kind and kzoo.info(both)["uncounted"] == []
+    if head == "classes":
+        kzoo.save(both, tmp_path / "both")
+        assert_close(kzoo.predict(kzoo.load(tmp_path / "both"), texts), wanted)
+        with pytest.raises(ValueError, match="reads both strands already"):
+            kzoo.both_strands(both)
+
+
+def test_sites_are_of_one_strand(sites):
+    with pytest.raises(ValueError, match="what single letters are, which differs between strands"):
+        kzoo.both_strands(sites)
+
+
+def test_every_replacement_of_a_letter(sites, tmp_path):
+    model = load_drawn_weights(kzoo.build("deepsea", **SHORT), tmp_path)
+    text = "ACGTTGCAACGGTTAN"
+    found = kzoo.mutagenesis(model, text, "1", begin=3, end=16)
+
+    def log_odds(one):
+        chance = kzoo.predict(model, [one]).astype("float64")[0, 1]
+        return np.log(chance / (1 - chance))
+
+    changed = log_odds("ACGTTCCAACGGTTAN") - log_odds(text)
+    assert found.shape == (13, 4) and found[2, 1] == pytest.approx(changed, rel=1e-3)
+    assert [row[index] for row, index in zip(found, [3, 3, 2, 1, 0], strict=False)] == [0] * 5
+    assert (found[12] != 0).all(), "an unknown letter becomes all four"
+    at = kzoo.mutagenesis(sites, text, "donor", place=5)
+    assert at.shape == (16, 4) and (at[:9] != 0).any() and not at[9:].any(), "sites see 4 letters on either side"
+    for wrong, told in (
+        ({"target": "x"}, "unknown target 'x'; wanted 0, 1"),
+        ({"place": 3}, "place=3: wanted None"),
+        ({"begin": 5, "end": 5}, "begin=5 and end=5 are no part of 16 letters"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            kzoo.mutagenesis(model, text, **wrong)
+
+
 # Data
 
 

@@ -1,5 +1,6 @@
 """Letters of biological sequences on their way into a network."""
 
+import math
 from typing import Any
 
 import keras
@@ -31,3 +32,51 @@ class LetterOneHot(layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "num_letters": self.num_letters, "unknown": self.unknown}
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class ReverseComplement(layers.Layer):
+    """Ids (batch, length) as the other strand reads them; no weights.
+
+    Args:
+        across: the id of the letter across from each id, from 0.
+    """
+
+    def __init__(self, across, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.across = tuple(across)
+
+    def call(self, inputs) -> Any:
+        return ops.flip(ops.take(ops.convert_to_tensor(self.across, dtype=inputs.dtype), inputs, axis=0), axis=1)
+
+    def compute_output_spec(self, inputs) -> Any:
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class StrandMean(layers.Layer):
+    """[outputs, outputs] of both strands as outputs whose probabilities are the means of theirs; no weights.
+
+    Args:
+        kind: "softmax" or "sigmoid", which makes probabilities of the outputs, or "linear" where they are numbers.
+
+    Raises ValueError for another kind.
+    """
+
+    def __init__(self, kind, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if kind not in ("softmax", "sigmoid", "linear"):
+            raise ValueError(f"kind must be softmax, sigmoid or linear, got {kind!r}")
+        self.kind = kind
+
+    def call(self, inputs) -> Any:
+        one, other = inputs
+        if self.kind == "linear":
+            return (one + other) / 2
+        if self.kind == "softmax":
+            return ops.logaddexp(ops.log_softmax(one), ops.log_softmax(other)) - math.log(2)
+        holds = ops.logaddexp(ops.log_sigmoid(one), ops.log_sigmoid(other))
+        return holds - ops.logaddexp(ops.log_sigmoid(-one), ops.log_sigmoid(-other))
+
+    def compute_output_shape(self, input_shape) -> tuple:
+        return input_shape[0]
