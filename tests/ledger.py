@@ -15,6 +15,7 @@ import numpy as np
 import test_clip
 import test_detection
 import test_diffusion_models
+import test_genomes
 import test_inception_vit_recurrent_cnn
 import test_models
 import test_sound_classification
@@ -68,6 +69,8 @@ def comparisons():
     for case in test_wavenet.CASES:
         library = "ibab's tensorflow-wavenet" if case.endswith("ibab") else "r9y9's wavenet_vocoder"
         add(library, case, case, test_wavenet.compare, case)
+    add("the authors' Keras graph", "spliceai", "spliceai", test_genomes.compare, "spliceai")
+    add("transformers", "dnabert", "dnabert_6", test_genomes.compare, "dnabert")
     for case in test_clip.CASES:
         name = "clip_laion_b_32" if case == "laion" else "clip"
         add("transformers", f"clip {case}", name, test_clip.compare, case)

@@ -231,6 +231,9 @@ def test_places_of_sites_in_a_table(tmp_path, sites):
     assert {"acceptor_average_precision", "donor_top_k_accuracy"} <= found.keys()
     row = kzoo.data.load(str(tmp_path / "sites.csv"), sites)
     assert row.class_names == ["none", "acceptor", "donor"]
+    rows = "".join(f"ACGTA{one},1,2\n" for one in "ACGT" * 5)
+    (tmp_path / "equal.csv").write_text("sequence,acceptor,donor\n" + rows)
+    assert kzoo.data.load(str(tmp_path / "equal.csv"), sites).train.num_examples == 20
     (tmp_path / "bad.csv").write_text("sequence,acceptor,donor\nACGT,5,\n")
     with pytest.raises(ValueError, match="acceptor lists '5', wanted places from 1 to 4"):
         kzoo.data.load(str(tmp_path / "bad.csv"), sites)
