@@ -50,6 +50,7 @@ def comparisons():
     for name, overrides in test_models.GOLDENS:
         library = "Keras Sequential" if name == "mnist_cnn" else "torch"
         library = "pytorch/examples" if name.startswith("dcgan") else library
+        library = "selene's class" if name in ("deepsea", "danq") else library
         add(library, name, name, test_models.compare, name, overrides)
     for case, overrides in test_vision_models.CASES.items():
         add("torchvision", case, case, golden_files.compare_drawn, case, case, overrides)
