@@ -12,7 +12,7 @@ def grad_cam(cut, x, target, seed=0) -> tuple:
     values, gradients = _at_tap(cut, x, target)
     axes = tuple(range(1, values.ndim - 1))
     weights = gradients.mean(axes, keepdims=True)
-    return {cut.names[0]: np.maximum((weights * values).sum(-1), 0)}, {}
+    return {cut.names[0]: _on_grid(cut, np.maximum((weights * values).sum(-1), 0))}, {}
 
 
 def grad_cam_plus_plus(cut, x, target, seed=0) -> tuple:
@@ -26,7 +26,7 @@ def grad_cam_plus_plus(cut, x, target, seed=0) -> tuple:
     below = 2 * squares + values.sum(axes, keepdims=True) * cubes
     shares = squares / np.where(below != 0, below, 1)
     weights = (shares * np.maximum(gradients, 0)).sum(axes, keepdims=True)
-    return {cut.names[0]: np.maximum((weights * values).sum(-1), 0)}, {}
+    return {cut.names[0]: _on_grid(cut, np.maximum((weights * values).sum(-1), 0))}, {}
 
 
 def _at_tap(cut, x, target):
@@ -38,3 +38,16 @@ def _at_tap(cut, x, target):
         )
     _, (gradient,) = cut.gradients(x, [value], target)
     return tuple(ops.convert_to_numpy(ops.cast(tensor, "float32")) for tensor in (value, gradient))
+
+
+def _on_grid(cut, maps):
+    """Places of patches as a picture has them; tokens before them, such as the class token, are left out."""
+    shape = cut.before.inputs[0].shape
+    if maps.ndim != 2 or len(shape) != 4 or None in shape[1:3]:
+        return maps
+    count = maps.shape[1]
+    for extra in range(min(3, count)):
+        height = round(((count - extra) * shape[1] / shape[2]) ** 0.5)
+        if height and (count - extra) % height == 0 and height * shape[2] == (count - extra) // height * shape[1]:
+            return maps[:, extra:].reshape(len(maps), height, -1)
+    return maps

@@ -4,14 +4,19 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+from kzoo import graph
 from kzoo.catalog import card_of, literals_of
 from kzoo.data import columns, prepare_inputs
 from kzoo.explaining import class_activation, gradient_methods, perturbing
+from kzoo.explaining.checking import CHECKS, Explained
 from kzoo.explaining.points import Target, cut
+from kzoo.layers import DotProductAttention
 from kzoo.support.suggest import did_you_mean
+from kzoo.tasks.base import gives_probabilities
 
 METHODS = {
     "saliency": gradient_methods.saliency,
@@ -36,7 +41,8 @@ class Explanation:
             speaks for the target, negative against it; saliency and SmoothGrad have sizes alone.
         target: for each example the place in the output that is explained: a class, or (place, class).
         against: the same of what it is compared with; None where there is none.
-        values: for each example the number there, a logit, or its difference to the other one.
+        values: for each example the number there, a logit or the log-odds of a probability, or its difference to the
+            other one.
         checks: what the method says of its own accuracy, {name: a number for each example}.
         inputs: the prepared arrays that were explained.
         words: for texts, the tokens of each example.
@@ -71,7 +77,9 @@ class Explanation:
         explanation_pictures.draw(self, path, example)
 
 
-def explain(model, x, method=None, target=None, against=None, at=None, output=None, **settings) -> Explanation:
+def explain(
+    model, x, method=None, target=None, against=None, at=None, output=None, checks=(), **settings
+) -> Explanation:
     """Scores of every part of an example: how much it speaks for what the model answers.
 
     Args:
@@ -84,11 +92,14 @@ def explain(model, x, method=None, target=None, against=None, at=None, output=No
         against: what it is compared with, as target: why this and not that.
         at: the tap whose places Grad-CAM weighs, such as `"layer4"`; by default the last one with places.
         output: which output, by its name, of a model with several.
+        checks: names of `kzoo.explaining.checking.CHECKS`, whose numbers go into the result's `checks`: `"deletion"`
+            (and insertion), `"infidelity"`, `"sensitivity"`, `"randomization"`, which shuffles the model's weights for
+            a while.
         settings: of the method: `steps`, `baseline` and `batch_size` of integrated gradients, `samples` and `noise` of
             SmoothGrad, `window` and `stride` of occlusion, `masks`, `cells` and `keep` of RISE, `seed`.
 
-    Raises ValueError for an unknown method, setting, tap, target or output, for a model none of whose inputs can be
-    explained, and as `kzoo.predict` does for x.
+    Raises TypeError for an unknown setting, and ValueError for an unknown method, check, tap, target or output, for a
+    model none of whose inputs can be explained, and as `kzoo.predict` does for x.
     """
     method = method or ("grad_cam" if at else "integrated_gradients")
     if method not in METHODS:
@@ -97,6 +108,10 @@ def explain(model, x, method=None, target=None, against=None, at=None, output=No
         raise ValueError(f"at={at!r} is for {' and '.join(AT_A_TAP)}; {method} explains the input")
     function = METHODS[method]
     _check_settings(method, function, settings)
+    checks = [checks] if isinstance(checks, str) else list(checks)
+    for name in checks:
+        if name not in CHECKS:
+            raise ValueError(did_you_mean("check", name, CHECKS))
     x, words = _read(model, x)
     halves = cut(model, at or _last_map(model)) if method in AT_A_TAP else cut(model)
     values = halves.values(x)
@@ -104,13 +119,16 @@ def explain(model, x, method=None, target=None, against=None, at=None, output=No
     which = _which(model, output)
     meant = _target(model, x, outputs[which], target)
     other = None if against is None else _target(model, x, outputs[which], against)
-    chosen = Target(meant, other, which)
-    scores, checks = function(halves, x, chosen, **settings)
+    chosen = Target(meant, other, which, gives_probabilities(model))
+    scores, numbers = function(halves, x, chosen, **settings)
+    begin = Explained(cut(model), model, x, chosen, scores, lambda x: function(halves, x, chosen, **settings)[0])
+    for name in checks:
+        numbers |= CHECKS[name](dataclasses.replace(begin, seed=settings.get("seed", 0)))
     return Explanation(
         model.name, method, halves.names[0] if method in AT_A_TAP else None,
         scores if len(scores) > 1 else next(iter(scores.values())),
         *(None if places is None else _listed(places) for places in (meant, other)),
-        [float(one) for one in gradient_methods.as_numpy(halves.scores(x, values, chosen))], checks, x, words,
+        [float(one) for one in gradient_methods.as_numpy(halves.scores(x, values, chosen))], numbers, x, words,
         card_of(model).class_names,
     )  # fmt: skip
 
@@ -142,14 +160,32 @@ def _read(model, x):
 
 
 def _last_map(model):
-    """The last layer whose output has places and channels."""
-    from kzoo import graph
+    """The last layer whose output has several places and channels; where there is attention, what the last one reads.
 
-    for call in reversed(graph.calls(model)):
-        if len(call.outputs) == 1 and len(call.outputs[0].shape) in (3, 4, 5) and call.outputs[0] is not None:
-            if call.operation.name not in model.output_names:
-                return call.operation.name
+    After it only the class token of a vision transformer leads to the answer.
+    """
+    _, steps, _ = graph.record(model)
+    if name := _read_by_attention(steps):
+        return name
+    for step in reversed(steps):
+        shape = getattr(step.outputs, "shape", ())
+        if len(shape) in (3, 4, 5) and set(shape[1:-1]) != {1} and step.layer.name not in model.output_names:
+            return step.layer.name
     raise ValueError(f"{model.name} has no layer with places, so Grad-CAM has nothing to draw a map of")
+
+
+def _read_by_attention(steps):
+    """The layer whose output the projections of the last attention layer share; None without one."""
+    makers = {id(tensor): step for step in steps for tensor in keras.tree.flatten(step.outputs)}
+    attention = [step for step in steps if isinstance(step.layer, DotProductAttention)]
+    for step in reversed(attention):
+        projections = [makers.get(id(tensor)) for tensor in step.inputs[:2]]
+        if None not in projections:
+            sources = [{id(tensor): tensor for tensor in one.inputs} for one in projections]
+            shared = [makers[key] for key in sources[0] if key in sources[1] and key in makers]
+            if shared:
+                return shared[0].layer.name
+    return None
 
 
 def _which(model, output):

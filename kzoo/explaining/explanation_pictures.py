@@ -16,10 +16,7 @@ def draw(explanation, path, example=0) -> None:
     count = len(explanation.target)
     if not 0 <= example < count:
         raise ValueError(f"example={example}; there are {count}")
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in (".png", ".html"):
-        raise ValueError(f"{path}: explanations are written as .png, and those of texts also as .html")
-    if suffix == ".html":
+    if check_path(path) == ".html":
         if explanation.words is None:
             raise ValueError(f"{path}: an explanation as .html is one of texts; name a .png")
         with atomic.file(path) as temporary:
@@ -37,6 +34,14 @@ def draw(explanation, path, example=0) -> None:
         for panel, (name, scores, shown) in zip(panels, parts, strict=True):
             _panel(panel, explanation, name, scores, shown, example)
         figure.suptitle(_title(explanation, example), fontsize=9)
+
+
+def check_path(path) -> str:
+    """The ending of a file for an explanation; ValueError for one that none is written as."""
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in (".png", ".html"):
+        raise ValueError(f"{path}: explanations are written as .png, and those of texts also as .html")
+    return suffix
 
 
 def _title(explanation, example):

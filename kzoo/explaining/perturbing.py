@@ -32,7 +32,7 @@ def occlusion(cut, x, target, window=None, stride=None, baseline=0.0, batch_size
     whole, found = as_numpy(cut.scores(x, values, target)), {}
     for place, (name, kind) in enumerate(cut.kinds.items()):
         array, covered = as_numpy(values[place]), as_numpy(start[place])
-        sizes = _places(kind, array.shape[1:])
+        sizes = places_of(kind, array.shape[1:])
         window_here = _per_axis("window", window, sizes, [_window(kind, size) for size in sizes])
         stride_here = _per_axis("stride", stride, sizes, [max(1, size // 2) for size in window_here])
         masks = _windows(sizes, window_here, stride_here)
@@ -43,7 +43,7 @@ def occlusion(cut, x, target, window=None, stride=None, baseline=0.0, batch_size
             for mask, answer in zip(part, answers, strict=True):
                 total += mask * (whole - answer).reshape(-1, *[1] * len(sizes))
                 count += mask
-        found[name] = _in_shape(total / np.maximum(count, 1), kind, array.shape)
+        found[name] = in_shape(total / np.maximum(count, 1), kind, array.shape)
     return found, {}
 
 
@@ -63,13 +63,13 @@ def rise(cut, x, target, masks=500, cells=7, keep=0.5, baseline=0.0, batch_size=
     start = start_of(cut, x, values, baseline)
     for place, (name, kind) in enumerate(cut.kinds.items()):
         array, covered = as_numpy(values[place]), as_numpy(start[place])
-        sizes = _places(kind, array.shape[1:])
+        sizes = places_of(kind, array.shape[1:])
         total = np.zeros((len(array), *sizes), np.float32)
         for part in _pieces(range(masks), max(1, batch_size // len(array))):
             drawn = np.stack([_smooth_mask(random, sizes, cells, keep) for _ in part])
             answers = _answers(cut, x, values, place, array, covered, drawn, target)
             total += np.tensordot(answers, drawn, (0, 0)).reshape(total.shape)
-        found[name] = _in_shape(total / (masks * keep), kind, array.shape)
+        found[name] = in_shape(total / (masks * keep), kind, array.shape)
     return found, {}
 
 
@@ -84,12 +84,12 @@ def _answers(cut, x, values, place, array, covered, keep, target):
     return as_numpy(answers).reshape(len(keep), len(array))
 
 
-def _places(kind, shape):
+def places_of(kind, shape):
     """The sizes of the axes that places lie along."""
     return shape[: NUM_AXES.get(kind, len(shape))]
 
 
-def _in_shape(scores, kind, shape):
+def in_shape(scores, kind, shape):
     """Scores of places as those of the input: of every channel the same; of an id one number."""
     if kind in OF_IDS:
         return scores

@@ -38,15 +38,21 @@ class Target:
 
     Attributes:
         output: which of the model's outputs, by its place among them.
+        of_chances: whether these are probabilities, whose log-odds are explained then, as logits are of other models:
+            a probability near 1 hardly changes with anything.
     """
 
     places: object
     against: object = None
     output: int = 0
+    of_chances: bool = False
 
     def of(self, outputs):
         """The numbers (batch,) in outputs (batch, ...) of the model, float32."""
         output = outputs[self.output]
+        if self.of_chances:
+            chance = ops.clip(ops.cast(output, "float32"), 1e-6, 1 - 1e-6)
+            output = ops.log(chance) - ops.log1p(-chance)
         found = _at(output, self.places)
         return found if self.against is None else found - _at(output, self.against)
 
@@ -196,9 +202,9 @@ def _at(output, places):
 
 def _parts(target):
     """What of a target a program is made for, and the arrays that it is given."""
-    keys = (target.against is not None, target.output)
+    keys = (target.against is not None, target.output, target.of_chances)
     return keys, [array for array in (target.places, target.against) if array is not None]
 
 
 def _whole(keys, given):
-    return given[0], given[1] if keys[0] else None, keys[1]
+    return given[0], given[1] if keys[0] else None, *keys[1:]
