@@ -82,19 +82,20 @@ def smoothgrad(cut, x, target, samples=25, noise=0.15, seed=0) -> tuple:
     return _joined(cut, [total / samples for total in sums], sizes=True), {}
 
 
-def repeated(x, times):
+def repeated(x, times) -> np.ndarray | dict:
     """Prepared arrays in the model's input structure, as often as said."""
     again = lambda array: np.concatenate([array] * times)  # noqa: E731
     return {name: again(array) for name, array in x.items()} if isinstance(x, dict) else again(x)
 
 
 def repeated_target(target, times) -> Target:
+    """A target for as many copies of every example."""
     parts = {"places": target.places, "against": target.against}
     return dataclasses.replace(target, **{k: v if v is None else np.concatenate([v] * times) for k, v in parts.items()})
 
 
-def start_of(cut, x, values, baseline):
-    """The tensors at the cut where the way begins."""
+def start_of(cut, x, values, baseline) -> list:
+    """The tensors at the cut for a baseline; ValueError for one of another shape."""
     if isinstance(baseline, int | float):
         return [ops.full_like(value, baseline) for value in values]
     arrays = baseline if isinstance(baseline, dict) else {cut.input_names[0]: baseline}
@@ -131,10 +132,12 @@ def _joined(cut, arrays, sizes=False):
     return found
 
 
-def as_numpy(tensor):
+def as_numpy(tensor) -> np.ndarray:
+    """A tensor as a float32 array."""
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
 
 
-def check_count(name, value):
+def check_count(name, value) -> None:
+    """ValueError unless a setting is a whole number of 1 or more."""
     if not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r}; wanted a number of 1 or more")

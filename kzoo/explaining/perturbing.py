@@ -84,12 +84,12 @@ def _answers(cut, x, values, place, array, covered, keep, target):
     return as_numpy(answers).reshape(len(keep), len(array))
 
 
-def places_of(kind, shape):
+def places_of(kind, shape) -> tuple:
     """The sizes of the axes that places lie along."""
     return shape[: NUM_AXES.get(kind, len(shape))]
 
 
-def in_shape(scores, kind, shape):
+def in_shape(scores, kind, shape) -> np.ndarray:
     """Scores of places as those of the input: of every channel the same; of an id one number."""
     if kind in OF_IDS:
         return scores

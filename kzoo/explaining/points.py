@@ -6,6 +6,7 @@ and the graph is cut there, so that gradients have something to flow to.
 
 import dataclasses
 import weakref
+from typing import Any
 
 import keras
 from keras import ops
@@ -47,7 +48,7 @@ class Target:
     output: int = 0
     of_chances: bool = False
 
-    def of(self, outputs):
+    def of(self, outputs) -> Any:
         """The numbers (batch,) in outputs (batch, ...) of the model, float32."""
         output = outputs[self.output]
         if self.of_chances:
@@ -118,7 +119,7 @@ class Cut:
         """All outputs of the model, in order, for tensors at the cut; what does not follow from them comes from x."""
         return self._run("outputs", self._outputs, self._flat(x), list(values))
 
-    def scores(self, x, values, target) -> object:
+    def scores(self, x, values, target) -> Any:
         """The numbers (batch,) that a `Target` means."""
         keys, given = _parts(target)
 
