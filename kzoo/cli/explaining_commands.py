@@ -15,8 +15,8 @@ from kzoo.cli import entry
 @click.argument("source")
 @click.argument("example")
 @click.argument("path", metavar="OUTPUT")
-@click.option("--method", metavar="NAME", help="saliency, gradient_x_input, integrated_gradients, smoothgrad, grad_cam, "
-              "grad_cam++, occlusion or rise; integrated_gradients by default, grad_cam with --at.")  # fmt: skip
+@click.option("--method", metavar="NAME", help="saliency, gradient_x_input, integrated_gradients, smoothgrad, "
+              "grad_cam, grad_cam++, occlusion or rise; integrated_gradients by default, grad_cam with --at.")  # fmt: skip
 @click.option("--target", metavar="CLASS", help="A class, by name or number, or PLACE,CLASS; else the likeliest.")
 @click.option("--against", metavar="CLASS", help="Why the target and not this one.")
 @click.option("--at", metavar="TAP", help="The layer that Grad-CAM looks at; by default the last one with places.")
