@@ -2,5 +2,6 @@
 
 from kzoo.explaining.explanation import explain
 from kzoo.explaining.heatmaps import attention_maps
+from kzoo.explaining.letter_changes import mutagenesis
 
-__all__ = ["attention_maps", "explain"]
+__all__ = ["attention_maps", "explain", "mutagenesis"]
