@@ -6,19 +6,16 @@ import pathlib
 
 import numpy as np
 
-from kzoo.data.proteins.protein_sequences import LETTERS, UNKNOWN, Protein, records, text_of
+from kzoo.data.proteins.protein_sequences import Protein, records, text_of
+from kzoo.layers.residues import LETTERS
 
-GAP = UNKNOWN + 1
 A3M, STOCKHOLM = (".a3m",), (".sto", ".stk", ".stockholm")
 SUFFIXES = (*A3M, *STOCKHOLM)
 
 # HHblits reads letters of two amino acids, and selenocysteine, as the likelier or nearest one.
 _IDS = np.full(128, -1, np.int32)
-_IDS[[ord(letter) for letter in LETTERS]] = range(len(LETTERS))
-for _letter, _like in zip("BZUJOX-", "DEC", strict=False):
+for _letter, _like in {**dict(zip(LETTERS, LETTERS, strict=True)), **dict(zip("BZUJO", "DECXX", strict=True))}.items():
     _IDS[ord(_letter)] = LETTERS.index(_like)
-_IDS[[ord(letter) for letter in "JOX"]] = UNKNOWN
-_IDS[ord("-")] = GAP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Alignment:
     """Rows of one length, the query first, none of them twice.
 
     Attributes:
-        rows: int32 (rows, residues), the place of each letter in LETTERS, UNKNOWN, or GAP.
+        rows: int32 (rows, residues), the place of each letter in `residues.LETTERS`.
         deletions: int32 (rows, residues), how many letters of a row stand before each residue that the query lacks.
         notes: what a user should know.
     """

@@ -6,13 +6,11 @@ Jumper et al. 2021, https://doi.org/10.1038/s41586-021-03819-2, supplementary se
 
 import numpy as np
 
-from kzoo.data.proteins.alignments import GAP
-from kzoo.data.proteins.protein_sequences import LETTERS, UNKNOWN
+from kzoo.layers.residues import GAP, MASKED, UNKNOWN
 
-HIDDEN = GAP + 1  # the letter of what is masked
-NUM_LETTERS = HIDDEN + 1
-MASKED = 0.15  # share of the letters that are masked, in prediction as well
-UNIFORM, FROM_PROFILE, SAME = 0.1, 0.1, 0.1  # of those: any amino acid, one of the column, itself; else HIDDEN
+NUM_LETTERS = MASKED + 1
+HIDDEN = 0.15  # share of the letters that are hidden or changed, in prediction as well
+UNIFORM, FROM_PROFILE, SAME = 0.1, 0.1, 0.1  # of those: any amino acid, one of the column, itself; else MASKED
 AT_ONCE = 2**25  # numbers in one product of rows with rows
 
 
@@ -26,7 +24,7 @@ def one_hot(ids, size) -> np.ndarray:
     return np.eye(size, dtype=np.float32)[ids]
 
 
-def of_alignment(aatype, alignment, random, max_clusters, max_extra, masked=MASKED) -> dict:
+def of_alignment(aatype, alignment, random, max_clusters, max_extra, hidden=HIDDEN) -> dict:
     """The features of a chain and its alignment, by DeepMind's names, none of them padded.
 
     Args:
@@ -34,7 +32,7 @@ def of_alignment(aatype, alignment, random, max_clusters, max_extra, masked=MASK
         alignment: an `Alignment`, whose first row is always drawn.
         random: a `numpy.random.Generator`.
         max_clusters, max_extra: how many rows are drawn as centres, and how many of the rest are kept.
-        masked: the share of letters that are hidden or changed in the rows drawn.
+        hidden: the share of letters that are hidden or changed in the rows drawn.
 
     Returns `target_feat` float32 (residues, 22), `msa_feat` (clusters, residues, 49), `msa_mask` and `bert_mask`
     (clusters, residues), `true_msa` int32 of that shape, `extra_msa` int32 (extra, residues), `extra_has_deletion`,
@@ -44,7 +42,7 @@ def of_alignment(aatype, alignment, random, max_clusters, max_extra, masked=MASK
     order = np.concatenate([[0], 1 + random.permutation(len(rows) - 1)])
     drawn, rest = order[:max_clusters], order[max_clusters:]
     true = rows[drawn]
-    changed, hidden = mask(true, profile(rows), random, masked)
+    changed, chosen = mask(true, profile(rows), random, hidden)
     extra, extra_deletions = rows[rest], deletions[rest]
     cluster_profile, deletion_mean = summarize(
         changed, deletions[drawn], extra, extra_deletions, nearest(changed, extra)
@@ -60,7 +58,7 @@ def of_alignment(aatype, alignment, random, max_clusters, max_extra, masked=MASK
         "msa_feat": np.concatenate([x if x.ndim == 3 else x[..., None] for x in msa_feat], axis=-1),
         "msa_mask": np.ones(true.shape, np.float32),
         "true_msa": true.astype(np.int32),
-        "bert_mask": hidden.astype(np.float32),
+        "bert_mask": chosen.astype(np.float32),
         "extra_msa": extra[kept].astype(np.int32),
         "extra_has_deletion": has_deletion,
         "extra_deletion_value": value,
@@ -87,17 +85,17 @@ def mask(rows, frequencies, random, share) -> tuple:
     """Rows with a share of their letters hidden or changed, and where that is so, bool (rows, residues).
 
     Supplementary section 1.9.9: of the letters that are chosen one in ten becomes any amino acid, one is drawn from its
-    column, one stays, and seven become HIDDEN.
+    column, one stays, and seven become MASKED.
     """
     chosen = random.random(rows.shape) < share
     drawn = random.random(rows.shape)
-    uniform = random.integers(0, len(LETTERS), rows.shape)
+    uniform = random.integers(0, UNKNOWN, rows.shape)
     # inverse sampling from each column's frequencies
     steps = np.cumsum(frequencies, axis=-1)
     place = random.random(rows.shape)[..., None] * steps[:, -1:]
     from_column = np.minimum((steps < place).sum(axis=-1), GAP)
     bounds = np.cumsum([UNIFORM, FROM_PROFILE, SAME])
-    replaced = np.select([drawn < bound for bound in bounds], [uniform, from_column, rows], HIDDEN)
+    replaced = np.select([drawn < bound for bound in bounds], [uniform, from_column, rows], MASKED)
     return np.where(chosen, replaced, rows), chosen
 
 
@@ -129,19 +127,15 @@ def summarize(centres, deletions, extra, extra_deletions, assignment) -> tuple:
     return (letters / sizes[..., None]).astype(np.float32), (deleted / sizes).astype(np.float32)
 
 
+def _axis(name):
+    """Where a feature has its residues: behind the rows of an alignment, else first."""
+    return int(name.startswith(("msa_", "true_msa", "bert_", "extra_", "template_")) and name != "template_mask")
+
+
 def cut(features, start, length) -> dict:
-    """Residues `start` to `start + length` of all features; pairs have them in two axes."""
+    """Residues `start` to `start + length` of all features."""
     part = slice(start, start + length)
-    return {name: x[(slice(None),) * AXES.get(name, 0) + (part,)] for name, x in features.items()}
-
-
-AXES = {
-    name: 1 for name in (
-        "msa_feat", "msa_mask", "true_msa", "bert_mask", "extra_msa", "extra_has_deletion", "extra_deletion_value",
-        "extra_msa_mask", "template_aatype", "template_all_atom_positions", "template_all_atom_masks",
-        "template_pseudo_beta", "template_pseudo_beta_mask",
-    )
-}  # fmt: skip
+    return {name: x[(slice(None),) * _axis(name) + (part,)] for name, x in features.items()}
 
 
 def padded(features, num_residues, rows) -> dict:
@@ -152,7 +146,7 @@ def padded(features, num_residues, rows) -> dict:
     """
     found = {}
     for name, x in features.items():
-        axis = AXES.get(name, 0)
+        axis = _axis(name)
         widths = [(0, 0)] * x.ndim
         widths[axis] = (0, num_residues - x.shape[axis])
         count = next((count for prefix, count in rows.items() if name.startswith(prefix)), None)

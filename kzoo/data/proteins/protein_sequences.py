@@ -7,14 +7,14 @@ import pathlib
 
 import numpy as np
 
+from kzoo.layers.residues import LETTERS, UNKNOWN
 from kzoo.support.suggest import did_you_mean
 
-LETTERS = "ARNDCQEGHILKMFPSTWYV"  # the 20 amino acids in the order of their ids, as DeepMind's restypes has them
-UNKNOWN = len(LETTERS)  # X
+KNOWN = LETTERS[:UNKNOWN]  # the 20 amino acids
 SUFFIXES = (".fasta", ".fa", ".faa", ".fas")
 
 _IDS = np.full(128, UNKNOWN, np.int32)
-_IDS[[ord(letter) for letter in LETTERS]] = range(len(LETTERS))
+_IDS[[ord(letter) for letter in KNOWN]] = range(UNKNOWN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Protein:
 
     @property
     def ids(self) -> np.ndarray:
-        """The kind of each residue, int32 (residues,): its place in LETTERS, or UNKNOWN for any other letter."""
+        """Each residue's place in `residues.LETTERS`, int32 (residues,), UNKNOWN for any other letter."""
         return _IDS[np.frombuffer(self.sequence.encode(), np.uint8)]
 
     @property
     def notes(self) -> list:
         """What a user should know: the letters that stand for no single one of the 20 amino acids."""
-        others = collections.Counter(letter for letter in self.sequence if letter not in LETTERS)
+        others = collections.Counter(letter for letter in self.sequence if letter not in KNOWN)
         if not others:
             return []
         told = ", ".join(f"{count} {letter}" for letter, count in sorted(others.items()))
