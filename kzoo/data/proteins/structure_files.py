@@ -57,12 +57,16 @@ def read(path: str | os.PathLike, chain=None, model=None) -> Structure:
     found = _opened(path)
     numbers = [each.num for each in found]
     if model is None and len(numbers) > 1:
-        raise ValueError(f"{path} holds {len(numbers)} models ({numbers[0]} to {numbers[-1]}); name one, such as model=1")
+        raise ValueError(
+            f"{path} holds {len(numbers)} models ({numbers[0]} to {numbers[-1]}); name one, such as model=1"
+        )
     if model is not None and model not in numbers:
         raise ValueError(f"{path} has no model {model}; it has {', '.join(map(str, numbers))}")
     chains = _chains(path, found, found[numbers.index(model) if model is not None else 0])
     if chain is None and len(chains) > 1:
-        raise ValueError(f"{path} holds {len(chains)} chains ({', '.join(chains)}); name one, such as chain={[*chains][0]}")
+        raise ValueError(
+            f"{path} holds {len(chains)} chains ({', '.join(chains)}); name one, such as chain={[*chains][0]}"
+        )
     if chain is not None and chain not in chains:
         raise ValueError(f"{path}: {did_you_mean('chain', chain, [*chains])}")
     only = chain or next(iter(chains))
