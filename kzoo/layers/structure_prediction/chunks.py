@@ -1,0 +1,44 @@
+"""A function over some rows at a time, which needs less memory and gives the same numbers."""
+
+import keras
+from keras import ops
+
+
+def by_chunks(function, chunk, axis, *tensors) -> keras.KerasTensor:
+    """What `function` gives for slices of tensors along an axis, put together along that axis.
+
+    Args:
+        function: takes as many tensors as are passed, and treats places along the axis apart from one another.
+        chunk: how many places at once; None for all.
+        axis: of all tensors and of the result.
+    """
+    size = ops.shape(tensors[0])[axis]
+    if chunk is None or (isinstance(size, int) and size <= chunk):
+        return function(*tensors)
+    known = isinstance(size, int)
+    chunk = chunk if known else ops.minimum(chunk, ops.maximum(size, 1))
+    steps = -(-size // chunk)
+
+    def some(step):
+        # The last chunk goes back over what the one before it had, so that all are of one size.
+        start = ops.minimum(step * chunk, size - chunk)
+        return function(*(_slice(x, start, chunk, axis) for x in tensors))
+
+    found = ops.map(some, ops.arange(steps, dtype="int32"))  # (steps, ..., chunk, ...)
+    found = ops.moveaxis(found, 0, axis)
+    shape = ops.shape(found)
+    joined = lambda x, count: ops.reshape(x, (*shape[:axis], count, *shape[axis + 2 :]))  # noqa: E731
+    if known and size % chunk == 0:
+        return joined(found, size)
+    index = (slice(None),) * axis
+    rest = size - (steps - 1) * chunk
+    first = joined(found[(*index, slice(None, steps - 1))], (steps - 1) * chunk)
+    last = found[(*index, steps - 1)][(*index, slice(chunk - rest, None))]
+    return ops.concatenate([first, last], axis=axis)
+
+
+def _slice(x, start, size, axis):
+    shape = ops.shape(x)
+    begin = [0] * len(shape)
+    begin[axis] = start
+    return ops.slice(x, begin, (*shape[:axis], size, *shape[axis + 1 :]))
