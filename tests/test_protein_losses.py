@@ -64,7 +64,7 @@ def test_errors_in_frames_are_the_references(tensors, truth, frames):
     close(structure_losses.backbone_error(backbone, truth)[:, -1], tensors["loss.last_clamped"])
     swapped = structure_losses.renamed(tensors["atom14"], truth)["swapped"]
     np.testing.assert_array_equal(swapped[0], tensors["loss.swapped"])
-    assert 0 < tensors["loss.swapped"].sum()
+    assert tensors["loss.swapped"].any()
     close(structure_losses.side_chain_error(frames, tensors["atom14"], truth), tensors["loss.side_chain"])
 
 

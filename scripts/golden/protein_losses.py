@@ -1,4 +1,4 @@
-"""Makes tests/golden/protein_losses.safetensors: what DeepMind's functions say of a random chain and a prediction of it.
+"""Makes tests/golden/protein_losses.safetensors: what DeepMind's functions say of a random chain and a prediction.
 
 The chain has every kind of residue, some atoms that are not known, and a jump in its numbers. Environment and
 PYTHONPATH are those of protein_features.py.
@@ -76,7 +76,8 @@ def prediction_of(random):
     layers = [chain(random, 0.5) for _ in range(LAYERS)]
     affines, raw, angles, frames, atoms = zip(*layers, strict=True)
     stacked = {
-        "frames": jax.tree.map(lambda *x: jnp.stack(x), *frames), "atom_pos": jax.tree.map(lambda *x: jnp.stack(x), *atoms),
+        "frames": jax.tree.map(lambda *x: jnp.stack(x), *frames),
+        "atom_pos": jax.tree.map(lambda *x: jnp.stack(x), *atoms),
         "angles_sin_cos": jnp.stack(angles), "unnormalized_angles_sin_cos": jnp.stack(raw),
     }  # fmt: skip
     return {"traj": jnp.stack(affines), "sidechains": stacked, "final_affines": affines[-1],
@@ -115,7 +116,7 @@ def heads(batch, value, logits, whole):
     points37 = all_atom.atom14_to_atom37(value["final_atom14_positions"], batch)
     value = {"structure_module": {"final_atom_positions": points37, "final_affines": value["final_affines"]},
              "predicted_lddt": {"logits": logits["plddt"]},
-             "predicted_aligned_error": {"logits": logits["pae"], "breaks": jnp.linspace(0.0, 31.0, BINS - 1)}}  # fmt: skip
+             "predicted_aligned_error": {"logits": logits["pae"], "breaks": jnp.linspace(0, 31, BINS - 1)}}  # fmt: skip
 
     def losses():
         made = {
