@@ -66,6 +66,18 @@ def of_alignment(aatype, alignment, random, max_clusters, max_extra, hidden=HIDD
     }
 
 
+def of_chain(aatype, residue_index, alignment, random, max_clusters, max_extra) -> dict:
+    """All features of a chain but those of earlier iterations and of templates; arguments as of `of_alignment`.
+
+    Without any extra row there is one that is masked.
+    """
+    found = of_alignment(aatype, alignment, random, max_clusters, max_extra)
+    if not len(found["extra_msa"]):
+        found = padded(found, len(aatype), {"extra": 1})
+    ones = np.ones(len(aatype), np.float32)
+    return {**found, "aatype": aatype, "residue_index": residue_index.astype(np.int32), "seq_mask": ones}
+
+
 def squashed(deletions) -> np.ndarray:
     """Counts of deletions in [0, 1), float32."""
     return (np.arctan(deletions / 3.0) * (2.0 / np.pi)).astype(np.float32)
@@ -127,15 +139,20 @@ def summarize(centres, deletions, extra, extra_deletions, assignment) -> tuple:
     return (letters / sizes[..., None]).astype(np.float32), (deleted / sizes).astype(np.float32)
 
 
-def _axis(name):
-    """Where a feature has its residues: behind the rows of an alignment, else first."""
-    return int(name.startswith(("msa_", "true_msa", "bert_", "extra_", "template_")) and name != "template_mask")
+def _axis(name, x):
+    """Where a feature has its residues: behind the rows of an alignment or templates, else first; None for nowhere."""
+    if x.ndim == 0 or name == "template_mask":
+        return None
+    return int(name.startswith(("msa_", "true_msa", "bert_", "extra_", "template_")))
 
 
 def cut(features, start, length) -> dict:
     """Residues `start` to `start + length` of all features."""
-    part = slice(start, start + length)
-    return {name: x[(slice(None),) * _axis(name) + (part,)] for name, x in features.items()}
+    part, found = slice(start, start + length), {}
+    for name, x in features.items():
+        axis = _axis(name, x)
+        found[name] = x if axis is None else x[(slice(None),) * axis + (part,)]
+    return found
 
 
 def padded(features, num_residues, rows) -> dict:
@@ -146,11 +163,12 @@ def padded(features, num_residues, rows) -> dict:
     """
     found = {}
     for name, x in features.items():
-        axis = _axis(name)
+        axis = _axis(name, x)
         widths = [(0, 0)] * x.ndim
-        widths[axis] = (0, num_residues - x.shape[axis])
+        if axis is not None:
+            widths[axis] = (0, num_residues - x.shape[axis])
         count = next((count for prefix, count in rows.items() if name.startswith(prefix)), None)
         if axis and count is not None:
             widths[0] = (0, count - x.shape[0])
-        found[name] = np.pad(x, widths)
+        found[name] = np.pad(x, widths) if widths else x
     return found

@@ -12,9 +12,9 @@ from keras import ops
 
 from kzoo.layers import residues
 
-N, CA, C, CB, O = (residues.ATOM37.index(name) for name in ("N", "CA", "C", "CB", "O"))  # noqa: E741
+CA, CB = (residues.ATOM37.index(name) for name in ("CA", "CB"))
 GLYCINE, PROLINE = (residues.NAMES.index(name) for name in ("GLY", "PRO"))
-_AMBIGUOUS = (residues.ATOM14_SWAPPED != np.arange(14)).astype("float32")
+_AMBIGUOUS = (np.arange(14) != residues.ATOM14_SWAPPED).astype("float32")
 # of each group: whether turning it by 180 degrees about x swaps the names of its atoms
 _TURNS = np.concatenate([np.zeros((21, 4), "float32"), residues.CHI_PI_PERIODIC], axis=1)
 

@@ -70,13 +70,15 @@ def renamed(atom14, truth) -> dict:
     other naming is nearer.
     """
     rows = truth["atom14_mask"] * truth["ambiguous"]
-    columns = truth["atom14_mask"] * (1 - truth["ambiguous"])
+    columns = each_atom(truth["atom14_mask"] * (1 - truth["ambiguous"]))
+    predicted = distances(atom14)
 
-    def errors(positions):
-        return ops.sqrt(1e-10 + ops.square(distances(atom14) - distances(positions)))
+    def error(positions):
+        differences = ops.sqrt(1e-10 + ops.square(predicted - distances(positions)))
+        by_atom = ops.reshape(ops.sum(differences * columns[:, None], axis=-1), ops.shape(rows))
+        return ops.sum(rows * by_atom, axis=-1)
 
-    mask = rows[:, :, None, :, None] * columns[:, None, :, None, :]
-    own, other = (ops.sum(mask * errors(truth[name]), axis=(2, 3, 4)) for name in ("atom14", "other_atom14"))
+    own, other = (error(truth[name]) for name in ("atom14", "other_atom14"))
     swapped = ops.stop_gradient(ops.cast(other < own, "float32"))
 
     def chosen(own, other):
@@ -91,10 +93,15 @@ def renamed(atom14, truth) -> dict:
     }
 
 
+def each_atom(x) -> Any:
+    """(batch, residues, 14, ...) as (batch, atoms, ...)."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, *x.shape[3:]))
+
+
 def distances(atom14) -> Any:
-    """(batch, residues, residues, 14, 14) in angstroms."""
-    difference = atom14[:, :, None, :, None] - atom14[:, None, :, None, :]
-    return ops.sqrt(1e-10 + ops.sum(ops.square(difference), axis=-1))
+    """(batch, atoms, atoms) in angstroms."""
+    points = each_atom(atom14)
+    return ops.sqrt(1e-10 + ops.sum(ops.square(points[:, :, None] - points[:, None]), axis=-1))
 
 
 def side_chain_error(frames, atom14, truth) -> Any:

@@ -11,7 +11,7 @@ from keras import ops
 from kzoo.layers.residues import ATOM14, ATOM14_MASK, NAMES, VAN_DER_WAALS
 from kzoo.tasks.protein_structure.ground_truth import PROLINE, lookup
 from kzoo.tasks.protein_structure.stereochemistry import distance_bounds
-from kzoo.tasks.protein_structure.structure_losses import distances
+from kzoo.tasks.protein_structure.structure_losses import distances, each_atom
 
 OVERLAP = 1.5  # angstroms that atoms may come into each other
 DEVIATIONS = 12.0  # standard deviations that bonds and angles may differ
@@ -63,18 +63,21 @@ def clashes(atom14, truth, residue_index) -> tuple:
 
     Neither the peptide bond nor a bridge of two sulphurs is a clash. Returns (batch, residues, 14), (batch, residues).
     """
-    exists = truth["exists"]
-    before = residue_index[:, :, None] < residue_index[:, None, :]
-    neighbours = ops.cast(ops.equal(residue_index[:, :, None] + 1, residue_index[:, None, :]), "float32")
-    bond, bridge = np.zeros((14, 14), "float32"), np.zeros((14, 14), "float32")
-    bond[_C, _N] = bridge[_SULPHUR, _SULPHUR] = 1
-    mask = exists[:, :, None, :, None] * exists[:, None, :, None, :]
-    mask = mask * ops.cast(before, "float32")[..., None, None]
-    mask = mask * (1 - neighbours[..., None, None] * bond) * (1 - bridge)
-    radii = lookup(_RADII, truth["aatype"])
-    least = radii[:, :, None, :, None] + radii[:, None, :, None, :] - OVERLAP
+    exists, radii = each_atom(truth["exists"]), each_atom(lookup(_RADII, truth["aatype"]))
+    place = ops.repeat(residue_index, 14, axis=1)
+    kinds = np.eye(14, dtype="float32")
+    is_c, is_n = (ops.tile(kinds[atom][None], (1, ops.shape(residue_index)[1])) for atom in (_C, _N))
+    is_sulphur = ops.tile(kinds[_SULPHUR][None], (1, ops.shape(residue_index)[1]))
+
+    def pairs(one, other):
+        return one[:, :, None] * other[:, None]
+
+    follows = ops.cast(ops.equal(place[:, :, None] + 1, place[:, None]), "float32")
+    mask = pairs(exists, exists) * ops.cast(place[:, :, None] < place[:, None], "float32")
+    mask = mask * (1 - follows * pairs(is_c, is_n)) * (1 - pairs(is_sulphur, is_sulphur))
+    least = radii[:, :, None] + radii[:, None] - OVERLAP
     short = mask * ops.relu(least - distances(atom14))
-    each = ops.sum(short, axis=(1, 3)) + ops.sum(short, axis=(2, 4))
+    each = ops.reshape(ops.sum(short, axis=1) + ops.sum(short, axis=2), ops.shape(truth["exists"]))
     return each, ops.cast(ops.max(each, axis=-1) > 0, "float32")
 
 
