@@ -79,3 +79,76 @@ def draw_video(frames, height, width, channels=3, seed=5):
     noise = random.standard_normal((2, frames, height, width, channels), "float32")
     patches = random.standard_normal((2, frames, height // 8 + 1, width // 8 + 1, channels), "float32") * np.float32(2)
     return noise + patches.repeat(8, axis=2).repeat(8, axis=3)[:, :, :height, :width]
+
+
+def draw_parameters(shapes, seed=0):
+    """Arrays {name: array} for shapes of a network in Haiku's names, in which scales and gates begin at one."""
+    random = np.random.default_rng(seed)
+    arrays = {}
+    stacks = "/evoformer_iteration/", "/extra_msa_stack/", "/__layer_stack_no_state/"
+    for name in sorted(shapes):
+        shape, leaf = tuple(shapes[name]), name.rpartition("//")[2]
+        draw = random.standard_normal(shape, "float32")
+        if leaf in ("bias", "offset", "output_b", "gating_b", "trainable_point_weights"):
+            arrays[name] = draw * np.float32(0.2)
+        elif leaf == "scale":
+            arrays[name] = 1 + draw * np.float32(0.2)
+        else:
+            summed = shape[any(stack in name.replace("//", "/") for stack in stacks) :][: 1 + (leaf == "output_w")]
+            arrays[name] = draw * np.float32(np.prod(summed) ** -0.5)
+    return arrays
+
+
+def draw_protein(length, num_sequences, num_extra, num_templates, msa_dim, pair_dim, padding=0, seed=0):
+    """Features {name: array} of one protein, of which the last residues and sequences are padding."""
+    random = np.random.default_rng(seed)
+    normal = lambda *shape: random.standard_normal(shape, "float32")  # noqa: E731
+    mask = np.ones(length, "float32")
+    mask[length - padding :] = 0
+    rows = lambda count: mask * (np.arange(count) < max(1, count - padding))[:, None].astype("float32")  # noqa: E731
+    chain = np.cumsum(normal(num_templates, length, 1, 3), axis=1) * 3
+    features = {
+        "target_feat": np.eye(22, dtype="float32")[random.integers(0, 21, length)],
+        "msa_feat": normal(num_sequences, length, 49),
+        "msa_mask": rows(num_sequences),
+        "seq_mask": mask,
+        "aatype": np.arange(length, dtype="int32") * 5 % 21 * mask.astype("int32"),
+        "residue_index": np.arange(length, dtype="int32") + 30 * (np.arange(length, dtype="int32") > length // 2),
+        "extra_msa": random.integers(0, 23, (num_extra, length), "int32"),
+        "extra_has_deletion": random.integers(0, 2, (num_extra, length)).astype("float32"),
+        "extra_deletion_value": random.random((num_extra, length), "float32"),
+        "extra_msa_mask": rows(num_extra),
+        "prev_pos": 8 * normal(length, 37, 3) * mask[:, None, None],
+        "prev_msa_first_row": normal(length, msa_dim),
+        "prev_pair": normal(length, length, pair_dim),
+    }
+    if num_templates:
+        present = mask * np.array([[1], [0]] * num_templates, "float32")[:num_templates]
+        features |= {
+            "template_aatype": random.integers(0, 22, (num_templates, length), "int32"),
+            "template_all_atom_positions": chain + 2 * normal(num_templates, length, 37, 3),
+            "template_all_atom_masks": present[..., None] * (random.random((num_templates, length, 37)) < 0.9),
+            "template_mask": present[:, 0],
+            "template_pseudo_beta": chain[..., 0, :] + normal(num_templates, length, 3),
+            "template_pseudo_beta_mask": present,
+        }
+        features["template_all_atom_masks"] = features["template_all_atom_masks"].astype("float32")
+    return features
+
+
+def draw_activations(given, sizes, seed=0):
+    """What enters single parts of a network for proteins, by the sizes of `draw_protein` and keywords of `build`."""
+    random = np.random.default_rng(seed)
+    length = sizes["length"]
+    drawn = {
+        name: random.standard_normal(shape, "float32")
+        for name, shape in {
+            "msa": (sizes["num_sequences"], length, given["msa_dim"]),
+            "extra": (sizes["num_extra"], length, given["extra_dim"]),
+            "pair": (length, length, given["pair_dim"]),
+            "single": (length, given["single_dim"]),
+            "poses": (length, 7),
+        }.items()
+    }
+    drawn["poses"][:, :4] /= np.linalg.norm(drawn["poses"][:, :4], axis=1, keepdims=True)
+    return drawn

@@ -13,7 +13,7 @@ from keras import layers
 
 from kzoo.layers.structure_prediction import embeddings, evoformer, rigid_frames, templates, triangles
 from kzoo.layers.structure_prediction.invariant_point_attention import InvariantPointAttention
-from kzoo.layers.structure_prediction.weights import EPSILON, INITIALIZERS
+from kzoo.layers.structure_prediction.named_weights import EPSILON, INITIALIZERS
 
 TASK = "protein_structure"
 INPUTS = {

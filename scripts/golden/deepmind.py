@@ -4,6 +4,8 @@ python -m venv venv; venv/bin/pip install jax dm-haiku ml_collections dm-tree bi
 venv/bin/pip install --no-deps alphafold==2.0.0
 """
 
+import collections
+import functools
 import sys
 import types
 
@@ -12,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+collections.Iterable = collections.abc.Iterable
 np.int, np.float, np.object, np.bool = int, float, object, bool
 _names = ("NUM_RES", "NUM_MSA_SEQ", "NUM_EXTRA_SEQ", "NUM_TEMPLATES")
 _tf = types.ModuleType("alphafold.model.tf")
@@ -31,6 +34,4 @@ if not hasattr(jax, "util"):
     jax.util = types.ModuleType("jax.util")
     sys.modules["jax.util"] = jax.util
 if not hasattr(jax.util, "wraps"):
-    import functools
-
     jax.util.wraps = lambda wrapped, **_: functools.wraps(wrapped)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kzoo.layers.structure_prediction.named_weights import INITIALIZERS
 from kzoo.layers.structure_prediction.rigid_frames import pseudo_beta
-from kzoo.layers.structure_prediction.weights import INITIALIZERS
 
 
 def outer_product(x) -> keras.KerasTensor:
@@ -85,7 +85,7 @@ class RelativePlaces(layers.Layer):
         super().__init__(**kwargs)
         self.width, self.farthest = width, farthest
 
-    def build(self, index_shape):
+    def build(self, index_shape) -> None:
         self.table = self.add_weight(
             shape=(2 * self.farthest + 1, self.width), initializer=INITIALIZERS["linear"], name="table"
         )

@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.attention import check_heads
 from kzoo.layers.structure_prediction.chunks import by_chunks
-from kzoo.layers.structure_prediction.weights import NamedWeights, product, softmax
+from kzoo.layers.structure_prediction.named_weights import NamedWeights, product, softmax
 
 MASKED = 1e9  # what is taken from the logits of a masked place; a row with no other place averages its masked ones
 ATTENTION = ("query_w", "key_w", "value_w", "gating_w", "gating_b", "output_w", "output_b")
@@ -83,7 +83,7 @@ class RowAttentionWithPairBias(AxialAttention):
     def __init__(self, num_heads, chunk=None, **kwargs):
         super().__init__(num_heads, 2, chunk, **kwargs)
 
-    def build(self, x_shape, padding_mask_shape, pair_shape):
+    def build(self, x_shape, padding_mask_shape, pair_shape) -> None:
         self.attention_weights(x_shape[-1])
         self.norm_weights("feat_2d_norm", pair_shape[-1])
         start = keras.initializers.RandomNormal(stddev=pair_shape[-1] ** -0.5)
@@ -110,7 +110,7 @@ class ColumnAttention(AxialAttention):
     def __init__(self, num_heads, chunk=None, **kwargs):
         super().__init__(num_heads, 1, chunk, **kwargs)
 
-    def build(self, x_shape, padding_mask_shape):
+    def build(self, x_shape, padding_mask_shape) -> None:
         self.attention_weights(x_shape[-1])
 
     def call(self, x, padding_mask) -> keras.KerasTensor:
@@ -134,7 +134,7 @@ class GlobalColumnAttention(NamedWeights):
         check_heads(num_heads)
         self.num_heads, self.chunk = num_heads, chunk
 
-    def build(self, x_shape, padding_mask_shape):
+    def build(self, x_shape, padding_mask_shape) -> None:
         width = x_shape[-1]
         check_heads(self.num_heads, width)
         size = width // self.num_heads
@@ -190,7 +190,7 @@ class Transition(NamedWeights):
         super().__init__(**kwargs)
         self.factor, self.chunk = factor, chunk
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         width = x_shape[-1]
         self.norm_weights("input_layer_norm", width)
         self.linear_weights("transition1", width, self.factor * width, "relu")
@@ -228,7 +228,7 @@ class OuterProductMean(NamedWeights):
         super().__init__(**kwargs)
         self.outer_dim, self.pair_dim, self.chunk = outer_dim, pair_dim, chunk
 
-    def build(self, x_shape, padding_mask_shape):
+    def build(self, x_shape, padding_mask_shape) -> None:
         self.norm_weights("layer_norm_input", x_shape[-1])
         self.linear_weights("left_projection", x_shape[-1], self.outer_dim)
         self.linear_weights("right_projection", x_shape[-1], self.outer_dim)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.layers.structure_prediction.named_weights import NamedWeights
 from kzoo.layers.structure_prediction.rigid_frames import rotation
-from kzoo.layers.structure_prediction.weights import NamedWeights
 
 FAR = 1e5  # what is taken from the logits of a masked pair
 
@@ -37,7 +37,7 @@ class InvariantPointAttention(NamedWeights):
         self.num_heads, self.scalar_dim = num_heads, scalar_dim
         self.num_query_points, self.num_value_points = num_query_points, num_value_points
 
-    def build(self, x_shape, pair_shape, bias_shape, padding_mask_shape, poses_shape):
+    def build(self, x_shape, pair_shape, bias_shape, padding_mask_shape, poses_shape) -> None:
         width, heads, values = x_shape[-1], self.num_heads, self.num_value_points
         self.linear_weights("q_scalar", width, heads * self.scalar_dim)
         self.linear_weights("kv_scalar", width, heads * 2 * self.scalar_dim)

@@ -7,8 +7,8 @@ from kzoo.layers import residues
 from kzoo.layers.attention import check_heads
 from kzoo.layers.structure_prediction.embeddings import distogram, outer_product
 from kzoo.layers.structure_prediction.evoformer import MASKED
+from kzoo.layers.structure_prediction.named_weights import NamedWeights, product, softmax
 from kzoo.layers.structure_prediction.rigid_frames import looked_up, torsion_angles
-from kzoo.layers.structure_prediction.weights import NamedWeights, product, softmax
 
 NUM_KINDS = 22  # the amino acids, unknown, and a gap
 NUM_BINS, FIRST, LAST = 39, 3.25, 50.75  # of distances between residues of a template, in angstroms
@@ -99,7 +99,7 @@ class TemplatePointwiseAttention(NamedWeights):
         check_heads(num_heads)
         self.num_heads = num_heads
 
-    def build(self, x_shape, templates_shape, template_mask_shape):
+    def build(self, x_shape, templates_shape, template_mask_shape) -> None:
         width, heads = templates_shape[-1], self.num_heads
         check_heads(heads, width)
         size = width // heads

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.structure_prediction.evoformer import ATTENTION, AxialAttention
-from kzoo.layers.structure_prediction.weights import NamedWeights, product
+from kzoo.layers.structure_prediction.named_weights import NamedWeights, product
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -35,7 +35,7 @@ class TriangleMultiplication(NamedWeights):
         super().__init__(**kwargs)
         self.incoming = incoming
 
-    def build(self, x_shape, padding_mask_shape):
+    def build(self, x_shape, padding_mask_shape) -> None:
         width = x_shape[-1]
         self.norm_weights("layer_norm_input", width)
         self.norm_weights("center_layer_norm", width)
@@ -82,7 +82,7 @@ class TriangleAttention(AxialAttention):
         super().__init__(num_heads, 1 if ending else 2, chunk, **kwargs)
         self.ending = ending
 
-    def build(self, x_shape, padding_mask_shape):
+    def build(self, x_shape, padding_mask_shape) -> None:
         self.attention_weights(x_shape[-1])
         start = keras.initializers.RandomNormal(stddev=x_shape[-1] ** -0.5)
         self.weight("feat_2d_weights", (x_shape[-1], self.num_heads), start)
