@@ -62,7 +62,7 @@ class NamedWeights(layers.Layer):
 
 def product(x, matrix) -> keras.KerasTensor:
     """x (..., inputs) by a matrix (inputs, outputs), as one product of matrices."""
-    return ops.reshape(ops.matmul(flat(x), matrix), (*ops.shape(x)[:-1], matrix.shape[-1]))
+    return ops.reshape(ops.matmul(ops.reshape(x, (-1, matrix.shape[0])), matrix), (*ops.shape(x)[:-1], matrix.shape[-1]))
 
 
 def softmax(logits, axis=-1) -> keras.KerasTensor:
