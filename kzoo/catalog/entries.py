@@ -41,7 +41,9 @@ LITERALS = {
     "DERIVED": "{tensor of the reference: where it comes from, `computed` or `zeros`}",
     "NAMES": "{family of checkpoints: {name there, with {} for what changes: name here}}, see kzoo/weights/naming.py; "
     "the first is the one that the layers are named after",
-    "LAYOUTS": "{last part of a layer's name: {variable: (tensor, layout)}}, exceptions to `kzoo.weights.layouts`",
+    "LAYOUTS": "{class of a layer or last part of its name: {variable: (tensor, layout)}}, exceptions to "
+    "`kzoo.weights.layouts`",
+    "HAIKU": "the modules that come first in every key of Haiku's archives (.npz), see kzoo/weights/haiku.py",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
     "CONFIG": "{`model_type` of a published configuration, or `timm` or `diffusers`: {`models`: {network there: "
     "keywords here, with `model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, "

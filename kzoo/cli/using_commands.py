@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from kzoo.cli import entry, label_options, row_files, speech_options
+from kzoo.cli import entry, label_options, protein_options, row_files, speech_options
 
 
 @entry.command(
@@ -48,6 +48,7 @@ def _of_split(split, name, source, model, **options):
 @entry.command(
     "predict runs/reviews reviews.csv --columns text --output rows.csv",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
+    "predict runs/alphafold protein.fasta --msa protein.a3m out.cif",
     "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
     cls=label_options.ManyLabels,
 )
@@ -62,6 +63,7 @@ def _of_split(split, name, source, model, **options):
 @click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
 @speech_options.decoding
 @label_options.labels
+@protein_options.folding
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
@@ -69,10 +71,12 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
     images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
     .jsonl, .parquet, .conll) with a column of texts, words, paths or numbers. A model of text takes texts, or files
-    with one text per line, instead. CLIP tells pictures apart by --labels.
+    with one text per line, instead. CLIP tells pictures apart by --labels. A model of proteins takes FASTA files and,
+    as the last of FILES, the .cif or .pdb to write; a .png and an .html page that turns the structure stand beside it.
     """
     if output:
         row_files.check(output)
+    files, folding = protein_options.taken(files, options)
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
@@ -80,6 +84,7 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     task = task.decoded_by(**decoding) if decoding else task
     choice = label_options.taken(options)
     task = task.choosing_among(**choice) if choice else task
+    task = task.folding_by(**folding, progress=protein_options.progress) if folding else task
     if files:
         rows = _rows_of(task, model, files, source, top, options)
     else:

@@ -11,7 +11,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from kzoo.layers.structure_prediction import embeddings, evoformer, rigid_frames, templates, triangles
+from kzoo.layers.structure_prediction import embeddings, evoformer, known_structures, rigid_frames, triangles
 from kzoo.layers.structure_prediction.invariant_point_attention import InvariantPointAttention
 from kzoo.layers.structure_prediction.named_weights import EPSILON, INITIALIZERS
 
@@ -28,9 +28,9 @@ AGREES_WITH = "DeepMind's `alphafold`"
 VARIANTS = {
     "alphafold_1": {},
     "alphafold_2": {},
-    "alphafold_3": {"num_template_blocks": 0},
-    "alphafold_4": {"num_template_blocks": 0},
-    "alphafold_5": {"num_template_blocks": 0},
+    "alphafold_3": {"templates": False},
+    "alphafold_4": {"templates": False},
+    "alphafold_5": {"templates": False},
     "alphafold_1_ptm": {"aligned_error": True},
     "alphafold_2_ptm": {"aligned_error": True},
     "alphafold_3_ptm": {"like": "alphafold_3", "aligned_error": True},
@@ -40,7 +40,7 @@ VARIANTS = {
     "alphafold_small": {
         "num_blocks": 4,
         "num_extra_blocks": 1,
-        "num_template_blocks": 0,
+        "templates": False,
         "num_layers": 4,
         "msa_dim": 64,
         "extra_dim": 32,
@@ -52,6 +52,7 @@ VARIANTS = {
     },
 }
 NAMES = {"deepmind": {}}
+HAIKU = "alphafold/alphafold_iteration"
 LAYOUTS = {
     "Dense": {"kernel": ("weights", "same"), "bias": ("bias", "same")},
     "LayerNormalization": {"gamma": ("scale", "same"), "beta": ("offset", "same")},
@@ -104,7 +105,7 @@ def evoformer_block(msa, pair, msa_mask, pair_mask, column, heads, outer_dim, dr
     """Algorithm 6, lines 2 to 10, and with global attention as `column` algorithm 18."""
     place = f"{name}.msa_row_attention_with_pair_bias"
     y = evoformer.RowAttentionWithPairBias(heads[0], chunk, name=place)(msa, msa_mask, pair)
-    msa = added(msa, y, place, dropout[0])
+    msa = added(msa, y, place, 0.6 * dropout)
     place = (
         f"{name}.msa_column_attention" if column is evoformer.ColumnAttention else f"{name}.msa_column_global_attention"
     )
@@ -113,21 +114,21 @@ def evoformer_block(msa, pair, msa_mask, pair_mask, column, heads, outer_dim, dr
     msa = added(msa, evoformer.Transition(4, chunk, name=place)(msa), place)
     place = f"{name}.outer_product_mean"
     pair = added(pair, evoformer.OuterProductMean(outer_dim, pair.shape[-1], chunk, name=place)(msa, msa_mask), place)
-    return msa, pair_block(pair, pair_mask, heads[1], 4, dropout[1], chunk, name)
+    return msa, pair_block(pair, pair_mask, heads[1], 4, dropout, chunk, name)
 
 
 def embedded_templates(pair, pair_mask, features, template_mask, num_blocks, width, heads, dropout, chunk):
     """What pairs learn from known structures: algorithm 2, lines 9 to 13."""
     name = "evoformer.template_embedding"
     single = f"{name}.single_template_embedding"
-    x = templates.TemplatePairFeatures(dtype="float32", name=f"{single}.features")(*features)
-    x, mask = templates.EachTemplate(name=f"{single}.each")(x, pair_mask)
+    x = known_structures.TemplatePairFeatures(dtype="float32", name=f"{single}.features")(*features)
+    x, mask = known_structures.EachTemplate(name=f"{single}.each")(x, pair_mask)
     x = dense(x, width, f"{single}.embedding2d", "relu")
     for index in range(num_blocks):
         place = f"{single}.template_pair_stack.__layer_stack_no_state.{index}"
         x = pair_block(x, mask, heads, 2, dropout, chunk, place, attention_first=True)
     x = norm(x, f"{single}.output_layer_norm")
-    y = templates.TemplatePointwiseAttention(heads, name=f"{name}.attention")(pair, x, template_mask)
+    y = known_structures.TemplatePointwiseAttention(heads, name=f"{name}.attention")(pair, x, template_mask)
     return layers.Add(name=f"{name}.add")([pair, y])
 
 
@@ -267,8 +268,9 @@ def build(
     num_heads=(8, 4, 12),
     outer_dim=32,
     hidden_dim=128,
+    templates=True,
     aligned_error=False,
-    dropout=(0.15, 0.25, 0.1),
+    dropout=0.25,
     chunk=None,
     name="alphafold_1",
 ) -> keras.Model:
@@ -282,7 +284,7 @@ def build(
         aatype int32 (batch, N), residue_index int32 (batch, N),
         extra_msa int32, extra_has_deletion, extra_deletion_value and extra_msa_mask (batch, E, N),
         prev_pos (batch, N, 37, 3), prev_msa_first_row (batch, N, M), prev_pair (batch, N, N, P): zeros at first;
-        with num_template_blocks: template_aatype int32 (batch, T, N), template_all_atom_positions (batch, T, N, 37,
+        with templates: template_aatype int32 (batch, T, N), template_all_atom_positions (batch, T, N, 37,
         3), template_all_atom_masks (batch, T, N, 37), template_mask (batch, T), template_pseudo_beta (batch, T, N, 3)
         and template_pseudo_beta_mask (batch, T, N); T may be 0.
 
@@ -299,18 +301,23 @@ def build(
 
     Args:
         num_blocks, num_extra_blocks, num_template_blocks: of the Evoformer, of the stack of extra sequences, and of
-            the stack of templates; 0 of the last leaves templates out.
+            the stack of templates.
         num_layers: of the structure module.
         num_heads: of alignments, of pairs, of the structure module.
         outer_dim, hidden_dim: widths inside the outer product, and of torsion angles and confidence.
+        templates: whether known structures are inputs.
         aligned_error: whether the expected error of each residue, seen from each other one, is an output.
-        dropout: of rows of alignments, of pairs, of the structure module.
+        dropout: of pairs; in rows of alignments it is 0.6 times that, and in the structure module 0.4 times.
         chunk: how many rows or columns attention and transitions take at once; None for all. It changes what memory
             is needed, not the numbers.
 
-    Raises ValueError for a width that its heads do not divide.
+    Raises ValueError for a width that its heads do not divide, another number of heads than three, and a chunk below 1.
     """
-    inputs = inputs_of(msa_dim, pair_dim, num_template_blocks)
+    if len(num_heads) != 3:
+        raise ValueError(f"{name}: num_heads must be three, of alignments, of pairs and in space, got {num_heads}")
+    if chunk is not None and (type(chunk) is not int or chunk < 1):
+        raise ValueError(f"{name}: chunk must be None or an int of at least 1, got {chunk!r}")
+    inputs = inputs_of(msa_dim, pair_dim, templates)
     mask = inputs["seq_mask"]
 
     # algorithm 3, and algorithm 32: what the previous iteration found
@@ -333,12 +340,12 @@ def build(
     ])  # fmt: skip
     pair_mask = embeddings.PairMask(name="evoformer.pair_mask")(mask)
 
-    if num_template_blocks:
+    if templates:
         template = {key.removeprefix("template_"): x for key, x in inputs.items() if key.startswith("template_")}
         kinds, atom_masks = template["aatype"], template["all_atom_masks"]
         features = [kinds, template["pseudo_beta"], template["pseudo_beta_mask"], atom_masks]
         pair = embedded_templates(pair, pair_mask, features, template["mask"], num_template_blocks, template_dim,
-                                  num_heads[1], dropout[1], chunk)  # fmt: skip
+                                  num_heads[1], dropout, chunk)  # fmt: skip
 
     # algorithm 18
     extra = embeddings.ExtraFeatures(name="evoformer.extra_msa_features")(
@@ -353,8 +360,8 @@ def build(
 
     # algorithm 2, lines 7 and 8: torsion angles of templates are rows of the alignment
     msa_mask = inputs["msa_mask"]
-    if num_template_blocks:
-        angles = templates.TemplateAngles(dtype="float32", name="evoformer.template_angles")
+    if templates:
+        angles = known_structures.TemplateAngles(dtype="float32", name="evoformer.template_angles")
         rows, row_mask = angles(kinds, template["all_atom_positions"], atom_masks)
         rows = dense(rows, msa_dim, "evoformer.template_single_embedding", "relu", activation="relu")
         rows = dense(rows, msa_dim, "evoformer.template_projection", "relu")
@@ -368,7 +375,9 @@ def build(
 
     first = embeddings.FirstRow(name="evoformer.msa_first_row")(msa)
     single = dense(first, single_dim, "evoformer.single_activations")
-    poses, angles, activations = structure_module(single, pair, mask, num_layers, num_heads[2], hidden_dim, dropout[2])
+    poses, angles, activations = structure_module(
+        single, pair, mask, num_layers, num_heads[2], hidden_dim, 0.4 * dropout
+    )
     outputs = positions(inputs["aatype"], mask, poses, angles)
     outputs |= heads(msa, pair, single, activations, inputs["msa_feat"], hidden_dim, aligned_error)
     same = partial(layers.Activation, "linear", dtype="float32")

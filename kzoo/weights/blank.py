@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 INITIALIZERS = ("glorot_uniform", "he_normal", "lecun_uniform", "orthogonal", "uniform", "zeros", "ones")
-INITIALIZERS += ("RandomNormal", "RandomUniform", "TruncatedNormal")
+INITIALIZERS += ("RandomNormal", "RandomUniform", "TruncatedNormal", "lecun_normal")
 
 ALIGNMENT = 64  # bytes; of all of TensorFlow's own memory
 

@@ -5,6 +5,7 @@ converted, and only then is the first variable assigned.
 """
 
 import logging
+import pathlib
 import re
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 from kzoo import catalog
 from kzoo.catalog import configurations
 from kzoo.catalog.preprocessing import read_beside
-from kzoo.weights import adapting, files, naming, weight_norm
+from kzoo.weights import adapting, files, haiku, naming, weight_norm
 from kzoo.weights.hub import find_files
 from kzoo.weights.layouts import find_slots
 
@@ -23,7 +24,8 @@ FLOATS = {"F64", "F32", "F16", "BF16"}
 def save_weights(model, path, names=None, metadata=None) -> None:
     """Writes a model's weights as safetensors in the reference's names and layout, with its sha256 inside.
 
-    The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before.
+    The file is written beside `path` and renamed, so a full disk or a kill leaves what stood there before. A path that
+    ends in `.npz` becomes an archive as AlphaFold's reference has it; other models have none, which is a ValueError.
 
     Args:
         names: the family of checkpoints whose names they get, such as `"timm"`, one of those in the model file's NAMES;
@@ -36,13 +38,19 @@ def save_weights(model, path, names=None, metadata=None) -> None:
         value = keras.ops.convert_to_numpy(slot.variable.value)
         arrays.update(zip(slot.names, slot.write(value), strict=True))
     arrays = naming.written(model, names, arrays)
+    if pathlib.Path(path).suffix == haiku.SUFFIX:
+        root = catalog.literals_of(model).get("HAIKU")
+        if root is None:
+            raise ValueError(f"{path}: {model.name} has no names in Haiku's archives; write a .safetensors file")
+        haiku.write(path, arrays, root)
+        return
     # transformers loads a file only if its metadata names a framework's layout
     files.write(path, arrays, {"format": "pt", "kzoo.name": catalog.card_of(model).name, **(metadata or {})})
 
 
-def open_weights(weights) -> list[files.File]:
+def open_weights(weights) -> list[files.File | haiku.Archive]:
     """The files of `weights`, as `load_weights` takes them, with their headers read; ValueError if one is damaged."""
-    return [files.File(path) for path in find_files(weights)]
+    return [haiku.Archive(path) if path.suffix == haiku.SUFFIX else files.File(path) for path in find_files(weights)]
 
 
 def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
@@ -55,7 +63,7 @@ def load_weights(model, weights, load_head=True, assign=None) -> list[str]:
 
     Args:
         weights: a `.safetensors` file, an index of several, a folder that holds one of these, or
-            `hf://owner/name[@revision]`; or what `open_weights` gave.
+            `hf://owner/name[@revision]`; AlphaFold's `.npz`; or what `open_weights` gave.
         load_head: False leaves the classifier as it is, for another number of classes: the layers that HEAD of the
             model file lists, or else the last layer with weights.
         assign: `assign(variable, value)` gives a variable its value, in place of `variable.assign(value)`. The files
@@ -178,7 +186,8 @@ class _Checkpoint:
         }
         self.stored = {}  # name here -> (file, name there)
         self.specification = {}  # name here -> (shape, dtype)
-        self.files = weights
+        unstack = lambda file: file.unstacked(self.wanted, literals.get("HAIKU"))  # noqa: E731
+        self.files = [unstack(file) if isinstance(file, haiku.Archive) else file for file in weights]
         self.weights = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
         tensors = [(file, name) for file in self.files for name in file.specification]
         ties = self.literals.get("DERIVED", {})

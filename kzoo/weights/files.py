@@ -91,7 +91,7 @@ class File:
             raise ValueError(f"{path} is damaged or not a safetensors file ({_size(self.path)}): {error}") from error
         self._digest = None
         if WRITER in self.metadata or DIGEST in self.metadata:
-            self._digest = _in_background(_digest, self.path, self.metadata.get(DIGEST, BLANK))
+            self._digest = in_background(_digest, self.path, self.metadata.get(DIGEST, BLANK))
 
     def verify(self) -> None:
         """ValueError if the file's sha256 is not the one written in it; a file of another writer has none."""
@@ -129,7 +129,7 @@ def told(problems) -> str:
     )
 
 
-def _in_background(function, *arguments):
+def in_background(function, *arguments) -> concurrent.futures.Future:
     """A future of what the function returns; its thread keeps no process from ending."""
     future = concurrent.futures.Future()
 

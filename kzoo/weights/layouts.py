@@ -2,8 +2,8 @@
 
 A layer carries the name of its tensor in the reference checkpoint, so one table, from layer class to tensors and
 layouts, serves every model, reading and writing. A layer class of kzoo's own says in its attribute `TENSORS` what
-Keras's classes have in this table: {variable: (tensor, layout)}. `LAYOUTS` of a model file, {last part of a layer's
-name: {variable: (tensor, layout)}}, holds the exceptions of its reference. What neither knows is an error.
+Keras's classes have in this table: {variable: (tensor, layout)}. `LAYOUTS` of a model file, {class of a layer or last
+part of its name: {variable: (tensor, layout)}}, holds the exceptions of its reference. What neither knows is an error.
 """
 
 import numpy as np
@@ -145,7 +145,8 @@ def tensors_of(layer, exceptions) -> dict:
     if isinstance(layer, layers.GRU) and not layer.reset_after:
         return {}  # torch has none
     known = next((TENSORS[kind] for kind in type(layer).__mro__ if kind in TENSORS), {})
-    return {**getattr(layer, "TENSORS", known), **exceptions.get(layer.name.rpartition(".")[2], {})}
+    named = exceptions.get(type(layer).__name__, {}) | exceptions.get(layer.name.rpartition(".")[2], {})
+    return {**getattr(layer, "TENSORS", known), **named}
 
 
 def _refuse(model, layer, unknown):

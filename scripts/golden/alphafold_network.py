@@ -1,7 +1,7 @@
 """Makes tests/golden/alphafold.safetensors: what small networks of DeepMind's `alphafold` answer, whole and in parts.
 
-With that package as deepmind.py says, and safetensors: `python scripts/golden/alphafold_network.py`. Weights and features are
-drawn by names and shapes (tests/seeded_weights.py); a part's answer is that to its inputs in the whole network.
+With that package as deepmind.py says, and safetensors: `python scripts/golden/alphafold_network.py`. Weights and
+features are drawn by names and shapes (tests/seeded_weights.py).
 """
 
 import functools
@@ -19,20 +19,21 @@ from seeded_weights import draw_activations, draw_parameters, draw_protein
 SMALL = {
     "num_blocks": 2, "num_extra_blocks": 1, "num_template_blocks": 2, "num_layers": 3, "msa_dim": 12, "extra_dim": 6,
     "pair_dim": 8, "template_dim": 6, "single_dim": 10, "num_heads": (3, 2, 2), "outer_dim": 4, "hidden_dim": 6,
-    "aligned_error": True,
+    "templates": True, "aligned_error": True,
 }  # fmt: skip
 CASES = {
     "templates": (SMALL, {"length": 9, "num_sequences": 4, "num_extra": 5, "num_templates": 2, "padding": 1}),
     "single": (
-        {**SMALL, "num_template_blocks": 0, "num_heads": (2, 4, 3), "aligned_error": False, "msa_dim": 10},
+        {**SMALL, "templates": False, "num_heads": (2, 4, 3), "aligned_error": False, "msa_dim": 10},
         {"length": 7, "num_sequences": 1, "num_extra": 1, "num_templates": 0, "padding": 0},
     ),
 }
 RECYCLES = 3
 
+
 def configuration(given):
     """DeepMind's configuration of a network in kzoo's words."""
-    found = config.model_config("model_1_ptm" if given["num_template_blocks"] else "model_3")
+    found = config.model_config("model_1_ptm" if given["templates"] else "model_3")
     model = found.model
     embed, heads = model.embeddings_and_evoformer, model.heads
     embed.update({

@@ -159,7 +159,7 @@ def _fill(positions, mask, residue, polymer):
             positions[pair] = positions[pair[::-1]]
 
 
-def write(path: str | os.PathLike, structure: Structure, notes=()) -> None:
+def write(path: str | os.PathLike, structure: Structure) -> None:
     """Writes a chain as `.cif` or `.pdb`, whole or not at all; confidence stands in place of temperature factors.
 
     Raises ValueError for another suffix, and for what PDB's columns cannot hold.
@@ -167,9 +167,8 @@ def write(path: str | os.PathLike, structure: Structure, notes=()) -> None:
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: a structure is written as {', '.join(SUFFIXES)}")
-    made = _as_gemmi(structure)
     if suffix in MMCIF:
-        text = made.make_mmcif_document().as_string()
+        text = _as_gemmi(structure).make_mmcif_document().as_string()
     else:
         largest = float(np.abs(structure.positions).max(initial=0))
         if len(structure.sequence) > _MOST_RESIDUES or largest > _MOST_COORDINATE:
@@ -177,9 +176,14 @@ def write(path: str | os.PathLike, structure: Structure, notes=()) -> None:
                 f"{path}: PDB holds {_MOST_RESIDUES:,} residues and coordinates up to {_MOST_COORDINATE:,.0f}; this "
                 f"chain has {len(structure.sequence):,}, up to {largest:,.0f}: write .cif"
             )
-        text = made.make_pdb_string()
+        text = as_pdb(structure)
     with atomic.file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def as_pdb(structure) -> str:
+    """A chain as the text of a PDB file."""
+    return _as_gemmi(structure).make_pdb_string()
 
 
 def _as_gemmi(structure) -> Any:

@@ -86,7 +86,7 @@ class RowAttentionWithPairBias(AxialAttention):
     def build(self, x_shape, padding_mask_shape, pair_shape) -> None:
         self.attention_weights(x_shape[-1])
         self.norm_weights("feat_2d_norm", pair_shape[-1])
-        start = keras.initializers.RandomNormal(stddev=pair_shape[-1] ** -0.5)
+        start = {"class_name": "RandomNormal", "config": {"stddev": pair_shape[-1] ** -0.5}}
         self.weight("feat_2d_weights", (pair_shape[-1], self.num_heads), start)
 
     def call(self, x, padding_mask, pair) -> keras.KerasTensor:

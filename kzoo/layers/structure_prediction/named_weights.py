@@ -62,14 +62,12 @@ class NamedWeights(layers.Layer):
 
 def product(x, matrix) -> keras.KerasTensor:
     """x (..., inputs) by a matrix (inputs, outputs), as one product of matrices."""
-    return ops.reshape(ops.matmul(ops.reshape(x, (-1, matrix.shape[0])), matrix), (*ops.shape(x)[:-1], matrix.shape[-1]))
+    flat = ops.reshape(x, (-1, matrix.shape[0]))
+    return ops.reshape(ops.matmul(flat, matrix), (*ops.shape(x)[:-1], matrix.shape[-1]))
 
 
 def softmax(logits, axis=-1) -> keras.KerasTensor:
-    """Computed in float32, in the dtype of the logits."""
+    """Computed in float32, in the dtype of the logits; ones along an axis of one place, of which Keras warns."""
+    if logits.shape[axis] == 1:
+        return ops.ones_like(logits)
     return ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=axis), logits.dtype)
-
-
-def flat(x) -> keras.KerasTensor:
-    """All axes but the last as one."""
-    return ops.reshape(x, (-1, x.shape[-1]))

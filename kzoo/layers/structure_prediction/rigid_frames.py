@@ -65,8 +65,7 @@ def _cross(a, b):
 
 def looked_up(table, kinds) -> keras.KerasTensor:
     """Rows of a table of `kzoo.layers.residues` for kinds of residues; any above the last is unknown."""
-    table = ops.convert_to_tensor(table)
-    return ops.take(table, ops.minimum(ops.cast(kinds, "int32"), table.shape[0] - 1), axis=0)
+    return ops.take(ops.convert_to_tensor(table), ops.minimum(ops.cast(kinds, "int32"), len(table) - 1), axis=0)
 
 
 def pseudo_beta(aatype, positions, mask=None) -> keras.KerasTensor | tuple:

@@ -84,7 +84,7 @@ class TriangleAttention(AxialAttention):
 
     def build(self, x_shape, padding_mask_shape) -> None:
         self.attention_weights(x_shape[-1])
-        start = keras.initializers.RandomNormal(stddev=x_shape[-1] ** -0.5)
+        start = {"class_name": "RandomNormal", "config": {"stddev": x_shape[-1] ** -0.5}}
         self.weight("feat_2d_weights", (x_shape[-1], self.num_heads), start)
 
     def call(self, x, padding_mask) -> keras.KerasTensor:

@@ -121,7 +121,9 @@ class FoldingTrainee(ComposedTrainee):
 
     def compile(self, recipe, make_optimizer, choose) -> Any:
         if recipe.label_smoothing:
-            raise ValueError(f"label_smoothing={recipe.label_smoothing}: structures are learned without it; leave it at 0")
+            raise ValueError(
+                f"label_smoothing={recipe.label_smoothing}: structures are learned without it; leave it at 0"
+            )
         optimizer = make_optimizer(self.model)
         chosen = choose(self.model, optimizer)
         self.runner.compile(optimizer, **chosen.options)
