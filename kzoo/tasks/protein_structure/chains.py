@@ -20,13 +20,16 @@ RECYCLES = 3  # the most in training, and those of all other examples
 CLAMPED = 0.9  # share of the examples whose errors count only so far, section 1.11.5
 BACKBONE = [ATOM37.index(name) for name in ("N", "CA", "C", "O")]
 NEEDED = {"sequence", "coords", "mask", "residue_index"}
+SHARP = 0.1, 3.0  # angstroms of resolution; NMR has none
 # an ideal C-beta by the cross product of N to C-alpha and C-alpha to C, and by both
 _IDEAL = (-0.58273431, 0.56802827, -0.54067466)
 # what is learned of a batch: dtype and shape without the batch
 LEARNED = {
     "positions": ("float32", (None, 37, 3)), "mask": ("float32", (None, 37)), "pseudo_beta": ("float32", (None, 3)),
-    "pseudo_beta_mask": ("float32", (None,)), "true_msa": ("int32", (None, None)), "bert_mask": ("float32", (None, None)),
-    "resolution": ("float32", ()), "clamped": ("float32", ()),
+    "pseudo_beta_mask": ("float32", (None,)), "true_msa": ("int32", (None, None)),
+    "bert_mask": ("float32", (None, None)), "clamped": ("float32", ()),
+    "sharp": ("float32", ()),  # whether an experiment is good enough to learn from which atoms it saw
+    "judged": ("float32", ()),  # whether it is good enough to learn how right a prediction is
 }  # fmt: skip
 
 
@@ -88,8 +91,13 @@ def from_folder(folder) -> tuple:
             protein = protein_sequences.make(chain.name, chain.sequence)
             aligned.append(alignments.read(path, protein) if path else None)
             structures.append(chain)
-    with_rows = sum(each is not None for each in aligned)
+    with_rows, sharp = sum(each is not None for each in aligned), sum(map(is_sharp, structures))
     notes = [f"{folder}: {len(structures):,} chains of {len(files):,} files, {with_rows:,} of them with an alignment"]
+    if sharp < len(structures):
+        notes.append(
+            f"{len(structures) - sharp:,} have no resolution from {SHARP[0]} to {SHARP[1]} angstroms: confidence is not "
+            "learned from them"
+        )
     return structures, aligned, notes
 
 
@@ -118,12 +126,22 @@ def of_parts(name, parts, model, how, notes=()) -> dataset.Data:
     return dataset.make_data(name, identity, splits, options, None, notes=notes)
 
 
+def is_sharp(structure) -> bool:
+    """Whether confidence is learned from a structure, section 1.9.6."""
+    return SHARP[0] <= structure.resolution <= SHARP[1]
+
+
+def is_bare(structure) -> bool:
+    """Whether there is no side chain at all, as in data sets of backbones."""
+    return not structure.mask[:, ATOM37.index("CB")].any()
+
+
 def pseudo_beta(structure) -> tuple:
     """C-beta of each residue, C-alpha of glycine, and where it is known; of a bare backbone where it would be."""
     n, ca, c = (structure.positions[:, ATOM37.index(name)] for name in ("N", "CA", "C"))
     beta = ATOM37.index("CB")
     points, known = structure.positions[:, beta].copy(), structure.mask[:, beta].copy()
-    if not known.any():
+    if is_bare(structure):
         one, other = ca - n, c - ca
         points = _IDEAL[0] * np.cross(one, other) + _IDEAL[1] * one + _IDEAL[2] * other + ca
         known = structure.mask[:, [ATOM37.index(name) for name in ("N", "CA", "C")]].min(axis=1)
@@ -193,5 +211,6 @@ class Crops:
             "positions": structure.positions, "mask": structure.mask, "pseudo_beta": points, "pseudo_beta_mask": known,
         }  # fmt: skip
         found = msa_features.cut(found, start, length)
-        clamped = np.float32(random.random() < CLAMPED if training else 1)
-        return {**found, "resolution": np.float32(structure.resolution), "clamped": clamped}
+        sharp, clamped = is_sharp(structure), not training or random.random() < CLAMPED
+        flags = {"clamped": clamped, "sharp": sharp, "judged": sharp or is_bare(structure)}
+        return {**found, **{name: np.float32(flag) for name, flag in flags.items()}}

@@ -13,10 +13,10 @@ from kzoo.tasks.trainee import ComposedTrainee
 # what each part of the loss counts, section 1.9 and DeepMind's configuration
 WEIGHTS = {
     "fape": 0.5, "side_chain_fape": 0.5, "chi": structure_losses.CHI, "angle_norm": structure_losses.ANGLE_NORM,
-    "distogram": 0.3, "masked_msa": 2.0, "predicted_lddt": 0.01, "predicted_aligned_error": 0.1,
+    "distogram": 0.3, "masked_msa": 2.0, "predicted_lddt": 0.01, "experimentally_resolved": 0.01,
+    "predicted_aligned_error": 0.1, "violations": 1.0,
 }  # fmt: skip
-LOSSES = {"training": {}, "fine_tuning": {"experimentally_resolved": 0.01, "violations": 1.0}}
-RESOLUTIONS = 0.1, 3.0  # angstroms of the structures that confidence is learned from; 0 is of those without one
+LOSSES = ("training", "fine_tuning")
 
 
 def parts(outputs, x, y, finer=False) -> dict:
@@ -25,7 +25,7 @@ def parts(outputs, x, y, finer=False) -> dict:
     Args:
         outputs: what the network says.
         x: its inputs; y: the atoms, by the names of `chains.LEARNED`.
-        finer: whether to look at violations, and at which atoms are resolved.
+        finer: whether to look at violations.
     """
     truth = ground_truth.of_structure(x["aatype"], y["positions"], y["mask"])
     truth = violations.padded_exists(truth, x["seq_mask"])
@@ -33,8 +33,6 @@ def parts(outputs, x, y, finer=False) -> dict:
     groups, atom14 = _frames(outputs["sidechain_frames"]), outputs["final_atom14_positions"]
     angles = outputs["angles"], outputs["unnormalized_angles"]
     chi, norm = structure_losses.torsion_errors(*angles, truth, x["seq_mask"])
-    judged = ops.cast((y["resolution"] >= RESOLUTIONS[0]) & (y["resolution"] <= RESOLUTIONS[1]), "float32")
-    judged = ops.where(ops.equal(y["resolution"], 0), 1.0, judged)
     points, known = y["pseudo_beta"], y["pseudo_beta_mask"]
     found = {
         "fape": ops.mean(structure_losses.backbone_error(backbone, truth, y["clamped"]), axis=1),
@@ -43,16 +41,16 @@ def parts(outputs, x, y, finer=False) -> dict:
         "angle_norm": norm,
         "distogram": head_losses.distogram(outputs["distogram"], points, known),
         "masked_msa": head_losses.masked_msa(outputs["masked_msa"], y["true_msa"], y["bert_mask"]),
-        "predicted_lddt": judged
+        "predicted_lddt": y["judged"]
         * head_losses.predicted_lddt(outputs["predicted_lddt"], outputs["final_atom_positions"], truth),
+        "experimentally_resolved": y["sharp"]
+        * head_losses.experimentally_resolved(outputs["experimentally_resolved"], truth),
     }
     if "predicted_aligned_error" in outputs:
         last = tuple(each[:, -1] for each in backbone)
         logits = outputs["predicted_aligned_error"]
-        found["predicted_aligned_error"] = judged * head_losses.aligned_error(logits, last, truth)
+        found["predicted_aligned_error"] = y["judged"] * head_losses.aligned_error(logits, last, truth)
     if finer:
-        logits = outputs["experimentally_resolved"]
-        found["experimentally_resolved"] = judged * head_losses.experimentally_resolved(logits, truth)
         found["violations"] = violations.violation_loss(atom14, truth, x["residue_index"])
     return found
 
@@ -88,8 +86,7 @@ class Runner(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> keras.KerasTensor:
         found = parts(y_pred, x, y, self.finer)
-        weights = {**WEIGHTS, **LOSSES["fine_tuning" if self.finer else "training"]}
-        return ops.mean(sum(weights[name] * value for name, value in found.items()))
+        return ops.mean(sum(WEIGHTS[name] * value for name, value in found.items()))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
         self.means["lddt"].update_state(lddt_of(y_pred, y))
@@ -116,7 +113,7 @@ class FoldingTrainee(ComposedTrainee):
         if loss is None:
             return
         if loss not in LOSSES:
-            raise ValueError(did_you_mean("loss", loss, [*LOSSES]))
+            raise ValueError(did_you_mean("loss", loss, LOSSES))
         self.own, self.runner.finer = {"loss": loss}, loss == "fine_tuning"
 
     def compile(self, recipe, make_optimizer, choose) -> Any:
