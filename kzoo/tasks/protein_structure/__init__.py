@@ -11,6 +11,8 @@ RECIPE = {
     "ema": 0.999, "epochs": 20, "batch_size": 4,
 }  # fmt: skip
 
+SYNTHETIC_SIZES = {"train": 64, "validation": 2, "test": 2}
+
 
 class ProteinStructure(base.Task):
     """Structures of chains, with how far each residue and each pair of them is to be trusted."""
@@ -19,6 +21,7 @@ class ProteinStructure(base.Task):
     default_data = "protein_backbone"
     recipe = RECIPE
     results = "structure"
+    needs_targets = False
     how = None
 
     def check_suits(self, model) -> None:
@@ -49,6 +52,17 @@ class ProteinStructure(base.Task):
         from kzoo.tasks.protein_structure import chains
 
         return chains.load(self, name, model, how)
+
+    def synthetic(self, name, model, how) -> Any:
+        from kzoo.tasks.protein_structure import chains
+
+        return chains.synthetic(name, model, SYNTHETIC_SIZES, how)
+
+    def random_targets(self, model, x, random, length) -> tuple:
+        """Where the atoms of random chains are, for as many as `x` has."""
+        from kzoo.tasks.protein_structure import chains
+
+        return chains.random_targets(x, random), None
 
     def arrays(self, name, parts, model, options, class_names=None) -> None:
         raise ValueError(

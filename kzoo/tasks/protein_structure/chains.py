@@ -27,7 +27,8 @@ _IDEAL = (-0.58273431, 0.56802827, -0.54067466)
 LEARNED = {
     "positions": ("float32", (None, 37, 3)), "mask": ("float32", (None, 37)), "pseudo_beta": ("float32", (None, 3)),
     "pseudo_beta_mask": ("float32", (None,)), "true_msa": ("int32", (None, None)),
-    "bert_mask": ("float32", (None, None)), "clamped": ("float32", ()),
+    "bert_mask": ("float32", (None, None)),
+    "clamped": ("float32", ()),  # whether errors count only so far
     "sharp": ("float32", ()),  # whether an experiment is good enough to learn from which atoms it saw
     "judged": ("float32", ()),  # whether it is good enough to learn how right a prediction is
 }  # fmt: skip
@@ -101,27 +102,60 @@ def from_folder(folder) -> tuple:
     return structures, aligned, notes
 
 
+def helix(length, name="helix", sequence=None) -> Structure:
+    """The backbone of an ideal alpha helix: 3.6 residues a turn, 1.5 angstroms each along it."""
+    # radius, angle and height of N, CA, C and O against those of CA
+    radii, turns, heights = (1.55, 2.28, 1.68, 2.0), (-0.49, 0.0, 0.46, 0.4), (-0.9, 0.0, 1.1, 2.3)
+    angle = np.deg2rad(100) * np.arange(length)[:, None] + np.array(turns)
+    height = 1.5 * np.arange(length)[:, None] + np.array(heights)
+    points = np.stack([radii * np.cos(angle), radii * np.sin(angle), height], axis=-1)
+    positions, mask = np.zeros((length, 37, 3), np.float32), np.zeros((length, 37), np.float32)
+    positions[:, BACKBONE], mask[:, BACKBONE] = points, 1
+    return Structure(name, sequence or "A" * length, positions, mask, np.arange(length, dtype=np.int32))
+
+
+def synthetic(name, model, sizes, how) -> dataset.Data:
+    """Helices of random letters, for tests and benchmarks."""
+    parts = {}
+    for index, (split, size) in enumerate(sizes.items()):
+        random = np.random.default_rng(index)
+        letters = np.array([*protein_sequences.KNOWN])
+        made = ["".join(random.choice(letters, random.integers(16, 33))) for _ in range(size)]
+        parts[split] = [helix(len(each), f"{split}_{place}", each) for place, each in enumerate(made)], None
+    return of_parts(name, parts, model, how)
+
+
+def random_targets(x, random) -> dict:
+    """What is learned, for inputs of a network: a helix, and random letters."""
+    batch, rows, length = x["msa_feat"].shape[:3]
+    structure = helix(length)
+    points, known = pseudo_beta(structure)
+    found = {"positions": structure.positions, "mask": structure.mask, "pseudo_beta": points, "pseudo_beta_mask": known}
+    found = {name: np.stack([values] * batch) for name, values in found.items()}
+    flags = {name: np.ones(batch, np.float32) for name in ("clamped", "sharp", "judged")}
+    letters = random.integers(0, 20, (batch, rows, length), dtype=np.int32)
+    return {**found, "true_msa": letters, "bert_mask": np.ones(letters.shape, np.float32), **flags}
+
+
 def of_parts(name, parts, model, how, notes=()) -> dataset.Data:
     """The `Data` of `{split: (structures, alignments or None)}`."""
     options = how.options
     if options.augment:
         raise ValueError(f"augment={options.asked!r}: chains are cut at random anyway; leave it out")
     crop = how.texts.max_length or CROP
-    rows = {"train": (np.arange(len(parts["train"][0]), dtype=np.int32),)}
+    rows = {split: (np.arange(len(structures), dtype=np.int32),) for split, (structures, _) in parts.items()}
     notes = [*notes, *dataset.carve(name, rows, [[each.sequence for each in parts["train"][0]]], options)]
-    if "validation" in parts:
-        rows["validation"] = (np.arange(len(parts["validation"][0]), dtype=np.int32),)
-    if "test" in parts:
-        rows["test"] = (np.arange(len(parts["test"][0]), dtype=np.int32),)
     splits = {}
     for split, part in rows.items():
-        source = parts.get(split, parts["train"])
+        structures, aligned = parts.get(split, parts["train"])
         dataset.check_examples(f"{name} {split}", part, part)
         draw = {"draw": Crops.draw} if split == "train" else {}
-        splits[split] = Split(part, Crops(model, *source, crop), **{**options.of_split(split), **draw})
-        lengths = [len(source[0][place].sequence) for place in part[0]]
+        splits[split] = Split(part, Crops(model, structures, aligned, crop), **{**options.of_split(split), **draw})
+        lengths = [len(structures[place].sequence) for place in part[0]]
         notes.append(f"{name}: {split} {len(lengths):,} chains, {sum(lengths):,} residues")
-    content = dataset.digest_of([np.array([each.positions.sum() for each in part[0]]) for part in parts.values()])
+    everything = [each for structures, _ in parts.values() for each in structures]
+    letters = np.frombuffer("".join(each.sequence for each in everything).encode(), np.uint8)
+    content = dataset.digest_of([letters, *(each.positions for each in everything)])
     identity = {"name": name, "content": content, "crop": crop}
     return dataset.make_data(name, identity, splits, options, None, notes=notes)
 

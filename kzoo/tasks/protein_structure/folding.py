@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from kzoo import catalog
 from kzoo.catalog import card_of
 from kzoo.data import columns
 from kzoo.data.checks import check_count
@@ -117,10 +116,7 @@ def _sizes(model):
 def _templates(model, protein, paths):
     if "template_mask" not in columns.inputs_of(model):
         if paths:
-            able = ", ".join(
-                name for name in catalog.list_models("alphafold*") if name in ("alphafold_1", "alphafold_2")
-            )
-            raise ValueError(f"template: {model.name} reads no templates; {able} do")
+            raise ValueError(f"template: {model.name} reads no templates; alphafold_1, alphafold_2 and their _ptm do")
         return {}, ()
     if len(paths) > templates.MOST:
         raise ValueError(f"template: {len(paths)} were given, and networks were trained with {templates.MOST} at most")
