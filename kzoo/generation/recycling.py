@@ -34,10 +34,11 @@ def found(outputs) -> dict:
 
 
 def iteration(model) -> Callable:
-    """The network as one compiled program, for each size of its inputs; kept as long as the model lives."""
+    """The network as one compiled program for every size of its inputs, kept as long as the model lives."""
     if model not in PROGRAMS:
-        network = weakref.proxy(model)
-        PROGRAMS[model] = compiled(lambda inputs: network(inputs, training=False), model.variables, xla=False)
+        network, symbols = weakref.proxy(model), {tensor.name: tensor for tensor in model.inputs}
+        program = compiled(lambda inputs: network(inputs, training=False), model.variables, False, symbols)
+        PROGRAMS[model] = program
     return PROGRAMS[model]
 
 
@@ -71,7 +72,7 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
         before, outputs = outputs, program({**given, **previous})
         change = None
         if before is not None:
-            mask = np.asarray(given["seq_mask"])
+            mask = keras.ops.convert_to_numpy(given["seq_mask"])
             change = moved(*(keras.ops.convert_to_numpy(x["final_atom_positions"]) for x in (before, outputs)), mask)
         if progress is not None:
             progress(index + 1, num_recycles + 1, change)

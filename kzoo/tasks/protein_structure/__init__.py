@@ -74,13 +74,10 @@ class ProteinStructure(base.Task):
         raise ValueError(f"{model.name} is learned by several losses together: kzoo.fit, or kzoo train")
 
     def measured(self, model, split) -> dict:
-        return self.trainee(model).measured(split)
-
-    def score(self, model, data, split, numbers) -> dict:
-        """The TM-score and GDT-TS of C-alphas, and the lDDT of all atoms that are known, as means over chains."""
+        """The loss, lDDT, TM-score and GDT-TS, as means over chains."""
         from kzoo.tasks.protein_structure import known_chains
 
-        return known_chains.scores(self.trainee(model), getattr(data, split))
+        return known_chains.measured(model, split)
 
     def folding_by(self, **how) -> base.Task:
         from kzoo.tasks.protein_structure.folding import How
@@ -113,7 +110,7 @@ class ProteinStructure(base.Task):
     def rows_of_data(self, model, data, split="test", limit=5, top=3) -> list:
         from kzoo.tasks.protein_structure import known_chains
 
-        return known_chains.rows(self.trainee(model), data, split, limit)
+        return known_chains.rows(model, data, split, limit)
 
     def line(self, row) -> str:
         name = row.get("file", row.get("example"))

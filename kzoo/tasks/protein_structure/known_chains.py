@@ -3,31 +3,45 @@
 import keras
 import numpy as np
 
+from kzoo.generation import recycling
 from kzoo.layers.residues import ATOM37
-from kzoo.tasks.protein_structure import similarity
+from kzoo.tasks.protein_structure import head_losses, learning, similarity
+from kzoo.tasks.protein_structure.chains import RECYCLES
 from kzoo.tasks.protein_structure.confidence import plddt
-from kzoo.tasks.protein_structure.learning import lddt_of
 from kzoo.tasks.reading import first_batch
 
 _CA = ATOM37.index("CA")
+LIKENESS = ("tm_score", "gdt_ts", "lddt_all_atoms")
 
 
-def scores(trainee, split) -> dict:
-    """Means over the chains of a split: `tm_score`, `gdt_ts` and `lddt_all_atoms`."""
+def measured(model, split) -> dict:
+    """Means over the chains of a split, each folded with RECYCLES recycles.
+
+    `loss` and `distogram_loss`, `lddt` of C-alphas and of all atoms that are known, TM-score and GDT-TS of C-alphas.
+    """
     found = []
     for x, y in split.as_it_is().dataset:
-        found += _of_batch(_outputs(trainee, x), x, y)
-    return {name: float(np.mean([row[name] for row in found])) for name in ("tm_score", "gdt_ts", "lddt_all_atoms")}
+        outputs = _outputs(model, x)
+        parts = learning.parts(outputs, x, y)
+        losses = keras.ops.convert_to_numpy(learning.total(parts))
+        distances = keras.ops.convert_to_numpy(
+            head_losses.distogram(outputs["distogram"], y["pseudo_beta"], y["pseudo_beta_mask"])
+        )
+        for row, loss, distance in zip(_rows(outputs, x, y), losses, distances, strict=True):
+            found.append({"loss": loss, "distogram_loss": distance, **row})
+    names = ("loss", "lddt", "distogram_loss", *LIKENESS)
+    return {name: float(np.mean([row[name] for row in found])) for name in names}
 
 
-def _outputs(trainee, x):
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, trainee.runner.predict_on_batch(x))
+def _outputs(model, x):
+    given = {name: values for name, values in x.items() if name != "num_recycles"}
+    return recycling.recycled(model, lambda index: given, RECYCLES)[0]
 
 
-def _of_batch(outputs, x, y):
+def _rows(outputs, x, y):
     """A row of numbers for each chain of a batch."""
-    x, y = (keras.tree.map_structure(np.asarray, part) for part in (x, y))
-    near = keras.ops.convert_to_numpy(lddt_of(outputs, y))
+    near = keras.ops.convert_to_numpy(learning.lddt_of(outputs, y))
+    x, y, outputs = (keras.tree.map_structure(keras.ops.convert_to_numpy, part) for part in (x, y, outputs))
     rows = []
     for place, mask in enumerate(y["mask"]):
         predicted, true = outputs["final_atom_positions"][place], y["positions"][place]
@@ -45,10 +59,10 @@ def _of_batch(outputs, x, y):
     return rows
 
 
-def rows(trainee, data, split, limit) -> list:
+def rows(model, data, split, limit) -> list:
     """A row for each of the first chains of a split, with how near its prediction is."""
     x, y, _ = first_batch(data, split, limit)
     source = getattr(data, split)
     names = [source.finish.structures[place].name for place in np.asarray(source.rows[0])[:limit]]
-    found = _of_batch(_outputs(trainee, x), x, y)
+    found = _rows(_outputs(model, x), x, y)
     return [{"example": index, "name": name, **row} for index, (name, row) in enumerate(zip(names, found, strict=True))]

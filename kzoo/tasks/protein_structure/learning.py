@@ -55,6 +55,11 @@ def parts(outputs, x, y, finer=False) -> dict:
     return found
 
 
+def total(found) -> Any:
+    """Parts of the loss as one, (batch,)."""
+    return sum(WEIGHTS[name] * value for name, value in found.items())
+
+
 def _frames(x):
     return x[..., :3], x[..., 3]
 
@@ -85,8 +90,7 @@ class Runner(keras.Model):
         return [*super().metrics, *self.means.values()]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> keras.KerasTensor:
-        found = parts(y_pred, x, y, self.finer)
-        return ops.mean(sum(WEIGHTS[name] * value for name, value in found.items()))
+        return ops.mean(total(parts(y_pred, x, y, self.finer)))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
         self.means["lddt"].update_state(lddt_of(y_pred, y))
@@ -139,9 +143,3 @@ class FoldingTrainee(ComposedTrainee):
             "optimizer": self.runner.optimizer.variables,
             "metrics": self.runner.metrics_variables,
         }
-
-    def measured(self, split) -> dict:
-        """The loss and its metrics on a split."""
-        self.runner.compile()
-        found = self.runner.evaluate(split.dataset, verbose=0, return_dict=True)
-        return {key: float(value) for key, value in found.items()}
