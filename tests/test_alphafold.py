@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 from backends import compiled
 from golden_files import GOLDEN
-from seeded_weights import draw_activations, draw_parameters, draw_protein
+from seeded_weights import draw_parameters, draw_protein
 
 import kzoo
 from kzoo.weights import haiku

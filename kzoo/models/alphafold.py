@@ -15,8 +15,15 @@ from kzoo.layers.structure_prediction import embeddings, evoformer, known_struct
 from kzoo.layers.structure_prediction.invariant_point_attention import InvariantPointAttention
 from kzoo.layers.structure_prediction.named_weights import EPSILON, INITIALIZERS
 
-TASK = "feature_extraction"
-INPUTS = {"target_feat": "sequence"}
+TASK = "protein_structure"
+INPUTS = {
+    "target_feat": "protein", "msa_feat": "protein", "msa_mask": "protein", "seq_mask": "protein", "aatype": "protein",
+    "residue_index": "protein", "extra_msa": "protein", "extra_has_deletion": "protein",
+    "extra_deletion_value": "protein", "extra_msa_mask": "protein", "prev_pos": "protein",
+    "prev_msa_first_row": "protein", "prev_pair": "protein", "template_aatype": "protein",
+    "template_all_atom_positions": "protein", "template_all_atom_masks": "protein", "template_mask": "protein",
+    "template_pseudo_beta": "protein", "template_pseudo_beta_mask": "protein",
+}  # fmt: skip
 AGREES_WITH = "DeepMind's `alphafold`"
 VARIANTS = {
     "alphafold_1": {},
