@@ -241,26 +241,24 @@ class OuterProductMean(NamedWeights):
         # Few sequences are cheaper to map before their products are added up than after.
         few = isinstance(x.shape[1], int) and x.shape[1] * self.pair_dim < self.outer_dim * (self.pair_dim - x.shape[1])
         pieces = self._few if few else self._many
-        found = by_chunks(lambda left: pieces(left, right), self.chunk, 2, left)
+        found = by_chunks(lambda left: pieces(left, right), self.chunk, 1, ops.swapaxes(left, 1, 2))
         padding_mask = ops.cast(padding_mask, "float32")
         counts = ops.matmul(ops.swapaxes(padding_mask, 1, 2), padding_mask)[..., None]
         return (found + self.output_b) / ops.cast(counts + 1e-3, found.dtype)
 
     def _many(self, left, right):
-        batch, sequences, rows, width = ops.shape(left)
+        batch, rows, sequences, width = ops.shape(left)
         columns = ops.shape(right)[2]
-        left = ops.reshape(ops.transpose(left, (0, 2, 3, 1)), (batch, rows * width, sequences))
+        left = ops.reshape(ops.swapaxes(left, 2, 3), (batch, rows * width, sequences))
         outer = ops.matmul(left, ops.reshape(right, (batch, sequences, columns * width)))
         outer = ops.transpose(ops.reshape(outer, (batch, rows, width, columns, width)), (0, 1, 3, 2, 4))
         outer = ops.reshape(outer, (batch, rows, columns, self.outer_dim**2))
         return product(outer, ops.reshape(self.output_w, (self.outer_dim**2, self.pair_dim)))
 
     def _few(self, left, right):
-        batch, sequences, rows, _ = ops.shape(left)
+        batch, rows, sequences, _ = ops.shape(left)
         columns = ops.shape(right)[2]
         mapped = product(left, ops.reshape(self.output_w, (self.outer_dim, self.outer_dim * self.pair_dim)))
-        mapped = ops.reshape(mapped, (batch, sequences, rows, self.outer_dim, self.pair_dim))
-        mapped = ops.transpose(mapped, (0, 2, 1, 3, 4))  # batch, rows, sequences, outer_dim, pair_dim
         mapped = ops.reshape(mapped, (batch, rows, sequences * self.outer_dim, self.pair_dim))
         right = ops.reshape(ops.transpose(right, (0, 2, 1, 3)), (batch, 1, columns, sequences * self.outer_dim))
         return ops.matmul(right, mapped)
