@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 
+import fresh_processes
 import pytest
 
 import kzoo  # noqa: F401 before Keras, so that the tests run with the kernels that users have
@@ -119,9 +120,14 @@ def end_determinism():
 
 @pytest.fixture
 def run_kzoo():
-    """Runs the command line in a process of its own: `run_kzoo("list", "--json")` gives the completed process."""
+    """Runs the command line in a process: `run_kzoo("list", "--json")` gives the completed one.
 
-    def run(*arguments, timeout=120, **environment):
+    It is a fork of one that has imported TensorFlow; with `alone`, Python starts it as for a user.
+    """
+
+    def run(*arguments, timeout=120, alone=False, **environment):
+        if not alone:
+            return fresh_processes.run(*arguments, module="kzoo", timeout=timeout, **environment)
         command, environment = [sys.executable, "-m", "kzoo", *map(str, arguments)], {**os.environ, **environment}
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=environment)
 

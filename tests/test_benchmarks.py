@@ -16,6 +16,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import harness  # noqa: E402
 import throughput  # noqa: E402
+import throughput_row  # noqa: E402
 import timing  # noqa: E402
 
 ROW_KEYS = {
@@ -128,14 +129,9 @@ def test_the_comparison_pairs_gpu_with_cpu_and_skips_failures():
     assert found == [{"model": "cnn", "mode": "infer", "batch_size": 8, "backend": "jax", "gpu_over_cpu": 4.0}]
 
 
-def test_a_model_without_a_task_is_trained_with_a_head(tmp_path):
-    done = run(
-        "throughput.py", "--models", "bert_tiny", "--devices", "cpu", "--mode", "train", "--batch-size", 2,
-        "--seconds", 0.1, "--output", tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (row,) = result_of(done.stdout)["rows"]
-    assert row["samples_per_sec"] > 0
+def test_a_model_without_a_task_is_trained_with_a_head():
+    job = {"mode": "train", "batch_size": 2, "seconds": 0.1, "sequence_length": 8, "device": "cpu"}
+    assert throughput_row.time_model("bert_tiny", **job)["samples_per_sec"] > 0
 
 
 def test_a_tiny_run_writes_csv_chart_and_json(tmp_path):
@@ -170,15 +166,15 @@ def test_a_tiny_run_writes_csv_chart_and_json(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["throughput.csv", "throughput.json", "throughput.png"]
 
 
-def test_an_absent_gpu_is_said_plainly(tmp_path):
-    done = run("throughput.py", "--models", "perceptron", "--devices", "gpu", "--mode", "infer", "--seconds", 0.1,
-               "--output", tmp_path)  # fmt: skip
-    document = result_of(done.stdout)
-    if document["devices"]:
+def test_an_absent_gpu_is_said_plainly(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness, "run_child", lambda script, job, *rest: throughput_row.JOBS[job["kind"]](**job))
+    if throughput_row.gpu_names():
         pytest.skip("this machine has a GPU")
-    assert done.returncode == 1  # nothing was measured
-    assert "gpu: none found on this machine (tensorflow), its rows are left out" in done.stderr
-    assert document["rows"] == []
+    status = throughput.main(["--models", "perceptron", "--devices", "gpu", "--output", str(tmp_path)])
+    assert status == 1  # nothing was measured
+    said = capsys.readouterr()
+    assert "gpu: none found on this machine (tensorflow), its rows are left out" in said.err
+    assert result_of(said.out)["rows"] == []
 
 
 def test_jax_rows_need_no_tensorflow(tmp_path):
@@ -249,6 +245,7 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_was_finished(tmp_path):
     assert result_of(output)["interrupted"] is True
 
 
+@pytest.mark.slow  # four processes that each import TensorFlow
 def test_both_sides_of_the_fit_benchmark_train_on_the_same_images(tmp_path):
     done = run("fit_versus_document.py", "--images", 256, "--epochs", 2, "--repetitions", 1, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -262,6 +259,7 @@ def test_both_sides_of_the_fit_benchmark_train_on_the_same_images(tmp_path):
     assert json.loads((tmp_path / "fit_versus_document.json").read_text()) == document
 
 
+@pytest.mark.slow  # TensorFlow is profiled in a process of its own
 def test_a_step_profile_names_the_operations(tmp_path):
     path = tmp_path / "profile.json"
     done = run("step_profile.py", "--work", "tiny_cnn", "--steps", 1, "--output", path)

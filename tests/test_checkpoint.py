@@ -1,9 +1,8 @@
+import concurrent.futures
 import json
-import os
 import resource
-import subprocess
-import sys
 
+import fresh_processes
 import ml_dtypes
 import numpy as np
 import pytest
@@ -207,9 +206,7 @@ except OSError as error:
 
 def test_full_disk_keeps_what_was_there(weights):
     content = weights.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(weights)], capture_output=True, text=True, check=False, env={**os.environ}
-    )
+    done = fresh_processes.run(weights, code=FULL_DISK)
     assert f"while writing {weights}" in done.stdout, done.stdout + done.stderr
     assert "needs 203,560 bytes" in done.stdout and "intact" in done.stdout, done.stdout
     assert weights.read_bytes() == content
@@ -251,7 +248,8 @@ def test_only_catalogue_models_are_saved_as_folders(tmp_path):
 def test_two_processes_write_one_file(model, tmp_path):
     path = tmp_path / "shared.safetensors"
     code = "import sys, kzoo; m = kzoo.build('rnn'); [kzoo.save_weights(m, sys.argv[1]) for _ in range(30)]"
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(path)], env={**os.environ}) for _ in range(2)]
-    assert [writer.wait() for writer in writers] == [0, 0]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(fresh_processes.run, path, code=code) for _ in range(2)]
+    assert [writer.result().returncode for writer in writers] == [0, 0]
     kzoo.load_weights(kzoo.build("rnn"), path)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -135,7 +135,7 @@ def test_version(run_here):
 def test_train_evaluate_predict_export(run_kzoo, tmp_path):
     """The main job as a user runs it, in processes of their own."""
     run = tmp_path / "run"
-    done = run_kzoo("train", "mlp", "--set", "hidden_dims=(32,)", "--epochs", 2, "--run-folder", run)
+    done = run_kzoo("train", "mlp", "--set", "hidden_dims=(32,)", "--epochs", 2, "--run-folder", run, alone=True)
     assert done.returncode == 0, done.stderr
     assert "epoch 2/2" in done.stderr and "test: accuracy" in done.stdout and f"kzoo export {run}" in done.stdout
     assert not any(line.startswith(("I0000", "WARNING", "E0000")) for line in done.stderr.splitlines()), done.stderr

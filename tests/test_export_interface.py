@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import fresh_processes
 import keras
 import numpy as np
 import pytest
@@ -286,7 +287,7 @@ print(json.dumps(told))
 
 
 def test_a_full_disk_is_one_line_in_every_format_and_leaves_nothing(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = fresh_processes.run(tmp_path, code=FULL)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert set(told) == {format for format, runtime in choices.FORMATS.items() if choices.is_installed(runtime)}

@@ -2,13 +2,13 @@ import contextlib
 import hashlib
 import http.server
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import threading
 
+import fresh_processes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -107,13 +107,7 @@ def load_in_child(address, *, build="'rnn', sys.argv[1], units=3, num_features=2
         "except ValueError as error: print('ValueError:', error)\n"
         "else: print(sum(float(abs(weight).sum()) for weight in model.get_weights()))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, address],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    done = fresh_processes.run(address, code=code, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

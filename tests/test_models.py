@@ -66,6 +66,7 @@ ROWS = {
             "bert_small": 28_763_648,
             "bert_medium": 41_373_184,
             "bert_large": 335_141_888,
+            "dnabert_6": 89_190_912,
         },
         "small": {
             "num_layers": 1,
@@ -288,6 +289,62 @@ ROWS = {
         },
         "small": {"sample_rate": 2000, "hidden_dim": 8, "num_layers": 2, "dropout": 0.1, "num_labels": 5},
         "golden": {},
+    },
+    "spliceai": {
+        # the authors' files count the statistics of batch norm as well, 64 for each of 32 layers
+        "counts": {
+            "spliceai_10k": 698_787 - 2_048,
+            "spliceai_2k": 360_579 - 1_536,
+            "spliceai_400nt": 186_211 - 1_024,
+            "spliceai_80nt": 93_763 - 512,
+        },
+        "small": {"filters": 6, "kernel_sizes": (3, 5), "dilation_rates": (1, 2), "num_units": 1},
+        "golden": {},  # see test_genomes.py
+    },
+    "deepsea": {
+        "counts": {"deepsea": 52_843_119, "deepsea_selene": 52_532_319},
+        "small": {
+            "filters": (6, 7, 8),
+            "kernel_size": 3,
+            "pool_size": 2,
+            "hidden_dim": 9,
+            "sequence_length": 42,
+            "num_classes": 5,
+        },
+        "golden": {
+            "deepsea": {
+                "filters": (6, 7, 8),
+                "kernel_size": 3,
+                "pool_size": 2,
+                "hidden_dim": 9,
+                "sequence_length": 42,
+                "num_classes": 5,
+            },
+        },
+    },
+    "danq": {
+        # torch counts 2,560 more, because it keeps two biases a direction
+        "counts": {"danq": 46_929_039 - 2_560},
+        "small": {
+            "filters": 6,
+            "kernel_size": 5,
+            "pool_size": 3,
+            "units": 4,
+            "hidden_dim": 9,
+            "sequence_length": 42,
+            "num_classes": 5,
+        },
+        "golden": {
+            "danq": {
+                "filters": 6,
+                "kernel_size": 5,
+                "pool_size": 3,
+                "units": 4,
+                "hidden_dim": 9,
+                "sequence_length": 42,
+                "num_classes": 5,
+            },
+        },
     },
     "recurrent_cnn": {
         # the paper: 1.86, 0.67 and 1.19 million

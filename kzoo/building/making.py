@@ -9,6 +9,8 @@ from kzoo import catalog
 from kzoo.building import pipelines, published
 from kzoo.building.assembly import Assembly, about_part
 from kzoo.catalog import keywords
+from kzoo.data import Tokenizer, vocabulary_size
+from kzoo.data.genomes.kmers import SPECIAL
 from kzoo.generation.noise_schedules import settings_of
 from kzoo.generation.samplers import SAMPLERS
 from kzoo.rewrites import repeat
@@ -148,6 +150,12 @@ def _made(entry, overrides, rewrites=()):
         raise ValueError(f"{entry.name} ends in a softmax over classes, through which task= learns nothing else")
     how = catalog.Preprocessing(**catalog.literals(entry.architecture).get("PREPROCESSING", {}))
     model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides, preprocessing=how)
+    literals = catalog.literals(entry.architecture)
+    if len(literals.get("CLASS_NAMES", ())) == model.outputs[0].shape[-1]:
+        catalog.update_card(model, class_names=[*literals["CLASS_NAMES"]])
+    k = literals.get("KMERS", {}).get(entry.name)
+    if k and vocabulary_size(model) == 4**k + len(SPECIAL):
+        catalog.update_card(model, tokenizer=Tokenizer.of_kmers(k))
     return repeat(model, rewrites)
 
 

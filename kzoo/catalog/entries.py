@@ -44,6 +44,8 @@ LITERALS = {
     "LAYOUTS": "{class of a layer or last part of its name: {variable: (tensor, layout)}}, exceptions to "
     "`kzoo.weights.layouts`",
     "HAIKU": "the modules that come first in every key of Haiku's archives (.npz), see kzoo/weights/haiku.py",
+    "CLASS_NAMES": "names of its classes, where it has as many, until data name them otherwise",
+    "KMERS": "{variant that reads DNA in overlapping words: how many letters each has}",
     "LORA_LAYERS": "layers that low-rank updates usually choose",
     "CONFIG": "{`model_type` of a published configuration, or `timm` or `diffusers`: {`models`: {network there: "
     "keywords here, with `model` for a variant} or variants of the same name, `keywords`: {key: keyword, or (keyword, "

@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from kzoo.cli import entry, label_options, row_files, speech_options
+from kzoo.cli import entry, genome_options, label_options, row_files, speech_options
 
 
 @entry.command(
@@ -49,6 +49,7 @@ def _of_split(split, name, source, model, **options):
     "predict runs/reviews reviews.csv --columns text --output rows.csv",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
     "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
+    "predict runs/spliceai genome.fa --variants calls.vcf --genes genes.bed --output scored.vcf",
     cls=label_options.ManyLabels,
 )
 @click.argument("source")
@@ -62,6 +63,7 @@ def _of_split(split, name, source, model, **options):
 @click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
 @speech_options.decoding
 @label_options.labels
+@genome_options.genome
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
@@ -69,10 +71,12 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name; FILES are
     images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
     .jsonl, .parquet, .conll) with a column of texts, words, paths or numbers. A model of text takes texts, or files
-    with one text per line, instead. CLIP tells pictures apart by --labels.
+    with one text per line, instead. CLIP tells pictures apart by --labels. A model of DNA takes sequences, FASTA files,
+    or a genome with --variants or --regions.
     """
+    genome = genome_options.taken(options)
     if output:
-        row_files.check(output)
+        genome_options.check_output(output, genome)
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
@@ -80,7 +84,9 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     task = task.decoded_by(**decoding) if decoding else task
     choice = label_options.taken(options)
     task = task.choosing_among(**choice) if choice else task
-    if files:
+    if genome:
+        rows = genome_options.rows_of(model, files, genome, top, bool(options["skip_bad"]))
+    elif files:
         rows = _rows_of(task, model, files, source, top, options)
     else:
         data = _of_split(split, data_name, source, model, batch_size=limit, **options)
@@ -89,12 +95,12 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
         task.draw(draw, model, rows, data, split)
         click.echo(f"wrote {draw}", err=True)
     if output:
-        row_files.write(output, rows)
+        genome_options.write(output, rows, genome)
         click.echo(f"wrote {len(rows):,} rows to {output}", err=True)
     if as_json:
         return entry.print_json(rows)
     for row in () if output else rows:
-        click.echo(task.line(row))
+        click.echo(genome_options.line(row, task) if genome else task.line(row))
     return None
 
 
@@ -107,6 +113,7 @@ def _rows_of(task, model, files, source, top, options):
 
     tokenizer = Tokenizer.load(options["tokenizer"]) if options["tokenizer"] else model.kzoo.tokenizer
     are_texts = task.takes_texts and base.takes_tokens(model)
+    letters = columns.lettered(model)
     known = open_run(source).data_choices
     names, skip_bad = options["columns"] or known.get("columns"), bool(options["skip_bad"])
     rows = []
@@ -115,7 +122,7 @@ def _rows_of(task, model, files, source, top, options):
     for one in files:
         if pathlib.Path(one).suffix.lower() in table_files.SUFFIXES and pathlib.Path(one).is_file():
             rows += task.rows_of_table(model, one, names, tokenizer, top, skip_bad)
-        elif are_texts:
+        elif are_texts or (letters and not letters.is_file(one)):
             rows += task.rows_of_texts(model, reading.lines_of([one]), tokenizer, top)
         else:
             is_one = any(column.is_one(one) for column in wanted)

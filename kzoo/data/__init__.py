@@ -14,6 +14,7 @@ NAMES = {
     "kzoo.data.splits": "Split",
     "kzoo.data.augmentation": "Augmentation RECIPES",
     "kzoo.data.sounds.sound_augmentation": "SoundAugmentation",
+    "kzoo.data.genomes.strands": "LetterAugmentation",
     "kzoo.data.tokenizing.tokenizers": "Tokenizer",
     "kzoo.data.tokenizing.alphabets": "make_alphabet",
     "kzoo.data.inputs": "check_data check_inputs prepare_inputs",

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kzoo.data import effects
 from kzoo.data.effects import move
+from kzoo.data.genomes.strands import LetterAugmentation
 from kzoo.data.sounds.sound_augmentation import SoundAugmentation
 from kzoo.data.splits import fold
 
@@ -246,6 +247,9 @@ RECIPES = {
     "detection": dataclasses.replace(FLIPS, shift=0.1, zoom=0.25, brightness=0.2, contrast=0.2, saturation=0.2),
     "speech": SoundAugmentation(),
     "sounds": SoundAugmentation(shift=0.1),
+    "strands": LetterAugmentation(),
+    "junctions": LetterAugmentation(reverse=0.3, reversed_label="N"),
+    "mutations": LetterAugmentation(reverse=0.0, mutate=0.1),
     # as far as voices differ in pitch, so that a new speaker is none of a new kind
     "photos_strong": dataclasses.replace(PHOTOS, num_operations=2, erase=0.25, mixup=0.2, cutmix=1.0),
 }

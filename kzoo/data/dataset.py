@@ -9,6 +9,7 @@ import tensorflow as tf
 from kzoo.catalog.preprocessing import Preprocessing
 from kzoo.data import checks
 from kzoo.data.augmentation import RECIPES, Augmentation
+from kzoo.data.genomes.strands import LetterAugmentation
 from kzoo.data.sounds.sound_augmentation import SoundAugmentation
 from kzoo.data.splits import Split
 from kzoo.data.tokenizing.tokenizers import Tokenizer
@@ -86,7 +87,7 @@ class Options:
                 raise ValueError(f"{did_you_mean('augmentation', self.augment, RECIPES)} {hint}")
             self.augment = RECIPES[self.augment]
         self.augment = Augmentation() if self.augment is True else self.augment or False
-        if self.augment and not isinstance(self.augment, Augmentation | SoundAugmentation):
+        if self.augment and not isinstance(self.augment, Augmentation | SoundAugmentation | LetterAugmentation):
             raise ValueError(f"augment must be True, False, a recipe's name or an Augmentation, got {self.augment!r}")
         if not isinstance(self.preprocessing, Preprocessing):
             raise TypeError(f"preprocessing must be a kzoo.Preprocessing, got {self.preprocessing!r}")

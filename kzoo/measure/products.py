@@ -231,8 +231,8 @@ FREE = {
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
-        EndToken LearnedPositions LikeGrid LocalResponseNormalization MaskedAveragePooling Maxout MuLawOneHot
-        NearestResize NumWindows OneChannel RelativePositionBias Reverse RotaryPositions SinusoidalPositions
+        EndToken LearnedPositions LetterOneHot LikeGrid LocalResponseNormalization MaskedAveragePooling Maxout
+        MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse RotaryPositions SinusoidalPositions
         SinusoidalTimestep Split Temperature Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin

@@ -31,7 +31,10 @@ VARIANTS = {
     "bert_small": {"num_layers": 4, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
     "bert_medium": {"num_layers": 8, "hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048},
     "bert_large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16, "intermediate_dim": 4096},
+    # Ji et al. 2021, https://doi.org/10.1093/bioinformatics/btab083: the same network over words of six letters of DNA
+    "dnabert_6": {"like": "bert_base", "vocabulary_size": 4101},
 }
+KMERS = {"dnabert_6": 6}
 HEAD = (
     "cls.predictions.transform.dense",
     "cls.predictions.transform.LayerNorm",

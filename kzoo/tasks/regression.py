@@ -8,7 +8,10 @@ from kzoo.data import columns
 from kzoo.tasks.base import gives_probabilities, num_outputs
 from kzoo.tasks.feeding.any_input import AnyInput
 
-INSTEAD_OF = ("image_classification", "sequence_classification", "text_classification", "binary_classification")
+INSTEAD_OF = (
+    "image_classification", "sequence_classification", "text_classification", "binary_classification",
+    "dna_classification",
+)  # fmt: skip
 
 
 class Regression(AnyInput):

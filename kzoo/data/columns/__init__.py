@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from kzoo import catalog
 from kzoo.data.columns.diffusion import HiddenStates, Sample, Timestep
 from kzoo.data.columns.label import Label, Logit, TokenLabel
+from kzoo.data.columns.letters import Letters
 from kzoo.data.columns.numbers import Image, Noise, Numbers, Sequence
 from kzoo.data.columns.several import LabelSet, Nothing, Values
 from kzoo.data.columns.sound import SOUNDS, MelFrames, NumSamples, Waveform, completed
@@ -20,16 +21,16 @@ KINDS = {
     column.kind: column
     for column in (
         Image, Tokens, Mask, Segments, Category, Numbers, Noise, Sequence, Waveform, NumSamples, MelFrames, Sample,
-        HiddenStates, Timestep, Video,
+        HiddenStates, Timestep, Video, Letters,
     )
 }  # fmt: skip
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
 BY_RANK = {4: "video", 3: "image", 2: "sequence"}
 
 __all__ = [
-    "KINDS", "MOVING", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Logit", "Mask",
-    "MelFrames", "Noise", "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep",
-    "TokenLabel", "Tokens", "Values", "Video", "Waveform", "completed", "heard", "id_limits", "inputs_of",
+    "KINDS", "MOVING", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Letters", "Logit",
+    "Mask", "MelFrames", "Noise", "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep",
+    "TokenLabel", "Tokens", "Values", "Video", "Waveform", "completed", "heard", "id_limits", "inputs_of", "lettered",
     "vocabulary_size",
 ]  # fmt: skip
 
@@ -45,6 +46,11 @@ def inputs_of(model) -> dict:
 def heard(model) -> Waveform | None:
     """The column of the waveform that a model hears; None for a model that hears nothing."""
     return next((column for column in inputs_of(model).values() if isinstance(column, Waveform)), None)
+
+
+def lettered(model) -> Letters | None:
+    """The column of the letters that a model reads; None for a model that reads none."""
+    return next((column for column in inputs_of(model).values() if isinstance(column, Letters)), None)
 
 
 def _kind(tensor):

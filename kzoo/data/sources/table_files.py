@@ -22,7 +22,7 @@ USUAL = {
     "label", "labels", "target", "targets", "class", "category", "sentiment", "tags", "text", "sentence", "review",
     "sentence1", "sentence2", "premise", "hypothesis", "question", "answer", "source", "src", "tgt", "path", "image",
     "file", "filename", "file_name", "image_path", "id", "transcript", "transcription", "audio", "audio_path",
-    "audio_filepath", "wav", "speaker", "duration",
+    "audio_filepath", "wav", "speaker", "duration", "sequence", "seq",
 }  # fmt: skip
 
 

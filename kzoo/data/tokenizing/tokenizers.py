@@ -10,6 +10,7 @@ import pathlib
 import numpy as np
 
 from kzoo.data import checks
+from kzoo.data.genomes import kmers
 from kzoo.support import atomic
 from kzoo.support.suggest import did_you_mean
 
@@ -67,6 +68,9 @@ class Tokenizer:
             setattr(self, f"{role}_id", index)
         # The blank of an alphabet is also a character of texts; the ! that some of CLIP's vocabularies pad with is not.
         is_alphabet = type(engine.model).__name__ == "WordLevel"
+        self.word_length = kmers.word_length(vocabulary, {name for name in self.special.values() if name})
+        if self.word_length:  # letters of DNA are capital, whatever published files say of case
+            engine.normalizer = None
         engine.encode_special_tokens = is_alphabet and any(len(name) == 1 for name in self.special.values() if name)
 
     @classmethod
@@ -96,6 +100,15 @@ class Tokenizer:
             raise ValueError("texts are all empty: there is nothing to learn a vocabulary from")
         learn = _wordpieces if kind == "wordpieces" else functools.partial(_learned, kind)
         return cls(learn(list(texts), list(special), vocabulary_size))
+
+    @classmethod
+    def of_kmers(cls, k=6) -> "Tokenizer":
+        """The vocabulary of DNABERT: all words of `k` letters of DNA, in which a sequence is read letter by letter.
+
+        A word with a letter that is not known, such as N, is [UNK]. Raises ValueError for a `k` that is no int from 1
+        to 8.
+        """
+        return cls(kmers.engine_of(k))
 
     @classmethod
     def load(cls, path) -> "Tokenizer":
@@ -149,6 +162,10 @@ class Tokenizer:
         if isinstance(texts, str):
             raise ValueError("encode takes a list of strings, got one string: pass [text]")
         texts = list(texts)
+        if self.word_length:
+            for index, text in enumerate(texts):
+                _check_text(index, text)
+            texts = [kmers.cut(f"texts[{index}]", text, self.word_length) for index, text in enumerate(texts)]
         try:
             return [encoding.ids for encoding in self.engine.encode_batch_fast(texts, add_special_tokens=False)]
         except TypeError:

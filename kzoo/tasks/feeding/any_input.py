@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from kzoo.data import columns
 from kzoo.tasks.base import Task, takes_images, takes_tokens
+from kzoo.tasks.feeding.letter_input import LetterInput
 from kzoo.tasks.text_classification import TextClassification
 from kzoo.tasks.wanted_outputs import require_outputs
 
@@ -12,7 +14,7 @@ def batches_by_input(task, name, model, how) -> Any:
     return (TextClassification if takes_tokens(model) else Task).batches(task, name, model, how)
 
 
-class AnyInput(Task):
+class AnyInput(LetterInput):
     """Numbers for each example; folders of classes are not for them.
 
     Such a model ends as a classifier does and is built from the file of one: `INSTEAD_OF` in the file of the task names
@@ -20,7 +22,6 @@ class AnyInput(Task):
     """
 
     default_data = "synthetic"
-    takes_texts = True
 
     def check_suits(self, model) -> None:
         require_outputs(self, model, rank=2, least=1)
@@ -28,6 +29,8 @@ class AnyInput(Task):
     def batches(self, name, model, how) -> Any:
         from kzoo.data.sources import folders, table_files
 
+        if columns.lettered(model):
+            return super().batches(name, model, how)
         if table_files.find(name) is None and folders.find(name) is not None:
             raise ValueError(
                 f"{name} holds a class for every image; {model.name} is for {self.words}: pass arrays (x, y), or a "

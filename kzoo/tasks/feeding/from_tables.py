@@ -16,6 +16,8 @@ def _inputs(model):
     """What kind of cells a model reads, and how many of them a row may have."""
     if takes_tokens(model):
         return "texts", 2
+    if columns.lettered(model):
+        return "texts", 1
     if takes_images(model):
         return "images", 1
     if takes_sounds(model):

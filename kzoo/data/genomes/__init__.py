@@ -1,0 +1,1 @@
+"""DNA, RNA and proteins: letters as ids, genomes, regions and variants from files."""
