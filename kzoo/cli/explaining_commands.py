@@ -15,13 +15,18 @@ from kzoo.cli import entry
 @click.argument("source")
 @click.argument("example")
 @click.argument("path", metavar="OUTPUT")
-@click.option("--method", metavar="NAME", help="saliency, gradient_x_input, integrated_gradients, smoothgrad, "
-              "grad_cam, grad_cam++, occlusion or rise; integrated_gradients by default, grad_cam with --at.")  # fmt: skip
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="saliency, gradient_x_input, integrated_gradients, smoothgrad, grad_cam, grad_cam++, occlusion or rise; "
+    "integrated_gradients by default, grad_cam with --at.",
+)
 @click.option("--target", metavar="CLASS", help="A class, by name or number, or PLACE,CLASS; else the likeliest.")
 @click.option("--against", metavar="CLASS", help="Why the target and not this one.")
 @click.option("--at", metavar="TAP", help="The layer that Grad-CAM looks at; by default the last one with places.")
-@click.option("--check", "checks", multiple=True, metavar="NAME", help="deletion, infidelity, sensitivity or "
-              "randomization; can be repeated.")  # fmt: skip
+@click.option(
+    "--check", "checks", multiple=True, metavar="NAME", help="deletion, infidelity, sensitivity or randomization."
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of the method: steps=100.")
 @click.option("--seed", type=int, default=0, help="Of what is drawn at random.")
 @entry.model_options
