@@ -2,6 +2,7 @@
 
 from kzoo.cli import (  # noqa: F401
     catalog_commands,
+    explaining_commands,
     genome_commands,
     rewriting_commands,
     search_commands,

@@ -1,6 +1,7 @@
-"""Looking inside a model: what it attends to, and which letters of a sequence matter."""
+"""Looking inside a model: what it attends to, and what speaks for what it answers."""
 
+from kzoo.explaining.explanation import explain
 from kzoo.explaining.heatmaps import attention_maps
 from kzoo.explaining.letter_changes import mutagenesis
 
-__all__ = ["attention_maps", "mutagenesis"]
+__all__ = ["attention_maps", "explain", "mutagenesis"]

@@ -15,8 +15,15 @@ from kzoo.layers.structure_prediction import embeddings, evoformer, known_struct
 from kzoo.layers.structure_prediction.invariant_point_attention import InvariantPointAttention
 from kzoo.layers.structure_prediction.named_weights import EPSILON, INITIALIZERS
 
-TASK = "feature_extraction"
-INPUTS = {"target_feat": "sequence"}
+TASK = "protein_structure"
+INPUTS = {
+    "target_feat": "protein", "msa_feat": "protein", "msa_mask": "protein", "seq_mask": "protein", "aatype": "protein",
+    "residue_index": "protein", "extra_msa": "protein", "extra_has_deletion": "protein",
+    "extra_deletion_value": "protein", "extra_msa_mask": "protein", "prev_pos": "protein",
+    "prev_msa_first_row": "protein", "prev_pair": "protein", "template_aatype": "protein",
+    "template_all_atom_positions": "protein", "template_all_atom_masks": "protein", "template_mask": "protein",
+    "template_pseudo_beta": "protein", "template_pseudo_beta_mask": "protein",
+}  # fmt: skip
 AGREES_WITH = "DeepMind's `alphafold`"
 VARIANTS = {
     "alphafold_1": {},
@@ -78,7 +85,9 @@ def pair_block(pair, mask, num_heads, factor, dropout, chunk, name, attention_fi
     def multiply(x):
         for which in ("outgoing", "incoming"):
             place = f"{name}.triangle_multiplication_{which}"
-            x = added(x, triangles.TriangleMultiplication(which == "incoming", name=place)(x, mask), place, dropout)
+            x = added(
+                x, triangles.TriangleMultiplication(which == "incoming", chunk, name=place)(x, mask), place, dropout
+            )
         return x
 
     def attend(x):
@@ -301,8 +310,8 @@ def build(
         templates: whether known structures are inputs.
         aligned_error: whether the expected error of each residue, seen from each other one, is an output.
         dropout: of pairs; in rows of alignments it is 0.6 times that, and in the structure module 0.4 times.
-        chunk: how many rows or columns attention and transitions take at once; None for all. It changes what memory
-            is needed, not the numbers.
+        chunk: how many rows or columns are computed at once. It changes time and memory, not the numbers; None for as
+            many as are fast, and for all in training or where sizes are unknown when the graph is traced.
 
     Raises ValueError for a width that its heads do not divide, another number of heads than three, and a chunk below 1.
     """
