@@ -13,6 +13,7 @@ from seeded_weights import load_drawn_weights
 
 import kzoo
 from kzoo.data.genomes import alphabet, genome_files, variant_files
+from kzoo.measure import measure
 from kzoo.tasks.genome_reading.regions import predict_regions
 from kzoo.tasks.genome_reading.variants import predict_variants
 from kzoo.tasks.genome_reading.windows import reader_of
@@ -151,6 +152,20 @@ def test_what_lies_outside_of_a_sequence_is_unknown(sites):
     assert [len(one) for one in together] == [6, 12]
     assert_close(together[0], kzoo.predict(sites, ids)[0])
     assert_close(compiled(sites)(ids), outputs_of(sites, ids))
+
+
+@pytest.mark.parametrize("kernel_sizes", [(3,), (3, 5)])
+def test_nothing_is_computed_that_is_cut_off(kernel_sizes, tmp_path):
+    from kzoo.rewrites.trimming import trim_flanks
+
+    how = {**SITES, "kernel_sizes": kernel_sizes, "dilation_rates": (1, 3)[: len(kernel_sizes)], "num_units": 2}
+    model = load_drawn_weights(kzoo.build("spliceai", **how), tmp_path)
+    trimmed = trim_flanks(model)
+    for ids in (np.array([[1]], "int32"), np.array([[2, 3, 1, 4, 4, 1, 0], [1, 1, 2, 3, 4, 4, 4]], "int32")):
+        assert_close(outputs_of(trimmed, ids), outputs_of(model, ids), 1e-6)
+    assert measure(trimmed, 10)["macs"] < 0.9 * measure(model, 10)["macs"]
+    other = kzoo.build("deepsea", **SHORT)
+    assert trim_flanks(other) is other
 
 
 @pytest.mark.parametrize(("head", "kind"), [("classes", "softmax"), ("labels", "sigmoid")])
