@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from kzoo.cli import entry, genome_options, label_options, row_files, speech_options
+from kzoo.cli import entry, genome_options, label_options, protein_options, row_files, speech_options
 
 
 @entry.command(
@@ -48,6 +48,7 @@ def _of_split(split, name, source, model, **options):
 @entry.command(
     "predict runs/reviews reviews.csv --columns text --output rows.csv",
     "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
+    "predict runs/alphafold protein.fasta --msa protein.a3m out.cif",
     "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
     "predict runs/spliceai genome.fa --variants calls.vcf --genes genes.bed --output scored.vcf",
     cls=label_options.ManyLabels,
@@ -63,6 +64,7 @@ def _of_split(split, name, source, model, **options):
 @click.option("--output", metavar="FILE", help="Write all rows into a .csv or .jsonl file.")
 @speech_options.decoding
 @label_options.labels
+@protein_options.folding
 @genome_options.genome
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
@@ -72,11 +74,13 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     images or sounds (.wav, .flac, .ogg), folders or patterns of them, .npy arrays of examples, or tables (.csv, .tsv,
     .jsonl, .parquet, .conll) with a column of texts, words, paths or numbers. A model of text takes texts, or files
     with one text per line, instead. CLIP tells pictures apart by --labels. A model of DNA takes sequences, FASTA files,
-    or a genome with --variants or --regions.
+    or a genome with --variants or --regions. A model of proteins takes FASTA files and, as the last of FILES, the .cif
+    or .pdb to write; a .png and an .html page that turns the structure stand beside it.
     """
     genome = genome_options.taken(options)
     if output:
         genome_options.check_output(output, genome)
+    files, folding = protein_options.taken(files, options)
     model = entry.open_model(source, overrides, weights, dtype)
     from kzoo import tasks
 
@@ -84,6 +88,7 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     task = task.decoded_by(**decoding) if decoding else task
     choice = label_options.taken(options)
     task = task.choosing_among(**choice) if choice else task
+    task = task.folding_by(**folding, progress=protein_options.progress) if folding else task
     if genome:
         rows = genome_options.rows_of(model, files, genome, top, bool(options["skip_bad"]))
     elif files:

@@ -64,14 +64,16 @@ def compiled(function, variables, xla, symbol=None) -> Any:
     """The function as a program of the active backend; without `xla` TensorFlow runs its own operations.
 
     Args:
-        symbol: the `keras.KerasTensor` that stands for the function's one argument, where TensorFlow is to compile one
-            program for every size that it leaves open.
+        symbol: the `keras.KerasTensor`, or a structure of them, that stands for the function's one argument, where
+            TensorFlow is to compile one program for every size that it leaves open.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        signature = None if symbol is None else [tf.TensorSpec(symbol.shape, symbol.dtype)]
+        signature = None
+        if symbol is not None:
+            signature = [keras.tree.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), symbol)]
         return tf.function(function, input_signature=signature, jit_compile=xla, autograph=False)
     if backend == "jax":
         import jax

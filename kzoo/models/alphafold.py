@@ -15,8 +15,15 @@ from kzoo.layers.structure_prediction import embeddings, evoformer, known_struct
 from kzoo.layers.structure_prediction.invariant_point_attention import InvariantPointAttention
 from kzoo.layers.structure_prediction.named_weights import EPSILON, INITIALIZERS
 
-TASK = "feature_extraction"
-INPUTS = {"target_feat": "sequence"}
+TASK = "protein_structure"
+INPUTS = {
+    "target_feat": "protein", "msa_feat": "protein", "msa_mask": "protein", "seq_mask": "protein", "aatype": "protein",
+    "residue_index": "protein", "extra_msa": "protein", "extra_has_deletion": "protein",
+    "extra_deletion_value": "protein", "extra_msa_mask": "protein", "prev_pos": "protein",
+    "prev_msa_first_row": "protein", "prev_pair": "protein", "template_aatype": "protein",
+    "template_all_atom_positions": "protein", "template_all_atom_masks": "protein", "template_mask": "protein",
+    "template_pseudo_beta": "protein", "template_pseudo_beta_mask": "protein",
+}  # fmt: skip
 AGREES_WITH = "DeepMind's `alphafold`"
 VARIANTS = {
     "alphafold_1": {},
@@ -112,7 +119,9 @@ def evoformer_block(msa, pair, msa_mask, pair_mask, column, heads, outer_dim, dr
     return msa, pair_block(pair, pair_mask, heads[1], 4, dropout, chunk, name)
 
 
-def embedded_templates(pair, pair_mask, features, template_mask, num_blocks, width, heads, dropout, chunk):
+def embedded_templates(
+    pair, pair_mask, features, template_mask, num_blocks, width, heads, dropout, chunk
+) -> keras.KerasTensor:
     """What pairs learn from known structures: algorithm 2, lines 9 to 13."""
     name = "evoformer.template_embedding"
     single = f"{name}.single_template_embedding"
@@ -304,7 +313,7 @@ def build(
         aligned_error: whether the expected error of each residue, seen from each other one, is an output.
         dropout: of pairs; in rows of alignments it is 0.6 times that, and in the structure module 0.4 times.
         chunk: how many rows or columns are computed at once. It changes time and memory, not the numbers; None for as
-            many as are fast, and for all in training or where sizes are unknown when the graph is traced.
+            many as are fast, and for all in training.
 
     Raises ValueError for a width that its heads do not divide, another number of heads than three, and a chunk below 1.
     """

@@ -272,6 +272,10 @@ class Task:
         """This task with another way from outputs to answers; ValueError where there is only one."""
         raise ValueError(f"{', '.join(how)}: a search among beams is for speech recognition, and this is {self.words}")
 
+    def folding_by(self, **how) -> "Task":
+        """This task with another way to fold proteins; ValueError where it folds none."""
+        raise ValueError(f"{', '.join(how)}: for models of proteins, and this is for {self.words}")
+
     def choosing_among(self, labels, templates=("{}",)) -> "Task":
         """This task with labels in words as its answers; ValueError where classes are fixed by training."""
         raise ValueError(f"labels: words to choose among are for image text matching, and this is {self.words}")

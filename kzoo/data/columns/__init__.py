@@ -12,6 +12,7 @@ from kzoo.data.columns.diffusion import HiddenStates, Sample, Timestep
 from kzoo.data.columns.label import Label, Logit, TokenLabel
 from kzoo.data.columns.letters import Letters
 from kzoo.data.columns.numbers import Image, Noise, Numbers, Sequence
+from kzoo.data.columns.residues_of_proteins import ProteinFeature
 from kzoo.data.columns.several import LabelSet, Nothing, Values
 from kzoo.data.columns.sound import SOUNDS, MelFrames, NumSamples, Waveform, completed
 from kzoo.data.columns.token_ids import Category, Mask, Segments, Tokens, id_limits, vocabulary_size
@@ -21,7 +22,7 @@ KINDS = {
     column.kind: column
     for column in (
         Image, Tokens, Mask, Segments, Category, Numbers, Noise, Sequence, Waveform, NumSamples, MelFrames, Sample,
-        HiddenStates, Timestep, Video, Letters,
+        HiddenStates, Timestep, Video, Letters, ProteinFeature,
     )
 }  # fmt: skip
 NAMES = {"padding_mask": "mask", "encoder_padding_mask": "mask", "segment_ids": "segments"}
@@ -29,8 +30,9 @@ BY_RANK = {4: "video", 3: "image", 2: "sequence"}
 
 __all__ = [
     "KINDS", "MOVING", "SOUNDS", "Category", "HiddenStates", "Image", "Label", "LabelSet", "Letters", "Logit",
-    "Mask", "MelFrames", "Noise", "Nothing", "NumSamples", "Numbers", "Sample", "Segments", "Sequence", "Timestep",
-    "TokenLabel", "Tokens", "Values", "Video", "Waveform", "completed", "heard", "id_limits", "inputs_of", "lettered",
+    "Mask", "MelFrames", "Noise", "Nothing", "NumSamples", "Numbers", "ProteinFeature", "Sample", "Segments",
+    "Sequence", "Timestep", "TokenLabel", "Tokens", "Values", "Video", "Waveform", "completed", "heard", "id_limits",
+    "inputs_of", "lettered",
     "vocabulary_size",
 ]  # fmt: skip
 

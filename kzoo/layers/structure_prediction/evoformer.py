@@ -1,5 +1,7 @@
 """What a block of the Evoformer does to an alignment: attention along its axes, and what it tells of pairs."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
@@ -252,11 +254,14 @@ class OuterProductMean(NamedWeights):
         left, right = self.linear("left_projection", x) * weight, self.linear("right_projection", x) * weight
         left, mask = ops.swapaxes(left, 1, 2), ops.swapaxes(ops.cast(padding_mask, "float32"), 1, 2)
         # Few sequences are cheaper to map before their products are added up than after.
-        few = isinstance(x.shape[1], int) and x.shape[1] * self.pair_dim < self.outer_dim * (self.pair_dim - x.shape[1])
-        width = self.pair_dim if few else self.outer_dim**2
+        sequences = ops.shape(x)[1]
+        few = sequences * self.pair_dim < self.outer_dim * (self.pair_dim - sequences)
+        width = self.pair_dim if few is True else self.outer_dim**2
 
         def mean(left, rows):
-            found = (self._few if few else self._many)(left, right) + self.output_b
+            ways = [partial(way, left, right) for way in (self._few, self._many)]
+            found = ways[not few]() if isinstance(few, bool) else ops.cond(few, *ways)
+            found = found + self.output_b
             counts = ops.matmul(rows, ops.swapaxes(mask, 1, 2))[..., None]
             return found / ops.cast(counts + 1e-3, found.dtype)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.layers.structure_prediction.named_weights import NamedWeights
+from kzoo.layers.structure_prediction.named_weights import NamedWeights, softmax
 from kzoo.layers.structure_prediction.rigid_frames import rotation
 
 FAR = 1e5  # what is taken from the logits of a masked pair
@@ -68,7 +68,7 @@ class InvariantPointAttention(NamedWeights):
         logits = self._logits(q, kv[..., :size], q_points, k_points)  # batch, heads, residues, residues
         logits = logits + ops.transpose(bias, (0, 3, 1, 2)) * 3**-0.5
         logits = logits - FAR * (1 - padding_mask[:, None, :, None] * padding_mask[:, None, None, :])
-        scores = ops.softmax(logits, axis=-1)
+        scores = softmax(logits)
 
         # batch, heads, residues, size + 3 * values
         v_points = ops.reshape(ops.transpose(v_points, (0, 3, 1, 2, 4)), (batch, heads, length, -1))

@@ -62,7 +62,8 @@ class NamedWeights(layers.Layer):
 
 def product(x, matrix) -> keras.KerasTensor:
     """x (..., inputs) by a matrix (inputs, outputs), as one product of matrices."""
-    return ops.reshape(ops.matmul(flat(x), matrix), (*ops.shape(x)[:-1], matrix.shape[-1]))
+    flat = ops.reshape(x, (-1, matrix.shape[0]))
+    return ops.reshape(ops.matmul(flat, matrix), (*ops.shape(x)[:-1], matrix.shape[-1]))
 
 
 def softmax(logits, axis=-1) -> keras.KerasTensor:
@@ -70,8 +71,3 @@ def softmax(logits, axis=-1) -> keras.KerasTensor:
     if logits.shape[axis] == 1:
         return ops.ones_like(logits)
     return ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=axis), logits.dtype)
-
-
-def flat(x) -> keras.KerasTensor:
-    """All axes but the last as one."""
-    return ops.reshape(x, (-1, x.shape[-1]))
