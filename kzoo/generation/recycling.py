@@ -82,18 +82,19 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
     return outputs, index
 
 
-def unrolled(network, inputs, num_recycles, training=False) -> Any:
+def unrolled(model, inputs, num_recycles, call=None) -> Any:
     """The outputs of a network after any number of iterations, as part of a larger graph.
 
     Args:
-        network: a function of inputs and `training`.
+        inputs: tensors by name, but for PREVIOUS.
         num_recycles: an int32 tensor.
+        call: what stands for the model, a function of all inputs.
     """
-    length = ops.shape(inputs["aatype"])
-    start = first(network, *length)
+    call = call or model
+    start = first(model, *ops.shape(inputs["aatype"]))
 
     def body(index, previous):
-        return index + 1, found(network({**inputs, **previous}, training=training))
+        return index + 1, found(call({**inputs, **previous}))
 
     _, previous = ops.while_loop(lambda index, _: index < num_recycles, body, (ops.zeros((), "int32"), start))
-    return network({**inputs, **{name: ops.stop_gradient(x) for name, x in previous.items()}}, training=training)
+    return call({**inputs, **{name: ops.stop_gradient(x) for name, x in previous.items()}})
