@@ -232,8 +232,8 @@ FREE = {
     "kzoo": """
         AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
         EndToken LearnedPositions LetterOneHot LikeGrid LocalResponseNormalization MaskedAveragePooling Maxout
-        MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse RotaryPositions SinusoidalPositions
-        SinusoidalTimestep Split Temperature Unread""",
+        MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse ReverseComplement RotaryPositions
+        SinusoidalPositions SinusoidalTimestep Split StrandMean Temperature Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

@@ -85,7 +85,9 @@ def pair_block(pair, mask, num_heads, factor, dropout, chunk, name, attention_fi
     def multiply(x):
         for which in ("outgoing", "incoming"):
             place = f"{name}.triangle_multiplication_{which}"
-            x = added(x, triangles.TriangleMultiplication(which == "incoming", name=place)(x, mask), place, dropout)
+            x = added(
+                x, triangles.TriangleMultiplication(which == "incoming", chunk, name=place)(x, mask), place, dropout
+            )
         return x
 
     def attend(x):
@@ -308,8 +310,8 @@ def build(
         templates: whether known structures are inputs.
         aligned_error: whether the expected error of each residue, seen from each other one, is an output.
         dropout: of pairs; in rows of alignments it is 0.6 times that, and in the structure module 0.4 times.
-        chunk: how many rows or columns attention and transitions take at once; None for all. It changes what memory
-            is needed, not the numbers.
+        chunk: how many rows or columns are computed at once. It changes time and memory, not the numbers; None for as
+            many as are fast, and for all in training or where sizes are unknown when the graph is traced.
 
     Raises ValueError for a width that its heads do not divide, another number of heads than three, and a chunk below 1.
     """

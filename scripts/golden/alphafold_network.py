@@ -93,6 +93,15 @@ STRUCTURE = folding.StructureModule.__call__
 folding.StructureModule.__call__ = whole
 
 
+def torsions(*args, **kwargs):
+    """DeepMind's angles, but for omega before the first residue, which it makes of rounding errors."""
+    found = TORSIONS(*args, **kwargs)
+    return {key: value.at[:, 0, 0].set(0) for key, value in found.items()}
+
+
+TORSIONS, all_atom.atom37_to_torsion_angles = all_atom.atom37_to_torsion_angles, torsions
+
+
 def answers(found):
     """What kzoo's network gives, from what DeepMind's does."""
     structure, side = found["structure_module"], found["structure_module"]["sidechains"]
@@ -189,21 +198,32 @@ def parts():
         return module(query, templates, mask, is_training=False)
 
     found["part.template_embedding"] = answer(embedding, (pair[0], templates, pair[1]))
-    torsions = all_atom.atom37_to_torsion_angles(
+    angles = all_atom.atom37_to_torsion_angles(
         *(templates[f"template_{key}"] for key in ("aatype", "all_atom_positions", "all_atom_masks"))
     )
-    return found | {f"part.{key}": value for key, value in torsions.items()}
+    found |= {f"part.{key}": value for key, value in angles.items()}
+
+    def structure(single, pair):
+        """A weighted sum of positions, whose gradient passes or stops at rotations."""
+        module = folding.StructureModule(settings.heads.structure_module, common)
+        batch = with_tables(features)
+        atoms = module({"single": single, "pair": pair}, batch, is_training=False)["final_atom_positions"]
+        return jax.numpy.sum(atoms * jax.numpy.cos(jax.numpy.arange(atoms.size)).reshape(atoms.shape))
+
+    gradients = answer(structure, (drawn["single"], drawn["pair"]), jax.grad)
+    return found | {"part.gradient.single": gradients[0], "part.gradient.pair": gradients[1]}
 
 
-def answer(function, inputs):
-    """What a function over Haiku's modules gives with drawn parameters."""
+def answer(function, inputs, way=None):
+    """What a function over Haiku's modules gives with drawn parameters; with `jax.grad`, its gradients."""
     module = hk.transform(function)
     key = jax.random.PRNGKey(0)
     shapes = jax.eval_shape(module.init, key, *inputs)
     names = {f"{scope}//{name}": array.shape for scope, each in shapes.items() for name, array in each.items()}
     drawn = draw_parameters(names)
     parameters = {scope: {name: drawn[f"{scope}//{name}"] for name in each} for scope, each in shapes.items()}
-    return jax.jit(module.apply)(parameters, key, *inputs)
+    apply = way(module.apply, argnums=(2, 3)) if way else module.apply
+    return jax.jit(apply)(parameters, key, *inputs)
 
 
 def without(parameters):

@@ -17,7 +17,7 @@ class AxialAttention(NamedWeights):
     Args:
         num_heads: divides the width.
         axis: the one attended along: 2 within rows, 1 within columns.
-        chunk: how many lines at once; None for all.
+        chunk: how many lines at once; None for as many as are fast.
     """
 
     def __init__(self, num_heads, axis, chunk=None, **kwargs):
@@ -37,12 +37,21 @@ class AxialAttention(NamedWeights):
         self.weight("attention.output_w", (*size[1:], width), "final")
         self.weight("attention.output_b", (width,), "zeros")
 
-    def attend(self, x, padding_mask, bias=None) -> keras.KerasTensor:
+    def attend(self, x, padding_mask, bias=None, training=False) -> keras.KerasTensor:
         """What attention adds to x; `bias` (batch, heads, queries, keys) is the same in every line."""
-        lines = 3 - self.axis
-        return by_chunks(
-            lambda x, padding_mask: self._attend(x, padding_mask, bias), self.chunk, lines, x, padding_mask
-        )
+        length = ops.shape(x)[self.axis]
+        floats = None if training else length * max(self.num_heads * length, 4 * x.shape[-1])
+
+        def attend(x, mask):
+            return self._attend(self.norm("query_norm", x), mask, bias)
+
+        return by_chunks(attend, self.chunk, 3 - self.axis, x, padding_mask, floats=floats)
+
+    def pair_bias(self, path, pair, training=False) -> keras.KerasTensor:
+        """What pairs (batch, queries, keys, pair_dim) add to logits: (batch, queries, keys, heads)."""
+        floats = None if training else ops.shape(pair)[2] * pair.shape[-1]
+        bias = lambda pair: product(self.norm(path, pair), self.feat_2d_weights)  # noqa: E731
+        return by_chunks(bias, self.chunk, 1, pair, floats=floats)
 
     def _attend(self, x, padding_mask, bias):
         shape = ops.shape(x)
@@ -89,9 +98,9 @@ class RowAttentionWithPairBias(AxialAttention):
         start = {"class_name": "RandomNormal", "config": {"stddev": pair_shape[-1] ** -0.5}}
         self.weight("feat_2d_weights", (pair_shape[-1], self.num_heads), start)
 
-    def call(self, x, padding_mask, pair) -> keras.KerasTensor:
-        bias = product(self.norm("feat_2d_norm", pair), self.feat_2d_weights)
-        return self.attend(self.norm("query_norm", x), padding_mask, ops.transpose(bias, (0, 3, 1, 2)))
+    def call(self, x, padding_mask, pair, training=False) -> keras.KerasTensor:
+        bias = self.pair_bias("feat_2d_norm", pair, training)
+        return self.attend(x, padding_mask, ops.transpose(bias, (0, 3, 1, 2)), training)
 
     def compute_output_shape(self, x_shape, padding_mask_shape, pair_shape) -> tuple:
         return x_shape
@@ -113,8 +122,8 @@ class ColumnAttention(AxialAttention):
     def build(self, x_shape, padding_mask_shape) -> None:
         self.attention_weights(x_shape[-1])
 
-    def call(self, x, padding_mask) -> keras.KerasTensor:
-        return self.attend(self.norm("query_norm", x), padding_mask)
+    def call(self, x, padding_mask, training=False) -> keras.KerasTensor:
+        return self.attend(x, padding_mask, training=training)
 
     def compute_output_shape(self, x_shape, padding_mask_shape) -> tuple:
         return x_shape
@@ -147,10 +156,12 @@ class GlobalColumnAttention(NamedWeights):
         self.weight("attention.output_w", (self.num_heads, size, width), "final")
         self.weight("attention.output_b", (width,), "zeros")
 
-    def call(self, x, padding_mask) -> keras.KerasTensor:
-        return by_chunks(self._attend, self.chunk, 2, self.norm("query_norm", x), padding_mask)
+    def call(self, x, padding_mask, training=False) -> keras.KerasTensor:
+        floats = None if training else ops.shape(x)[1] * x.shape[-1]
+        return by_chunks(self._attend, self.chunk, 2, x, padding_mask, floats=floats)
 
     def _attend(self, x, padding_mask):
+        x = self.norm("query_norm", x)
         shape, width = ops.shape(x), x.shape[-1]
         num_heads, size = self.num_heads, width // self.num_heads
         weight = padding_mask[..., None]
@@ -176,7 +187,7 @@ class Transition(NamedWeights):
 
     Args:
         factor: how many times as wide as its input it is between the two.
-        chunk: how many rows at once; None for all.
+        chunk: how many rows at once; None for as many as are fast.
 
     Call argument: x (batch, rows, columns, width). Returns what is added to it.
     """
@@ -196,11 +207,12 @@ class Transition(NamedWeights):
         self.linear_weights("transition1", width, self.factor * width, "relu")
         self.linear_weights("transition2", self.factor * width, width, "final")
 
-    def call(self, x) -> keras.KerasTensor:
+    def call(self, x, training=False) -> keras.KerasTensor:
         def transition(x):
             return self.linear("transition2", ops.relu(self.linear("transition1", self.norm("input_layer_norm", x))))
 
-        return by_chunks(transition, self.chunk, 1, x)
+        floats = None if training else ops.shape(x)[2] * self.factor * x.shape[-1]
+        return by_chunks(transition, self.chunk, 1, x, floats=floats)
 
     def compute_output_shape(self, x_shape) -> tuple:
         return x_shape
@@ -213,7 +225,7 @@ class OuterProductMean(NamedWeights):
     Args:
         outer_dim: width of each side of the outer product.
         pair_dim: width of the result.
-        chunk: how many rows of pairs at once; None for all.
+        chunk: how many rows of pairs at once; None for as many as are fast.
 
     Call arguments: x (batch, sequences, residues, width) and padding_mask (batch, sequences, residues). Returns (batch,
     residues, residues, pair_dim), the mean over the sequences that are real at both residues.
@@ -235,32 +247,35 @@ class OuterProductMean(NamedWeights):
         self.weight("output_w", (self.outer_dim, self.outer_dim, self.pair_dim), "final")
         self.weight("output_b", (self.pair_dim,), "zeros")
 
-    def call(self, x, padding_mask) -> keras.KerasTensor:
+    def call(self, x, padding_mask, training=False) -> keras.KerasTensor:
         x, weight = self.norm("layer_norm_input", x), padding_mask[..., None]
         left, right = self.linear("left_projection", x) * weight, self.linear("right_projection", x) * weight
+        left, mask = ops.swapaxes(left, 1, 2), ops.swapaxes(ops.cast(padding_mask, "float32"), 1, 2)
         # Few sequences are cheaper to map before their products are added up than after.
         few = isinstance(x.shape[1], int) and x.shape[1] * self.pair_dim < self.outer_dim * (self.pair_dim - x.shape[1])
-        pieces = self._few if few else self._many
-        found = by_chunks(lambda left: pieces(left, right), self.chunk, 2, left)
-        padding_mask = ops.cast(padding_mask, "float32")
-        counts = ops.matmul(ops.swapaxes(padding_mask, 1, 2), padding_mask)[..., None]
-        return (found + self.output_b) / ops.cast(counts + 1e-3, found.dtype)
+        width = self.pair_dim if few else self.outer_dim**2
+
+        def mean(left, rows):
+            found = (self._few if few else self._many)(left, right) + self.output_b
+            counts = ops.matmul(rows, ops.swapaxes(mask, 1, 2))[..., None]
+            return found / ops.cast(counts + 1e-3, found.dtype)
+
+        floats = None if training else ops.shape(x)[2] * width
+        return by_chunks(mean, self.chunk, 1, left, mask, floats=floats)
 
     def _many(self, left, right):
-        batch, sequences, rows, width = ops.shape(left)
+        batch, rows, sequences, width = ops.shape(left)
         columns = ops.shape(right)[2]
-        left = ops.reshape(ops.transpose(left, (0, 2, 3, 1)), (batch, rows * width, sequences))
+        left = ops.reshape(ops.swapaxes(left, 2, 3), (batch, rows * width, sequences))
         outer = ops.matmul(left, ops.reshape(right, (batch, sequences, columns * width)))
         outer = ops.transpose(ops.reshape(outer, (batch, rows, width, columns, width)), (0, 1, 3, 2, 4))
         outer = ops.reshape(outer, (batch, rows, columns, self.outer_dim**2))
         return product(outer, ops.reshape(self.output_w, (self.outer_dim**2, self.pair_dim)))
 
     def _few(self, left, right):
-        batch, sequences, rows, _ = ops.shape(left)
+        batch, rows, sequences, _ = ops.shape(left)
         columns = ops.shape(right)[2]
         mapped = product(left, ops.reshape(self.output_w, (self.outer_dim, self.outer_dim * self.pair_dim)))
-        mapped = ops.reshape(mapped, (batch, sequences, rows, self.outer_dim, self.pair_dim))
-        mapped = ops.transpose(mapped, (0, 2, 1, 3, 4))  # batch, rows, sequences, outer_dim, pair_dim
         mapped = ops.reshape(mapped, (batch, rows, sequences * self.outer_dim, self.pair_dim))
         right = ops.reshape(ops.transpose(right, (0, 2, 1, 3)), (batch, 1, columns, sequences * self.outer_dim))
         return ops.matmul(right, mapped)

@@ -117,6 +117,10 @@ def torsion_angles(aatype, positions, mask) -> tuple:
     angles = angles / ops.sqrt(ops.sum(ops.square(angles), axis=-1, keepdims=True) + 1e-8)
     # psi is measured from the oxygen, which is opposite to the next residue
     angles = angles * np.array([1, 1, -1, 1, 1, 1, 1], "float32")[:, None]
+    # Along a line, as before the first residue, the reference makes angles of rounding errors; here they are zeros.
+    sides = [four[..., 2, :] - four[..., end, :] for end in (0, 1)]
+    bent, *lengths = (ops.sum(ops.square(x), axis=-1) for x in (_cross(*sides), *sides))
+    angles = angles * ops.cast(bent > 1e-8 * lengths[0] * lengths[1], angles.dtype)[..., None]
     return angles, ops.concatenate([ops.stack(known, axis=2), known_chis], axis=2)
 
 
