@@ -13,7 +13,8 @@ from keras import ops
 
 from kzoo.generation.programs import compiled
 
-PROGRAMS = weakref.WeakKeyDictionary()  # model -> its compiled iteration
+PROGRAMS = weakref.WeakKeyDictionary()  # model -> its compiled iterations
+LONG = 128  # residues
 # what an iteration reads of the one before, and what that calls it
 PREVIOUS = {"prev_pos": "final_atom_positions", "prev_msa_first_row": "msa_first_row", "prev_pair": "pair"}
 _CA = 1
@@ -33,13 +34,18 @@ def found(outputs) -> dict:
     return {name: ops.stop_gradient(ops.cast(outputs[source], "float32")) for name, source in PREVIOUS.items()}
 
 
-def iteration(model) -> Callable:
-    """The network as one compiled program for every size of its inputs, kept as long as the model lives."""
-    if model not in PROGRAMS:
+def iteration(model, length) -> Callable:
+    """The network as a compiled program, kept as long as the model lives.
+
+    Below LONG residues one program serves all sizes; from there on one is compiled for each, in which layers know how
+    many rows at once stay in a cache.
+    """
+    programs, is_open = PROGRAMS.setdefault(model, {}), length < LONG
+    if is_open not in programs:
         network, symbols = weakref.proxy(model), {tensor.name: tensor for tensor in model.inputs}
-        program = compiled(lambda inputs: network(inputs, training=False), model.variables, False, symbols)
-        PROGRAMS[model] = program
-    return PROGRAMS[model]
+        symbols = symbols if is_open else None
+        programs[is_open] = compiled(lambda inputs: network(inputs, training=False), model.variables, False, symbols)
+    return programs[is_open]
 
 
 def moved(before, now, mask) -> float:
@@ -63,11 +69,11 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
         tolerance: how much the distances between C-alphas may still change, in angstroms, for a run to end earlier.
         progress: a function of the iterations done, of all, and of how much the last one moved, or None.
     """
-    program, previous, outputs = iteration(model), None, None
+    previous = outputs = None
     for index in range(num_recycles + 1):
         given = features(index)
         if previous is None:
-            previous = first(model, *given["aatype"].shape)
+            previous, program = first(model, *given["aatype"].shape), iteration(model, given["aatype"].shape[1])
         given = {name: ops.convert_to_tensor(x) for name, x in given.items()}
         before, outputs = outputs, program({**given, **previous})
         change = None

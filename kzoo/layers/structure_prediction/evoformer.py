@@ -40,7 +40,7 @@ class AxialAttention(NamedWeights):
     def attend(self, x, padding_mask, bias=None, training=False) -> keras.KerasTensor:
         """What attention adds to x; `bias` (batch, heads, queries, keys) is the same in every line."""
         length = ops.shape(x)[self.axis]
-        floats = None if training else length * max(self.num_heads * length, 4 * x.shape[-1])
+        floats = None if training else length * (self.num_heads * length + 4 * x.shape[-1])
 
         def attend(x, mask):
             return self._attend(self.norm("query_norm", x), mask, bias)
