@@ -3,6 +3,7 @@
 Jumper et al. 2021, supplementary section 1.10.
 """
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,16 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
     return outputs, index
 
 
+def _apart(model):
+    """While entered on JAX, nothing is learned of a model's weights, and its seeds stay as they are.
+
+    JAX can neither follow a gradient back through a loop of any length nor change a variable in one.
+    """
+    if keras.backend.backend() != "jax":
+        return contextlib.nullcontext()
+    return keras.StatelessScope(state_mapping=[(each, ops.stop_gradient(each.value)) for each in model.variables])
+
+
 def unrolled(model, inputs, num_recycles, call=None) -> Any:
     """The outputs of a network after any number of iterations, as part of a larger graph.
 
@@ -100,7 +111,8 @@ def unrolled(model, inputs, num_recycles, call=None) -> Any:
     start = first(model, *ops.shape(inputs["aatype"]))
 
     def body(index, previous):
-        return index + 1, found(call({**inputs, **previous}))
+        with _apart(model):
+            return index + 1, found(call({**inputs, **previous}))
 
     _, previous = ops.while_loop(lambda index, _: index < num_recycles, body, (ops.zeros((), "int32"), start))
     return call({**inputs, **{name: ops.stop_gradient(x) for name, x in previous.items()}})
