@@ -24,7 +24,8 @@ NAMES = {
     "rewrites.low_rank_updates": "merge_lora lora_report",
     "rewrites.adapters": "save_lora load_lora",
     "rewrites.filters": "prune_filters prune_report",
-    "explaining": "attention_maps",
+    "explaining": "attention_maps explain mutagenesis",
+    "tasks.genome_reading": "both_strands predict_regions predict_variants",
 }
 # what other libraries call them
 SYNONYMS = {

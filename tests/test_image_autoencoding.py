@@ -18,7 +18,11 @@ def pictures(count=24):
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("autoencoder_kl_small", {"with_attention": False}), ("vq_small", {"num_codes": 8})]
+    ("name", "more"),
+    [
+        ("autoencoder_kl_small", {"with_attention": False}),
+        pytest.param("vq_small", {"num_codes": 8}, marks=pytest.mark.slow),  # half a minute, most of it to compile
+    ],
 )
 def test_pictures_are_learned_and_weights_are_the_models_own(name, more, tmp_path):
     keras.utils.set_random_seed(0)

@@ -66,8 +66,10 @@ def recomputed(model, prompt, count):
     return ids[len(prompt) :]
 
 
-@pytest.mark.parametrize("xla", [True] if ON_JAX else [True, False])
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(
+    ("name", "xla"), [(name, True) for name in STACKS] if ON_JAX
+    else [("gated", True), ("gated", False), ("plain", False), ("grouped", True), ("mixed", False)],
+)  # fmt: skip
 def test_convolutions_write_by_steps_what_the_whole_model_writes(name, xla):
     model = token_model(STACKS[name])
     wanted = [recomputed(model, prompt, 14) for prompt in PROMPTS]

@@ -471,18 +471,19 @@ ROWS = {
     "ddpm": {"counts": {"ddpm_cifar10": 35_746_307}},
 }
 NETWORKS = [name for name in ROWS if not catalog.literals(name).get("PARTS")]  # the others are made of these
-
-
-@functools.cache
-def info(name):
-    """What `kzoo.info` tells of a variant; of variants with the same keywords it is asked once."""
-    same = {(each.architecture, str(each.arguments)): each.name for each in reversed(catalog.entries().values())}
-    twin = same[catalog.find(name).architecture, str(catalog.find(name).arguments)]
-    return kzoo.info(name) if twin == name else info(twin)
-
-
+cached_info = functools.cache(kzoo.info)
 VARIANTS = [(name, entry.architecture) for name, entry in catalog.entries().items() if entry.name == name]
 GOLDENS = [(name, overrides) for row in ROWS.values() for name, overrides in row.get("golden", {}).items()]
+
+
+def info(name):
+    """`kzoo.info`, once for all variants of an architecture that are built alike."""
+    entries = catalog.entries()
+    alike = [
+        each for each in entries.values()
+        if (each.architecture, each.arguments) == (entries[name].architecture, entries[name].arguments)
+    ]  # fmt: skip
+    return cached_info(alike[0].name)
 
 
 def small(architecture, **more):

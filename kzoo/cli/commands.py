@@ -2,6 +2,8 @@
 
 from kzoo.cli import (  # noqa: F401
     catalog_commands,
+    explaining_commands,
+    genome_commands,
     rewriting_commands,
     search_commands,
     sound_commands,

@@ -15,6 +15,7 @@ OPTIONS = {
     "distance": click.option("--distance", type=int, help="Letters beside a variant where sites count (50)."),
 }
 genome = entry.with_options(*OPTIONS.values())
+both_strands = click.option("--both-strands", is_flag=True, help="Of DNA: the mean over a sequence's two strands.")
 
 
 def taken(options) -> dict:
@@ -27,6 +28,15 @@ def taken(options) -> dict:
     if loose:
         raise click.UsageError(f"--{min(loose)} goes with --variants FILE.vcf")
     return found
+
+
+def of_strands(model, is_asked) -> Any:
+    """The model, or where it is asked for, the mean of what it says of both strands."""
+    if not is_asked:
+        return model
+    from kzoo.tasks.genome_reading import both_strands as mean
+
+    return mean(model)
 
 
 def rows_of(model, files, found, top, skip_bad) -> list:

@@ -22,6 +22,7 @@ from kzoo.cli import entry, genome_options, label_options, protein_options, row_
 )
 @click.option("--num-images", type=int, help="How many of them; as many as the split has by default.")
 @speech_options.decoding
+@genome_options.both_strands
 @entry.json_option
 def evaluate(source, overrides, weights, dtype, data_name, split, features, num_images, as_json, **options):
     """Evaluate a model on a split of a data set.
@@ -29,7 +30,8 @@ def evaluate(source, overrides, weights, dtype, data_name, split, features, num_
     SOURCE is a run folder, a saved or published folder, an hf:// address or a catalogue name. With --features, the
     Fréchet distance, precision and recall of generated pictures are measured in the features of a classifier of images.
     """
-    model = entry.open_model(source, overrides, weights, dtype)
+    strands = options.pop("both_strands")
+    model = genome_options.of_strands(entry.open_model(source, overrides, weights, dtype), strands)
     from kzoo import tasks
 
     decoding = speech_options.taken(options)
@@ -66,6 +68,7 @@ def _of_split(split, name, source, model, **options):
 @label_options.labels
 @protein_options.folding
 @genome_options.genome
+@genome_options.both_strands
 @entry.json_option
 def predict(source, files, overrides, weights, dtype, data_name, split, limit, top, draw, output, as_json, **options):
     """Predict for files or for examples of a data set.
@@ -81,7 +84,8 @@ def predict(source, files, overrides, weights, dtype, data_name, split, limit, t
     if output:
         genome_options.check_output(output, genome)
     files, folding = protein_options.taken(files, options)
-    model = entry.open_model(source, overrides, weights, dtype)
+    strands = options.pop("both_strands")
+    model = genome_options.of_strands(entry.open_model(source, overrides, weights, dtype), strands)
     from kzoo import tasks
 
     task, data, decoding = tasks.of(model), None, speech_options.taken(options)

@@ -289,9 +289,9 @@ FREE = {
         ClipLength EachTemplate EndToken ExtraFeatures FirstRow FirstToken FrameContext FrameMask FramesOfPoses
         GroupFrames InitialPoses LearnedPositions LetterOneHot LikeGrid LocalResponseNormalization
         MaskedAveragePooling Maxout MovedPoses MuLawOneHot NearestResize NumWindows OneChannel OuterSum PairMask
-        PreviousDistances RelativePlaces RelativePositionBias Reverse RotaryPositions RowsOf SinusoidalPositions
-        SinusoidalTimestep Split StackedAngles Symmetric TemplateAngles TemplatePairFeatures Temperature UnitVectors
-        Unread""",
+        PreviousDistances RelativePlaces RelativePositionBias Reverse ReverseComplement RotaryPositions RowsOf
+        SinusoidalPositions SinusoidalTimestep Split StackedAngles StrandMean Symmetric TemplateAngles
+        TemplatePairFeatures Temperature UnitVectors Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

@@ -9,7 +9,7 @@ writes the sum and zeros.
 import keras
 from keras import layers
 
-from kzoo.layers.letters import LetterOneHot
+from kzoo.layers.one_hot_letters import LetterOneHot
 from kzoo.support.suggest import did_you_mean
 
 # the task by head

@@ -8,7 +8,7 @@ labels; the paper has 925. The authors' own files order letters A, G, C, T: buil
 import keras
 from keras import layers
 
-from kzoo.layers.letters import LetterOneHot
+from kzoo.layers.one_hot_letters import LetterOneHot
 from kzoo.support.suggest import did_you_mean
 
 # the task by head

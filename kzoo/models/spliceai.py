@@ -7,7 +7,7 @@ numbered as in the authors' Keras files: convolutions and batch norms in the ord
 import keras
 from keras import layers
 
-from kzoo.layers.letters import LetterOneHot
+from kzoo.layers.one_hot_letters import LetterOneHot
 
 TASK = "nucleotide_classification"
 INPUTS = {"letters": "letters"}

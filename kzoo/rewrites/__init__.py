@@ -9,7 +9,7 @@ import keras
 from kzoo.catalog import card_of
 
 # what `model.kzoo.rewrites` calls a rewrite -> the module whose function `repeat(model, **settings)` does it again
-ROOMS = {"lora": "low_rank_updates", "prune_filters": "filters"}
+ROOMS = {"lora": "low_rank_updates", "prune_filters": "filters", "both_strands": "both_strands"}
 
 
 def repeat(model, rewrites) -> keras.Model:

@@ -11,6 +11,7 @@ from kzoo.data import columns
 from kzoo.data.genomes import genome_files
 from kzoo.data.sources import chosen_columns, table_files
 
+SEQUENCES = ("sequence", "seq", "dna", "rna", "protein")  # what a column of them is usually called
 NONE = "none"  # what a letter is that is no site
 
 
@@ -100,8 +101,9 @@ def _labelled_regions(fasta, beside, target, how):
 
 def _of_tables(files, target, how):
     by_letter = isinstance(target, columns.TokenLabel)
-    opened = chosen_columns.open_tables(files, how.columns, "texts", 1, several=by_letter or isinstance(
-        target, columns.Values), skip_bad=how.skip_bad)  # fmt: skip
+    several = by_letter or isinstance(target, columns.Values)
+    named = how.columns or _usual(files, by_letter)
+    opened = chosen_columns.open_tables(files, named, "texts", 1, several, skip_bad=how.skip_bad)
     parts, (source,) = {}, opened.chosen.inputs
     for split, table in opened.tables.items():
         texts = chosen_columns.texts_of(table, source)
@@ -113,6 +115,17 @@ def _of_tables(files, target, how):
         parts[split] = ([texts[row] for row in good], [y[row] for row in good])
         opened.notes += table.notes
     return parts, {**opened.identity}, opened.notes, opened.chosen.targets
+
+
+def _usual(files, by_letter):
+    """The columns of a table that calls one of them `sequence`, inputs and targets; None where that says too little."""
+    table = table_files.read(files.get("train", files.get("all")))
+    names = [name for name in table.columns if name.lower() not in chosen_columns.NUMBERING]
+    inputs = [name for name in names if name.lower() in SEQUENCES]
+    others = [name for name in names if name not in inputs]
+    if not by_letter:
+        others = [name for name in others if name.lower() in chosen_columns.TARGETS] or others[-1:]
+    return (inputs, others) if len(inputs) == 1 and others else None
 
 
 def _places(table, texts, names):
