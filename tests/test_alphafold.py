@@ -76,23 +76,31 @@ def found_once(case):
     return run(network(case), drawn_features(case))
 
 
-def assert_answers(prefix, found, features, tolerance=1e-5):
-    """What is real of the first of a batch, without padded residues and sequences, equals the reference's answers."""
-    real = np.flatnonzero(features["seq_mask"])
+def answers(prefix, found, features):
+    """{output: (ours, the reference's)} of what is real of the first of a batch: no padded residue, no sequence."""
+    real, rows = np.flatnonzero(features["seq_mask"]), np.flatnonzero(features["msa_mask"][:, 0])
     wanted = {key.removeprefix(prefix): value for key, value in ANSWERS.items() if key.startswith(prefix)}
-    names = [name for name in wanted if "." not in name]
-    assert {"final_atom_positions", "predicted_lddt", "msa_first_row", "pair"} <= {*names}
-    for name in names:
-        ours, theirs = found[name][0], wanted[name]
+    pairs = {name: (found[name][0], value) for name, value in wanted.items() if "." not in name}
+    assert {"final_atom_positions", "predicted_lddt", "msa_first_row", "pair"} <= pairs.keys()
+    for name, both in pairs.items():
         if name == "masked_msa":
-            ours, theirs = (array[np.flatnonzero(features["msa_mask"][:, 0])][:, real] for array in (ours, theirs))
+            pairs[name] = tuple(array[rows][:, real] for array in both)
         elif name in PAIRS:
-            ours, theirs = (array[real][:, real] for array in (ours, theirs))
+            pairs[name] = tuple(array[real][:, real] for array in both)
         else:
-            ours, theirs = (np.take(array, real, axis=int(name in LAYERS)) for array in (ours, theirs))
+            pairs[name] = tuple(np.take(array, real, axis=int(name in LAYERS)) for array in both)
+    return pairs
+
+
+def compare(folder, case):
+    """(ours, the reference's) of every output."""
+    yield from answers(f"{case}.", found_once(case), drawn_features(case)).values()
+
+
+def assert_answers(prefix, found, features, tolerance=1e-5):
+    for name, (ours, theirs) in answers(prefix, found, features).items():
         assert ours.shape == theirs.shape, name
-        worst = np.abs(ours - theirs).max() / np.abs(theirs).max()
-        assert worst <= tolerance, (name, worst)
+        assert_close(ours, theirs, tolerance)
 
 
 @pytest.mark.parametrize("case", CASES)
