@@ -12,6 +12,7 @@ import tempfile
 
 import golden_files
 import numpy as np
+import test_alphafold
 import test_clip
 import test_detection
 import test_diffusion_models
@@ -75,6 +76,8 @@ def comparisons():
     for case in test_clip.CASES:
         name = "clip_laion_b_32" if case == "laion" else "clip"
         add("transformers", f"clip {case}", name, test_clip.compare, case)
+    for case in test_alphafold.CASES:
+        add("DeepMind's alphafold", f"alphafold {case}", "alphafold", test_alphafold.compare, case)
     for case, (name, _) in test_diffusion_models.CASES.items():
         library = "transformers" if case.startswith("clip") else "diffusers"
         add(library, case.replace("_", " "), name, test_diffusion_models.compare, case)

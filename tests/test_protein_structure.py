@@ -156,16 +156,6 @@ def test_backbones_have_an_ideal_beta_carbon():
     assert np.abs(bond[[0, 1, 3, 4]] - 1.53).max() < 0.1 and bond[2] == 0
 
 
-@pytest.fixture(scope="module")
-def trained(model, tmp_path_factory):
-    """Two steps of training on helices, of which one epoch is repeated after a stop."""
-    folder = tmp_path_factory.mktemp("runs") / "helices"
-    data = kzoo.data.load("synthetic", model, num_examples=4, batch_size=2, max_length=16)
-    data.validation = None  # whose step would be traced as well
-    kzoo.fit(model, data, folder, epochs=1, batch_size=2, progress=False, tensorboard=False)
-    return folder, data
-
-
 def test_training_is_a_function_of_seed_epoch_and_example(model):
     data = kzoo.data.load("synthetic", model, num_examples=4, batch_size=2, max_length=16)
     first, again, later = (next(iter(data.train.epoch(epoch))) for epoch in (0, 0, 1))
@@ -179,29 +169,39 @@ def test_training_is_a_function_of_seed_epoch_and_example(model):
     assert whole["num_recycles"].numpy().tolist()[0] == 3 and whole["aatype"].shape[1] > 16
 
 
-def test_runs_are_kept_and_evaluated(trained, model):
-    folder, data = trained
-    again = kzoo.load(folder)
-    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    numbers = kzoo.evaluate(again, data)
+@pytest.mark.slow
+def test_training_lowers_the_loss(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = kzoo.build("alphafold_small", **TINY)
+    data = kzoo.data.load("synthetic", model, num_examples=16, batch_size=4, max_length=16)
+    run = kzoo.fit(
+        model, data, tmp_path / "run", epochs=6, batch_size=4, progress=False, tensorboard=False, learning_rate=5e-3
+    )
+    losses = [row["loss"] for row in run.history]
+    assert losses[-1] < 0.7 * losses[0], losses
+    again = kzoo.load(tmp_path / "run")
+    assert kzoo.evaluate(again, data)["loss"] < losses[0]
+
+
+def test_known_chains_are_scored(model):
+    data = kzoo.data.load("synthetic", model, num_examples=4, batch_size=2, max_length=16)
+    numbers = kzoo.evaluate(model, data)
     assert {"loss", "lddt", "distogram_loss", "tm_score", "gdt_ts", "lddt_all_atoms"} <= {*numbers}
-    rows = kzoo.tasks.of(again).rows_of_data(again, data, "test", 2)
+    rows = kzoo.tasks.of(model).rows_of_data(model, data, "test", 2)
     assert [row["name"] for row in rows] == ["test_0", "test_1"] and 0 <= rows[0]["tm_score"] <= 1
 
 
 def test_a_step_of_the_runner_recycles_without_gradients(model):
-    """The loss after two recycles is that of the network fed by hand, and its gradient that of the last iteration."""
+    """The loss after a recycle is that of the network fed by hand, and its gradient that of the last iteration."""
     import tensorflow as tf
 
     runner = learning.Runner(model)
     data = kzoo.data.load("synthetic", model, num_examples=2, batch_size=2, max_length=12)
     x, y = next(iter(data.train.epoch(0)))
-    x = {**x, "num_recycles": tf.constant([2, 2])}
+    x = {**x, "num_recycles": tf.constant([1, 1])}
     given = {name: value for name, value in x.items() if name != "num_recycles"}
     previous = folding.recycling.first(model, 2, 12)
-    for _ in range(2):
-        previous = folding.recycling.found(model({**given, **previous}, training=False))
+    previous = folding.recycling.found(model({**given, **previous}, training=False))
     with tf.GradientTape(persistent=True) as tape:
         loss = runner.compute_loss(x, y, runner(x, training=False))
         by_hand = runner.compute_loss(x, y, model({**given, **previous}, training=False))
@@ -210,7 +210,7 @@ def test_a_step_of_the_runner_recycles_without_gradients(model):
     np.testing.assert_allclose(tape.gradient(loss, weight), tape.gradient(by_hand, weight), rtol=1e-4, atol=1e-6)
 
 
-def test_chains_are_folded_and_written(trained, model, tmp_path):
+def test_chains_are_folded_and_written(model, tmp_path):
     (tmp_path / "p.fasta").write_text(">one\nMKVLAXUWYH\n")
     (tmp_path / "p.a3m").write_text(">one\nMKVLAXUWYH\n>two\nMKV--XCWYH\n")
     seen = []
@@ -264,3 +264,30 @@ def test_folders_of_structures_are_learned_from(model, tmp_path):
     assert any("2 have no resolution" in note for note in data.notes)
     with pytest.raises(ValueError, match="has no structure"):
         kzoo.data.load(tmp_path, model)
+
+
+def test_the_command_line_says_what_is_wrong(model, tmp_path, monkeypatch, capsys, caplog):
+    from kzoo.__main__ import main
+
+    monkeypatch.setattr("kzoo.cli.entry.open_model", lambda *how: model)  # whose program is compiled already
+    (tmp_path / "p.fasta").write_text(">one\nMKVLAXUWYH\n")
+    (tmp_path / "q.a3m").write_text(">one\nMKVLAXUWYW\n")
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["kzoo", "predict", "tiny", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr()
+
+    status, said = run(tmp_path / "p.fasta", "--msa", tmp_path / "q.a3m", tmp_path / "out.cif")
+    assert status == 2 and "residue 10 is W there and H in one" in said.err and "Traceback" not in said.err
+    assert not (tmp_path / "out.cif").exists()
+    status, said = run(tmp_path / "p.fasta", "--recycles", 0, tmp_path / "out.pdb")
+    assert status == 0 and "mean pLDDT" in said.out and "2 of 10 residues are read as X" in caplog.text
+    assert (tmp_path / "out.pdb").exists() and (tmp_path / "out.html").exists()
+
+
+def test_exports_name_outputs_in_their_order(model):
+    words = kzoo.tasks.of(model).output_words(model)
+    for name, tensor in zip(words, keras.tree.flatten(model.output), strict=True):
+        assert tensor is model.output[name]

@@ -3,6 +3,7 @@
 Jumper et al. 2021, supplementary section 1.10.
 """
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,8 @@ from keras import ops
 
 from kzoo.generation.programs import compiled
 
-PROGRAMS = weakref.WeakKeyDictionary()  # model -> its compiled iteration
+PROGRAMS = weakref.WeakKeyDictionary()  # model -> its compiled iterations
+LONG = 128  # residues
 # what an iteration reads of the one before, and what that calls it
 PREVIOUS = {"prev_pos": "final_atom_positions", "prev_msa_first_row": "msa_first_row", "prev_pair": "pair"}
 _CA = 1
@@ -33,13 +35,18 @@ def found(outputs) -> dict:
     return {name: ops.stop_gradient(ops.cast(outputs[source], "float32")) for name, source in PREVIOUS.items()}
 
 
-def iteration(model) -> Callable:
-    """The network as one compiled program for every size of its inputs, kept as long as the model lives."""
-    if model not in PROGRAMS:
+def iteration(model, length) -> Callable:
+    """The network as a compiled program, kept as long as the model lives.
+
+    Below LONG residues one program serves all sizes; from there on one is compiled for each, in which layers know how
+    many rows at once stay in a cache.
+    """
+    programs, is_open = PROGRAMS.setdefault(model, {}), length < LONG
+    if is_open not in programs:
         network, symbols = weakref.proxy(model), {tensor.name: tensor for tensor in model.inputs}
-        program = compiled(lambda inputs: network(inputs, training=False), model.variables, False, symbols)
-        PROGRAMS[model] = program
-    return PROGRAMS[model]
+        symbols = symbols if is_open else None
+        programs[is_open] = compiled(lambda inputs: network(inputs, training=False), model.variables, False, symbols)
+    return programs[is_open]
 
 
 def moved(before, now, mask) -> float:
@@ -63,11 +70,11 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
         tolerance: how much the distances between C-alphas may still change, in angstroms, for a run to end earlier.
         progress: a function of the iterations done, of all, and of how much the last one moved, or None.
     """
-    program, previous, outputs = iteration(model), None, None
+    previous = outputs = None
     for index in range(num_recycles + 1):
         given = features(index)
         if previous is None:
-            previous = first(model, *given["aatype"].shape)
+            previous, program = first(model, *given["aatype"].shape), iteration(model, given["aatype"].shape[1])
         given = {name: ops.convert_to_tensor(x) for name, x in given.items()}
         before, outputs = outputs, program({**given, **previous})
         change = None
@@ -82,18 +89,30 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
     return outputs, index
 
 
-def unrolled(network, inputs, num_recycles, training=False) -> Any:
+def _apart(model):
+    """While entered on JAX, nothing is learned of a model's weights, and its seeds stay as they are.
+
+    JAX can neither follow a gradient back through a loop of any length nor change a variable in one.
+    """
+    if keras.backend.backend() != "jax":
+        return contextlib.nullcontext()
+    return keras.StatelessScope(state_mapping=[(each, ops.stop_gradient(each.value)) for each in model.variables])
+
+
+def unrolled(model, inputs, num_recycles, call=None) -> Any:
     """The outputs of a network after any number of iterations, as part of a larger graph.
 
     Args:
-        network: a function of inputs and `training`.
+        inputs: tensors by name, but for PREVIOUS.
         num_recycles: an int32 tensor.
+        call: what stands for the model, a function of all inputs.
     """
-    length = ops.shape(inputs["aatype"])
-    start = first(network, *length)
+    call = call or model
+    start = first(model, *ops.shape(inputs["aatype"]))
 
     def body(index, previous):
-        return index + 1, found(network({**inputs, **previous}, training=training))
+        with _apart(model):
+            return index + 1, found(call({**inputs, **previous}))
 
     _, previous = ops.while_loop(lambda index, _: index < num_recycles, body, (ops.zeros((), "int32"), start))
-    return network({**inputs, **{name: ops.stop_gradient(x) for name, x in previous.items()}}, training=training)
+    return call({**inputs, **{name: ops.stop_gradient(x) for name, x in previous.items()}})

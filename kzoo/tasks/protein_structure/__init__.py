@@ -126,8 +126,14 @@ class ProteinStructure(base.Task):
     def num_results(self, model) -> int:
         return 3
 
+    def endpoints(self, model) -> dict:
+        from kzoo.tasks.protein_structure import serving_structures
+
+        return serving_structures.endpoints(model)
+
     def output_words(self, model) -> dict:
-        return {name: WORDS.get(name, f"logits of {name.replace('_', ' ')}") for name in model.output}
+        logits = {name: f"logits of {name.replace('_', ' ')}" for name in base.keyed(model.output)}
+        return {name: WORDS.get(name, words) for name, words in logits.items()}
 
 
 NUMBERS = (("plddt", "mean pLDDT", 1), ("predicted_tm", "pTM", 2), ("lddt", "lDDT", 3), ("tm_score", "TM-score", 3))

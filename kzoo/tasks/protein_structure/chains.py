@@ -96,8 +96,8 @@ def from_folder(folder) -> tuple:
     notes = [f"{folder}: {len(structures):,} chains of {len(files):,} files, {with_rows:,} of them with an alignment"]
     if sharp < len(structures):
         notes.append(
-            f"{len(structures) - sharp:,} have no resolution from {SHARP[0]} to {SHARP[1]} angstroms: confidence is not "
-            "learned from them"
+            f"{len(structures) - sharp:,} have no resolution from {SHARP[0]} to {SHARP[1]} angstroms: confidence "
+            "is not learned from them"
         )
     return structures, aligned, notes
 

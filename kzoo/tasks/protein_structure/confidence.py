@@ -22,7 +22,7 @@ def plddt(logits) -> np.ndarray:
     return (100 * _shares(logits) @ middles).astype(np.float32)
 
 
-def _middles(num_bins):
+def error_middles(num_bins) -> np.ndarray:
     """What an error in each bin is taken to be; of the last one, half a bin beyond its beginning."""
     breaks = error_breaks(num_bins)
     step = breaks[1] - breaks[0]
@@ -31,11 +31,11 @@ def _middles(num_bins):
 
 def aligned_errors(logits) -> np.ndarray:
     """The expected error in angstroms of residue j in the frame of residue i, float32 (residues, residues)."""
-    return (_shares(logits) @ _middles(logits.shape[-1])).astype(np.float32)
+    return (_shares(logits) @ error_middles(logits.shape[-1])).astype(np.float32)
 
 
 def predicted_tm(logits) -> float:
     """The expected TM-score of logits of aligned errors, in the frame where it is highest."""
     scale = tm_scale(len(logits))
-    terms = 1 / (1 + np.square(_middles(logits.shape[-1]) / scale))
+    terms = 1 / (1 + np.square(error_middles(logits.shape[-1]) / scale))
     return float((_shares(logits) @ terms).mean(axis=-1).max())

@@ -1,5 +1,6 @@
 """What learns to fold: a network that reads what it found before, and the losses of all that it says."""
 
+import functools
 from typing import Any
 
 import keras
@@ -83,7 +84,8 @@ class Runner(keras.Model):
 
     def call(self, x, training=False) -> dict:
         given = {name: values for name, values in x.items() if name != "num_recycles"}
-        return recycling.unrolled(self.network, given, x["num_recycles"][0], training)
+        call = functools.partial(self.network, training=training)
+        return recycling.unrolled(self.network, given, x["num_recycles"][0], call)
 
     @property
     def metrics(self) -> list:
