@@ -1,12 +1,13 @@
-"""SpliceAI on this machine's CPU, 10,000 nucleotides: kzoo's runtimes beside the authors' Keras file as they run it.
+"""SpliceAI on this machine's CPU: kzoo's runtimes beside the authors' Keras file as they run it.
 
     pip download --no-deps spliceai==1.3.1 && unzip spliceai-*.whl       # its files are CC BY-NC 4.0
     TFDS_DATA_DIR=FOLDER python benchmarks/genomes.py spliceai/models/spliceai1.h5
 
-The authors' side is `keras.models.load_model` and `predict`, one-hot vectors with 5,000 zeros on either side; ours has
-the same weights. Every side has a process of its own and takes turns with the others. With the data set
-`splice_junctions`, both say where the sites of 593 junctions are that no training set of ours holds. The last line on
-stdout is one JSON document, also stored. Exit status: 0, 1 if a side failed, 2 for bad arguments.
+It reads 101 nucleotides, as their package does around a variant, and 10,000. The authors' side is
+`keras.models.load_model` and `predict`, one-hot vectors with 5,000 zeros on either side; ours has the same weights.
+Every side has a process of its own and takes turns with the others. With the data set `splice_junctions`, both say
+where the sites of 593 junctions are that no training set of ours holds. The last line on stdout is one JSON document,
+also stored. Exit status: 0, 1 if a side failed, 2 for bad arguments.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import harness
 from timing import summarize
 
 SIDE = pathlib.Path(__file__).with_name("genomes_side.py")
+LENGTHS = (101, 10_000)
 RESULT = pathlib.Path(__file__).parent / "results" / "genomes.json"
 SIDES = ("authors", "keras", "tensorflow", "onnxruntime", "openvino", "openvino int8")
 
@@ -24,14 +26,14 @@ SIDES = ("authors", "keras", "tensorflow", "onnxruntime", "openvino", "openvino 
 def run(options):
     """The whole comparison as a document."""
     rows = {}
-    document = harness.begin("genomes", (), rounds=options.rounds, length=options.length, rows=rows)
+    document = harness.begin("genomes", (), rounds=options.rounds, rows=rows)
     with contextlib.ExitStack() as stack:
         children = {}
         for side in options.side or SIDES:
-            job = {"side": side, "file": str(options.file), "length": options.length}
-            children[side] = stack.enter_context(harness.Child(SIDE, job, options.timeout))
-            answer = children[side].answer()
-            rows[side] = {"seconds": [], "processor_seconds": [], **answer}
+            for length in LENGTHS:
+                job, name = {"side": side, "file": str(options.file), "length": length}, f"{side}, {length:,}"
+                children[name] = stack.enter_context(harness.Child(SIDE, job, options.timeout))
+                rows[name] = {"seconds": [], "processor_seconds": [], **children[name].answer()}
         for _ in range(options.rounds):
             for side, child in children.items():
                 row = rows[side]
@@ -46,8 +48,8 @@ def run(options):
     for row in rows.values():
         for key in ("seconds", "processor_seconds"):
             row[key] = summarize(row[key]) if row[key] else None
-    theirs = rows.get("authors", {})
-    for row in rows.values():
+    for name, row in rows.items():
+        theirs = rows.get(f"authors, {name.rpartition(', ')[2]}", {})
         for key, name in (("seconds", "times"), ("processor_seconds", "processor_times")):
             if row[key] and theirs.get(key):
                 row[name] = theirs[key]["min"] / row[key]["min"]
@@ -61,7 +63,6 @@ def main():
     parser = harness.OneLineParser(__doc__)
     parser.add_argument("file", type=pathlib.Path, help="spliceai1.h5 of the package spliceai")
     parser.add_argument("--rounds", type=harness.positive(int), default=10, help="turns of every side (10)")
-    parser.add_argument("--length", type=harness.positive(int), default=10_000, help="nucleotides (10,000)")
     parser.add_argument("--side", action="append", choices=SIDES, help="repeatable; default all")
     parser.add_argument("--no-sites", dest="sites", action="store_false", help="speed alone")
     parser.add_argument("--timeout", type=harness.positive(float), default=600.0, help="seconds for one answer (600)")
@@ -73,7 +74,7 @@ def main():
             f"{1000 * row['seconds']['min']:7.0f} ms, {1000 * row['processor_seconds']['min']:7.0f} ms of processors, "
             f"{row.get('times', 1):.2f} times as fast as the authors' file ({row.get('processor_times', 1):.2f})"
         )
-        harness.say(f"{side:14} {told}")
+        harness.say(f"{side:22} {told}")
     return int(harness.store_and_tell(document, options.output, document["rows"].values()) > 0)
 
 

@@ -12,9 +12,11 @@ import tempfile
 
 import golden_files
 import numpy as np
+import test_alphafold
 import test_clip
 import test_detection
 import test_diffusion_models
+import test_genomes
 import test_inception_vit_recurrent_cnn
 import test_models
 import test_sound_classification
@@ -49,6 +51,7 @@ def comparisons():
     for name, overrides in test_models.GOLDENS:
         library = "Keras Sequential" if name == "mnist_cnn" else "torch"
         library = "pytorch/examples" if name.startswith("dcgan") else library
+        library = "selene's class" if name in ("deepsea", "danq") else library
         add(library, name, name, test_models.compare, name, overrides)
     for case, overrides in test_vision_models.CASES.items():
         add("torchvision", case, case, golden_files.compare_drawn, case, case, overrides)
@@ -68,9 +71,13 @@ def comparisons():
     for case in test_wavenet.CASES:
         library = "ibab's tensorflow-wavenet" if case.endswith("ibab") else "r9y9's wavenet_vocoder"
         add(library, case, case, test_wavenet.compare, case)
+    add("the authors' Keras graph", "spliceai", "spliceai", test_genomes.compare, "spliceai")
+    add("transformers", "dnabert", "dnabert_6", test_genomes.compare, "dnabert")
     for case in test_clip.CASES:
         name = "clip_laion_b_32" if case == "laion" else "clip"
         add("transformers", f"clip {case}", name, test_clip.compare, case)
+    for case in test_alphafold.CASES:
+        add("DeepMind's alphafold", f"alphafold {case}", "alphafold", test_alphafold.compare, case)
     for case, (name, _) in test_diffusion_models.CASES.items():
         library = "transformers" if case.startswith("clip") else "diffusers"
         add(library, case.replace("_", " "), name, test_diffusion_models.compare, case)

@@ -1,6 +1,8 @@
 """AlphaFold against DeepMind's own code, whole and in parts (scripts/golden/alphafold_network.py)."""
 
 import functools
+import hashlib
+import json
 import pathlib
 import tempfile
 from functools import partial
@@ -15,7 +17,8 @@ from keras import ops
 from seeded_weights import draw_activations, draw_parameters, draw_protein
 
 import kzoo
-from kzoo.layers.structure_prediction import evoformer, rigid_frames, triangles
+from kzoo import measure
+from kzoo.layers.structure_prediction import chunks, evoformer, rigid_frames, triangles
 from kzoo.layers.structure_prediction.invariant_point_attention import InvariantPointAttention
 from kzoo.models import alphafold
 from kzoo.weights import haiku
@@ -73,23 +76,31 @@ def found_once(case):
     return run(network(case), drawn_features(case))
 
 
-def assert_answers(prefix, found, features, tolerance=1e-5):
-    """What is real of the first of a batch, without padded residues and sequences, equals the reference's answers."""
-    real = np.flatnonzero(features["seq_mask"])
+def answers(prefix, found, features):
+    """{output: (ours, the reference's)} of what is real of the first of a batch: no padded residue, no sequence."""
+    real, rows = np.flatnonzero(features["seq_mask"]), np.flatnonzero(features["msa_mask"][:, 0])
     wanted = {key.removeprefix(prefix): value for key, value in ANSWERS.items() if key.startswith(prefix)}
-    names = [name for name in wanted if "." not in name]
-    assert {"final_atom_positions", "predicted_lddt", "msa_first_row", "pair"} <= {*names}
-    for name in names:
-        ours, theirs = found[name][0], wanted[name]
+    pairs = {name: (found[name][0], value) for name, value in wanted.items() if "." not in name}
+    assert {"final_atom_positions", "predicted_lddt", "msa_first_row", "pair"} <= pairs.keys()
+    for name, both in pairs.items():
         if name == "masked_msa":
-            ours, theirs = (array[np.flatnonzero(features["msa_mask"][:, 0])][:, real] for array in (ours, theirs))
+            pairs[name] = tuple(array[rows][:, real] for array in both)
         elif name in PAIRS:
-            ours, theirs = (array[real][:, real] for array in (ours, theirs))
+            pairs[name] = tuple(array[real][:, real] for array in both)
         else:
-            ours, theirs = (np.take(array, real, axis=int(name in LAYERS)) for array in (ours, theirs))
+            pairs[name] = tuple(np.take(array, real, axis=int(name in LAYERS)) for array in both)
+    return pairs
+
+
+def compare(folder, case):
+    """(ours, the reference's) of every output."""
+    yield from answers(f"{case}.", found_once(case), drawn_features(case)).values()
+
+
+def assert_answers(prefix, found, features, tolerance=1e-5):
+    for name, (ours, theirs) in answers(prefix, found, features).items():
         assert ours.shape == theirs.shape, name
-        worst = np.abs(ours - theirs).max() / np.abs(theirs).max()
-        assert worst <= tolerance, (name, worst)
+        assert_close(ours, theirs, tolerance)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -133,13 +144,6 @@ def test_a_padded_batch_answers_as_each_alone():
     assert_answers("templates.", found, drawn_features("templates"))
 
 
-def test_chunks_change_no_number():
-    model = kzoo.build("alphafold_1", **GIVEN, chunk=4)
-    model.set_weights(network("templates").get_weights())
-    for name, array in run(model, drawn_features("templates")).items():
-        assert_close(array, found_once("templates")[name])
-
-
 def draw_into(layers, prefix=""):
     """Gives layers the weights that Haiku's modules of their names, without a prefix, have in the golden file."""
     variables = {}
@@ -176,8 +180,11 @@ PARTS = {
 }
 
 
+@pytest.mark.parametrize("floats", [chunks.FLOATS, 700])
 @pytest.mark.parametrize("name", PARTS)
-def test_each_part_of_a_block_answers_as_deepminds(name):
+def test_each_part_of_a_block_answers_as_deepminds(name, floats, monkeypatch):
+    """All at once and in chunks of several rows, of which the last goes back over one of the one before."""
+    monkeypatch.setattr(chunks, "FLOATS", floats)
     kind, make = PARTS[name]
     mask, x = activations(kind)
     layer = make(name=name)
@@ -285,3 +292,71 @@ def test_no_gradient_flows_back_through_rotations():
     found = gradients(lambda single, pair: model([single, pair, *rest]), *arrays[:2])
     for name, gradient in zip(("single", "pair"), found, strict=True):
         assert_close(ops.convert_to_numpy(gradient)[0], ANSWERS[f"part.gradient.{name}"], 1e-4)
+
+
+@pytest.mark.parametrize("variant", ["alphafold_1_ptm", "alphafold_3"])
+def test_names_and_shapes_are_those_of_deepminds_files(variant):
+    """With one block of each kind; how many there are is the first number of a shape, which the digest leaves out."""
+    counts = {"num_blocks": 1, "num_extra_blocks": 1, "num_template_blocks": 1}
+    shapes = measure.without_weights(lambda: archive_shapes(kzoo.build(variant, **counts)))
+    listed = sorted((key, list(shape[1:] if is_stacked(key) else shape)) for key, shape in shapes.items())
+    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    assert (len(listed), digest) == NAMES[variant]
+    assert "alphafold/alphafold_iteration/evoformer/pair_activiations//weights" in shapes
+
+
+def is_stacked(key):
+    return any(f"/{stack}/" in key for stack in ("evoformer_iteration", "extra_msa_stack", "__layer_stack_no_state"))
+
+
+# of `params_model_1_ptm.npz` and `params_model_3.npz`, by jax.eval_shape of DeepMind's network
+NAMES = {
+    "alphafold_1_ptm": (338, "abcf87d2f668c0fc8978c62f923bf2b9a326ba64e001711808638149cbceb1f6"),
+    "alphafold_3": (265, "7620b7062058892dcbd575ad7ed66a8f9044314d840f9251316ff4544297b90f"),
+}
+
+
+def test_archives_go_back_as_they_came(tmp_path):
+    model = network("single")
+    for path in (tmp_path / "one.npz", tmp_path / "again.npz"):
+        kzoo.save_weights(model, path, names="deepmind")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
+    written, drawn = np.load(tmp_path / "one.npz"), draw_parameters(archive_shapes(model))
+    assert {*written.files} == {*drawn}
+    for key, array in drawn.items():
+        np.testing.assert_array_equal(written[key], array, err_msg=key)
+    np.savez_compressed(tmp_path / "packed.npz", **drawn)
+    again = kzoo.build("alphafold_1", tmp_path / "packed.npz", **CASES["single"][0])
+    for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_archives_that_do_not_fit_are_refused(tmp_path):
+    model, path = network("single"), tmp_path / "params.npz"
+    drawn = draw_parameters(archive_shapes(model))
+    key = next(key for key in drawn if is_stacked(key) and key.endswith("query_w"))
+
+    def refused(arrays, words):
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=words):
+            kzoo.load_weights(model, path)
+
+    refused({**drawn, key: drawn[key][:1]}, "1 missing: evoformer.evoformer_iteration.1.*query_w")
+    refused({**drawn, key: np.concatenate([drawn[key]] * 2)}, "2 unexpected: evoformer.evoformer_iteration.2")
+    refused({**drawn, key: drawn[key][..., :1]}, "mis-shaped")
+    refused({**drawn, key: drawn[key].astype("int32")}, "not floating point")
+    refused({**drawn, "another//weights": np.zeros(3)}, "1 unexpected: another//weights")
+    refused({**drawn, key: np.array([None])}, "kzoo opens no pickles")
+    kzoo.save_weights(model, path)
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match="damaged"):
+        kzoo.load_weights(model, path)
+    path.write_bytes(contents[:-100])
+    with pytest.raises(ValueError, match="damaged or not an archive"):
+        kzoo.load_weights(model, path)
+    with pytest.raises(ValueError, match="this model reads safetensors"):
+        kzoo.save_weights(model, path), kzoo.load_weights(kzoo.build("mlp"), path)
+    with pytest.raises(ValueError, match="no names in Haiku's archives"):
+        kzoo.save_weights(kzoo.build("perceptron"), path)

@@ -13,6 +13,7 @@ from seeded_weights import load_drawn_weights
 
 import kzoo
 from kzoo.data.genomes import alphabet, genome_files, variant_files
+from kzoo.measure import measure
 from kzoo.tasks.genome_reading.regions import predict_regions
 from kzoo.tasks.genome_reading.variants import predict_variants
 from kzoo.tasks.genome_reading.windows import reader_of
@@ -153,6 +154,20 @@ def test_what_lies_outside_of_a_sequence_is_unknown(sites):
     assert_close(compiled(sites)(ids), outputs_of(sites, ids))
 
 
+@pytest.mark.parametrize("kernel_sizes", [(3,), (3, 5)])
+def test_nothing_is_computed_that_is_cut_off(kernel_sizes, tmp_path):
+    from kzoo.rewrites.trimming import trim_flanks
+
+    how = {**SITES, "kernel_sizes": kernel_sizes, "dilation_rates": (1, 3)[: len(kernel_sizes)], "num_units": 2}
+    model = load_drawn_weights(kzoo.build("spliceai", **how), tmp_path)
+    trimmed = trim_flanks(model)
+    for ids in (np.array([[1]], "int32"), np.array([[2, 3, 1, 4, 4, 1, 0], [1, 1, 2, 3, 4, 4, 4]], "int32")):
+        assert_close(outputs_of(trimmed, ids), outputs_of(model, ids), 1e-6)
+    assert measure(trimmed, 10)["macs"] < 0.9 * measure(model, 10)["macs"]
+    other = kzoo.build("deepsea", **SHORT)
+    assert trim_flanks(other) is other
+
+
 @pytest.mark.parametrize(("head", "kind"), [("classes", "softmax"), ("labels", "sigmoid")])
 def test_both_strands_are_read_as_one(head, kind, tmp_path):
     model = load_drawn_weights(kzoo.build("deepsea", **{**SHORT, "head": head}), tmp_path)
@@ -231,6 +246,9 @@ def test_places_of_sites_in_a_table(tmp_path, sites):
     assert {"acceptor_average_precision", "donor_top_k_accuracy"} <= found.keys()
     row = kzoo.data.load(str(tmp_path / "sites.csv"), sites)
     assert row.class_names == ["none", "acceptor", "donor"]
+    rows = "".join(f"ACGTA{one},1,2\n" for one in "ACGT" * 5)
+    (tmp_path / "equal.csv").write_text("sequence,acceptor,donor\n" + rows)
+    assert kzoo.data.load(str(tmp_path / "equal.csv"), sites).train.num_examples == 20
     (tmp_path / "bad.csv").write_text("sequence,acceptor,donor\nACGT,5,\n")
     with pytest.raises(ValueError, match="acceptor lists '5', wanted places from 1 to 4"):
         kzoo.data.load(str(tmp_path / "bad.csv"), sites)

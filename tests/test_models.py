@@ -429,6 +429,32 @@ ROWS = {
         },
         "golden": {},
     },
+    "alphafold": {
+        "counts": {
+            **dict.fromkeys(("alphafold_1", "alphafold_2"), 93_229_082),
+            **dict.fromkeys(("alphafold_3", "alphafold_4", "alphafold_5"), 92_899_674),
+            **dict.fromkeys(("alphafold_1_ptm", "alphafold_2_ptm"), 93_229_082 + 8_256),
+            **dict.fromkeys(("alphafold_3_ptm", "alphafold_4_ptm", "alphafold_5_ptm"), 92_899_674 + 8_256),
+            "alphafold_small": 1_296_074,
+        },
+        "small": {
+            "num_blocks": 1,
+            "num_extra_blocks": 1,
+            "num_template_blocks": 1,
+            "num_layers": 1,
+            "msa_dim": 8,
+            "extra_dim": 8,
+            "pair_dim": 8,
+            "template_dim": 4,
+            "single_dim": 8,
+            "num_heads": (2, 2, 2),
+            "outer_dim": 2,
+            "hidden_dim": 8,
+            "dropout": 0.0,
+            "templates": False,
+        },
+        "golden": {},  # see test_alphafold.py
+    },
     "clip_text": {
         "counts": {"clip_text_l_14": 123_060_480, "clip_text_h_14": 340_387_840, "clip_text_small": 165_632},
         "small": {"num_layers": 2, "hidden_dim": 16, "num_heads": 4, "intermediate_dim": 24, "vocabulary_size": 31},
@@ -610,7 +636,9 @@ def test_folder_round_trip(architecture, tmp_path):
     assert again.kzoo == model.kzoo
 
 
-@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=[pytest.mark.slow] if name == "alphafold" else []) for name in NETWORKS]
+)
 def test_xla_gives_the_same(architecture):
     model = small(architecture)
     x, _, _ = synthetic_batch(model, 2)

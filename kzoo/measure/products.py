@@ -183,6 +183,51 @@ def _attention_operation(operation, given, output):
     return size(query) * key.shape[1] + size(output) * value.shape[1]
 
 
+def _axial_attention(layer, given, output):
+    """Five projections, scores and sums within each line, and what a pair adds to the logits of each head."""
+    x, pair = given["x"], given.get("pair", given["x"] if "Triangle" in type(layer).__name__ else None)
+    bias = 0 if pair is None else size(pair) * layer.num_heads
+    return size(x) * (5 * x.shape[-1] + 2 * x.shape[layer.axis]) + bias
+
+
+def _global_attention(layer, given, output):
+    """One query for each residue; keys and values of one head's width."""
+    x, width = given["x"], given["x"].shape[-1]
+    query = size(x) // x.shape[1]
+    return query * width + size(x) * 2 * (width // layer.num_heads + width + 1)
+
+
+def _transition(layer, given, output):
+    return size(output) * 2 * layer.factor * output.shape[-1]
+
+
+def _outer_product(layer, given, output):
+    """Two projections, then sums of products, which are mapped before they are added up or after, as is cheaper."""
+    x, outer, places = given["x"], layer.outer_dim, size(output) // output.shape[-1]
+    before = size(x) // x.shape[-1] * outer**2 * layer.pair_dim + size(output) * x.shape[1] * outer
+    after = places * outer**2 * (x.shape[1] + layer.pair_dim)
+    few = x.shape[1] * layer.pair_dim < outer * (layer.pair_dim - x.shape[1])
+    return size(x) * 2 * outer + (before if few else after)
+
+
+def _triangle_multiplication(layer, given, output):
+    """Six maps, and for each pair a sum over all third residues."""
+    return size(output) * (6 * output.shape[-1] + output.shape[1])
+
+
+def _template_attention(layer, given, output):
+    width = given["templates"].shape[-1]
+    return size(output) * 2 * width + size(given["templates"]) * (2 * width + 2)
+
+
+def _point_attention(layer, given, output):
+    """Projections, then for each head and pair of residues scores, sums of scalars and points, and sums of pairs."""
+    length, pair_dim = output.shape[1], given["pair"].shape[-1]
+    maps = sum(size(weight) for weight in layer.weights if len(weight.shape) == 2)
+    scores = 2 * layer.scalar_dim + 3 * (layer.num_query_points + layer.num_value_points) + 2 + pair_dim
+    return length * maps + length**2 * layer.num_heads * scores
+
+
 # What `kind_of` gives -> rule
 RULES = {
     ("layer", "Dense"): _dense,
@@ -205,6 +250,16 @@ RULES = {
     ("kzoo", "LowRankDense"): _low_rank,
     ("kzoo", "Recurrence"): _recurrence,
     ("kzoo", "VectorQuantizer"): _codebook,
+    **{
+        ("kzoo", f"{name}Attention{end}"): _axial_attention
+        for name, end in (("Row", "WithPairBias"), ("Column", ""), ("Triangle", ""))
+    },
+    ("kzoo", "GlobalColumnAttention"): _global_attention,
+    ("kzoo", "Transition"): _transition,
+    ("kzoo", "OuterProductMean"): _outer_product,
+    ("kzoo", "TriangleMultiplication"): _triangle_multiplication,
+    ("kzoo", "TemplatePointwiseAttention"): _template_attention,
+    ("kzoo", "InvariantPointAttention"): _point_attention,
     **{("kzoo", name): _spectrum for name in ("LogSpectrogram", "LogMelSpectrogram", "MFCC")},
     ("operation", "Matmul"): _matmul,
     ("operation", "Dot"): _matmul,
@@ -230,10 +285,13 @@ FREE = {
         Permute RMSNormalization RandomCrop RandomFlip ReLU RepeatVector Rescaling Reshape Resizing Softmax
         SpatialDropout Subtract UnitNormalization UpSampling ZeroPadding""",
     "kzoo": """
-        AdaptiveAveragePooling Alongside Bias BlankPadding ClassToken ClipLength FirstToken FrameContext FrameMask
-        EndToken LearnedPositions LetterOneHot LikeGrid LocalResponseNormalization MaskedAveragePooling Maxout
-        MuLawOneHot NearestResize NumWindows OneChannel RelativePositionBias Reverse ReverseComplement RotaryPositions
-        SinusoidalPositions SinusoidalTimestep Split StrandMean Temperature Unread""",
+        AdaptiveAveragePooling AddedToRows Alongside AtomMask AtomPositions Atom37 Bias BlankPadding ClassToken
+        ClipLength EachTemplate EndToken ExtraFeatures FirstRow FirstToken FrameContext FrameMask FramesOfPoses
+        GroupFrames InitialPoses LearnedPositions LetterOneHot LikeGrid LocalResponseNormalization
+        MaskedAveragePooling Maxout MovedPoses MuLawOneHot NearestResize NumWindows OneChannel OuterSum PairMask
+        PreviousDistances RelativePlaces RelativePositionBias Reverse ReverseComplement RotaryPositions RowsOf
+        SinusoidalPositions SinusoidalTimestep Split StackedAngles StrandMean Symmetric TemplateAngles
+        TemplatePairFeatures Temperature UnitVectors Unread""",
     "operation": """
         Abs Absolute Add All Amax Amin Any Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin
         Argsort Array Average AveragePool AdaptiveAveragePool AdaptiveMaxPool BatchNorm BitwiseAnd BitwiseInvert

@@ -119,7 +119,9 @@ def evoformer_block(msa, pair, msa_mask, pair_mask, column, heads, outer_dim, dr
     return msa, pair_block(pair, pair_mask, heads[1], 4, dropout, chunk, name)
 
 
-def embedded_templates(pair, pair_mask, features, template_mask, num_blocks, width, heads, dropout, chunk):
+def embedded_templates(
+    pair, pair_mask, features, template_mask, num_blocks, width, heads, dropout, chunk
+) -> keras.KerasTensor:
     """What pairs learn from known structures: algorithm 2, lines 9 to 13."""
     name = "evoformer.template_embedding"
     single = f"{name}.single_template_embedding"
@@ -311,7 +313,7 @@ def build(
         aligned_error: whether the expected error of each residue, seen from each other one, is an output.
         dropout: of pairs; in rows of alignments it is 0.6 times that, and in the structure module 0.4 times.
         chunk: how many rows or columns are computed at once. It changes time and memory, not the numbers; None for as
-            many as are fast, and for all in training or where sizes are unknown when the graph is traced.
+            many as are fast, and for all in training.
 
     Raises ValueError for a width that its heads do not divide, another number of heads than three, and a chunk below 1.
     """

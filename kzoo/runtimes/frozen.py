@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kzoo import graph
-from kzoo.rewrites import flattening, folding, fusible, precision, unrolling
+from kzoo.rewrites import flattening, folding, fusible, precision, trimming, unrolling
 
 MAX_GRAPH_BYTES = 2**31 - 2**26  # a protocol buffer holds 2 GiB; the rest is for the graph itself
 
@@ -56,7 +56,7 @@ def freeze(model, batch_size=None, length=None, unroll=False, one_product=False,
     """
     import tensorflow as tf
 
-    changed = fusible.make_fusible(folding.fold_batch_norm(model), fuse_gelu)
+    changed = fusible.make_fusible(folding.fold_batch_norm(trimming.trim_flanks(model)), fuse_gelu)
     if flatten:
         changed = flattening.flatten_dense(changed)
     unrolls = unroll and unrolling.is_recurrent(changed)

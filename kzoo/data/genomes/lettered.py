@@ -72,13 +72,13 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
         where = f"{name} {split}"
         ids, places, told = encoded(where, texts, model, skip_bad)
         notes += told
-        dataset.check_examples(where, _objects(texts), _objects(labels))
+        dataset.check_examples(where, objects(texts), objects(labels))
         if by_letter:
             labels = [_checked_letters(f"{where} labels", target, labels[place], len(own))
                       for place, own in zip(places, ids, strict=True)]  # fmt: skip
-            rows[split] = (_objects(ids), _objects(labels))
+            rows[split] = (objects(ids), objects(labels))
         else:
-            rows[split] = (_objects(ids), target.check(f"{where} labels", np.asarray(labels)[places], None)[0])
+            rows[split] = (objects(ids), target.check(f"{where} labels", np.asarray(labels)[places], None)[0])
     notes += dataset.carve(name, rows, [rows["train"][0]], options)
     lengths = np.array([len(own) for own in rows["train"][0]])
     rows = {
@@ -132,7 +132,8 @@ def _checked_letters(label, target, labels, length):
     return np.where(weight[0] > 0, checked[0], UNLABELLED).astype(np.int32)
 
 
-def _objects(rows):
+def objects(rows) -> np.ndarray:
+    """A list as an array of objects (len(rows),), whatever its items are."""
     found = np.empty(len(rows), object)
     for place, row in enumerate(rows):  # equal lengths would make a matrix
         found[place] = row

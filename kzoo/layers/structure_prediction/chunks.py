@@ -17,10 +17,11 @@ def by_chunks(function, chunk, axis, *tensors, floats=None) -> keras.KerasTensor
     """
     size = ops.shape(tensors[0])[axis]
     known = isinstance(size, int)
-    if chunk is None and known and isinstance(floats, int):
-        chunk = max(1, FLOATS // floats)
-    if chunk is None or (known and size <= chunk):
+    if chunk is None and floats is not None:
+        chunk = max(1, FLOATS // floats) if isinstance(floats, int) else ops.maximum(FLOATS // floats, 1)
+    if chunk is None or (known and isinstance(chunk, int) and size <= chunk):
         return function(*tensors)
+    known = known and isinstance(chunk, int)
     chunk = chunk if known else ops.minimum(chunk, ops.maximum(size, 1))
     steps = -(-size // chunk)
 

@@ -1,5 +1,7 @@
 """What a block of the Evoformer does to an alignment: attention along its axes, and what it tells of pairs."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
@@ -8,7 +10,14 @@ from kzoo.layers.structure_prediction.chunks import by_chunks
 from kzoo.layers.structure_prediction.named_weights import NamedWeights, product, softmax
 
 MASKED = 1e9  # what is taken from the logits of a masked place; a row with no other place averages its masked ones
+HALF_MASKED = 3e4  # in float16, which has nothing larger than 65504
 ATTENTION = ("query_w", "key_w", "value_w", "gating_w", "gating_b", "output_w", "output_b")
+
+
+def penalty(padding_mask) -> keras.KerasTensor:
+    """What is added to logits: 0 where the mask is 1, and where it is 0 so little that a softmax gives nothing."""
+    is_half = keras.backend.standardize_dtype(padding_mask.dtype) == "float16"
+    return (padding_mask - 1) * (HALF_MASKED if is_half else MASKED)
 
 
 class AxialAttention(NamedWeights):
@@ -64,7 +73,7 @@ class AxialAttention(NamedWeights):
         order = (3, 0, 1, 4, 2, 5) if self.axis == 2 else (3, 0, 2, 4, 1, 5)
         q, k, v, gate = ops.unstack(ops.transpose(projected, order), 4, axis=0)
         padding_mask = padding_mask if self.axis == 2 else ops.swapaxes(padding_mask, 1, 2)
-        logits = ops.matmul(q, ops.swapaxes(k, -1, -2)) + ((padding_mask - 1) * MASKED)[:, :, None, None, :]
+        logits = ops.matmul(q, ops.swapaxes(k, -1, -2)) + penalty(padding_mask)[:, :, None, None, :]
         logits = logits if bias is None else logits + bias[:, None]
         y = ops.matmul(softmax(logits), v)
         y = y * ops.sigmoid(gate + self.attention_gating_b[:, None, :])
@@ -171,7 +180,7 @@ class GlobalColumnAttention(NamedWeights):
         q = ops.reshape(q, (shape[0], shape[2], num_heads, size))
         k, v = (ops.swapaxes(product(x, w), 1, 2) for w in (self.attention_key_w, self.attention_value_w))
         logits = ops.matmul(q, ops.swapaxes(k, -1, -2))  # (batch, residues, heads, sequences)
-        logits = logits + ops.swapaxes((padding_mask - 1) * MASKED, 1, 2)[:, :, None, :]
+        logits = logits + ops.swapaxes(penalty(padding_mask), 1, 2)[:, :, None, :]
         y = ops.reshape(ops.matmul(softmax(logits), v), (shape[0], 1, shape[2], width))
         gate = product(x, ops.reshape(self.attention_gating_w, (width, width)))
         y = y * ops.sigmoid(gate + ops.reshape(self.attention_gating_b, (width,)))
@@ -252,11 +261,14 @@ class OuterProductMean(NamedWeights):
         left, right = self.linear("left_projection", x) * weight, self.linear("right_projection", x) * weight
         left, mask = ops.swapaxes(left, 1, 2), ops.swapaxes(ops.cast(padding_mask, "float32"), 1, 2)
         # Few sequences are cheaper to map before their products are added up than after.
-        few = isinstance(x.shape[1], int) and x.shape[1] * self.pair_dim < self.outer_dim * (self.pair_dim - x.shape[1])
-        width = self.pair_dim if few else self.outer_dim**2
+        sequences = ops.shape(x)[1]
+        few = sequences * self.pair_dim < self.outer_dim * (self.pair_dim - sequences)
+        width = self.pair_dim if few is True else self.outer_dim**2
 
         def mean(left, rows):
-            found = (self._few if few else self._many)(left, right) + self.output_b
+            ways = [partial(way, left, right) for way in (self._few, self._many)]
+            found = ways[not few]() if isinstance(few, bool) else ops.cond(few, *ways)
+            found = found + self.output_b
             counts = ops.matmul(rows, ops.swapaxes(mask, 1, 2))[..., None]
             return found / ops.cast(counts + 1e-3, found.dtype)
 

@@ -6,7 +6,7 @@ from keras import layers, ops
 from kzoo.layers import residues
 from kzoo.layers.attention import check_heads
 from kzoo.layers.structure_prediction.embeddings import distogram, outer_product
-from kzoo.layers.structure_prediction.evoformer import MASKED
+from kzoo.layers.structure_prediction.evoformer import penalty
 from kzoo.layers.structure_prediction.named_weights import NamedWeights, product, softmax
 from kzoo.layers.structure_prediction.rigid_frames import looked_up, torsion_angles
 
@@ -78,7 +78,8 @@ class EachTemplate(layers.Layer):
         return ops.reshape(x, (-1, *shape[2:])), ops.reshape(padding_mask, (-1, *shape[2:4]))
 
     def compute_output_shape(self, x_shape, padding_mask_shape) -> tuple:
-        return (None, *x_shape[2:]), (None, *x_shape[2:4])
+        count = None if None in x_shape[:2] else x_shape[0] * x_shape[1]
+        return (count, *x_shape[2:]), (count, *x_shape[2:4])
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -118,7 +119,7 @@ class TemplatePointwiseAttention(NamedWeights):
         shape = (*ops.shape(template_mask), rows, columns, heads, size)
         k, v = (ops.reshape(product(templates, ops.reshape(w, (width, width))), shape)
                 for w in (self.key_w, self.value_w))  # fmt: skip
-        logits = ops.sum(q * k, axis=-1) + ((template_mask - 1) * MASKED)[:, :, None, None, None]
+        logits = ops.sum(q * k, axis=-1) + penalty(template_mask)[:, :, None, None, None]
         scores = softmax(logits, axis=1)[..., None]  # over templates
         y = ops.reshape(ops.sum(scores * v, axis=1), (batch, rows, columns, width))
         y = product(y, ops.reshape(self.output_w, (width, pair_dim))) + self.output_b

@@ -9,6 +9,7 @@ import numpy as np
 from kzoo import graph
 from kzoo.data import columns
 from kzoo.data.genomes import alphabet
+from kzoo.rewrites import trimming
 from kzoo.tasks import of_or_guess
 
 MOST_LETTERS = 1 << 17  # of the windows that are read at once
@@ -72,5 +73,5 @@ def reader_of(model) -> Reader:
         return keras.layers.ZeroPadding1D(0, name=step.layer.name)
 
     # What lies beyond a window is known here, and need not be taken for unknown.
-    run = graph.replace_layers(model, make)
+    run = trimming.trim_flanks(graph.replace_layers(model, make))
     return Reader(model, run, column, column.shape[0], len(model.outputs[0].shape) == 3, reach)
