@@ -104,7 +104,7 @@ def assert_answers(prefix, found, features, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_whole_network_answers_as_deepminds(case):
+def test_agrees_with_the_reference(case):
     found = found_once(case)
     assert {*found} == {key.split(".")[1] for key in ANSWERS if key.startswith(f"{case}.")} - {"recycled"}
     assert_answers(f"{case}.", found, drawn_features(case))

@@ -246,7 +246,7 @@ def test_bad_requests_are_refused_before_the_work(model, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=wanted):
             folding.How(**how)
     monkeypatch.setattr(memory_needs, "free", lambda: 2**28)
-    with pytest.raises(ValueError, match=r"2,700 residues and 2 rows need about [\d.]+ GB .* 0.2 GB are free; build"):
+    with pytest.raises(ValueError, match=r"2,700 residues and 2 rows need about [\d.]+ GB .* 0.2 GB are free; take"):
         folding.fold(model, make("long", "M" * 2700))
     with pytest.raises(ValueError, match="for models of proteins"):
         kzoo.tasks.of(kzoo.build("perceptron")).folding_by(msa=["x"])

@@ -15,7 +15,7 @@ from keras import ops
 from kzoo.generation.programs import compiled
 
 PROGRAMS = weakref.WeakKeyDictionary()  # model -> its compiled iterations
-LONG = 128  # residues
+LONG = 128  # residues, from which on a single chain has a program of its own size
 # what an iteration reads of the one before, and what that calls it
 PREVIOUS = {"prev_pos": "final_atom_positions", "prev_msa_first_row": "msa_first_row", "prev_pair": "pair"}
 _CA = 1
@@ -35,13 +35,14 @@ def found(outputs) -> dict:
     return {name: ops.stop_gradient(ops.cast(outputs[source], "float32")) for name, source in PREVIOUS.items()}
 
 
-def iteration(model, length) -> Callable:
+def iteration(model, is_open=True) -> Callable:
     """The network as a compiled program, kept as long as the model lives.
 
-    Below LONG residues one program serves all sizes; from there on one is compiled for each, in which layers know how
-    many rows at once stay in a cache.
+    Args:
+        is_open: whether one program serves all sizes; else one is compiled for each, in which layers know how many rows
+            at once stay in a cache.
     """
-    programs, is_open = PROGRAMS.setdefault(model, {}), length < LONG
+    programs = PROGRAMS.setdefault(model, {})
     if is_open not in programs:
         network, symbols = weakref.proxy(model), {tensor.name: tensor for tensor in model.inputs}
         symbols = symbols if is_open else None
@@ -60,7 +61,7 @@ def _distances(points):
     return np.sqrt(1e-8 + np.square(points[:, :, None] - points[:, None]).sum(axis=-1))
 
 
-def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tuple:
+def recycled(model, features, num_recycles, tolerance=0.0, progress=None, is_open=True) -> tuple:
     """The outputs of the last iteration, and how many came before it.
 
     Args:
@@ -69,12 +70,13 @@ def recycled(model, features, num_recycles, tolerance=0.0, progress=None) -> tup
         num_recycles: how often what was found is read again at most.
         tolerance: how much the distances between C-alphas may still change, in angstroms, for a run to end earlier.
         progress: a function of the iterations done, of all, and of how much the last one moved, or None.
+        is_open: as of `iteration`.
     """
-    previous = outputs = None
+    program, previous, outputs = iteration(model, is_open), None, None
     for index in range(num_recycles + 1):
         given = features(index)
         if previous is None:
-            previous, program = first(model, *given["aatype"].shape), iteration(model, given["aatype"].shape[1])
+            previous = first(model, *given["aatype"].shape)
         given = {name: ops.convert_to_tensor(x) for name, x in given.items()}
         before, outputs = outputs, program({**given, **previous})
         change = None

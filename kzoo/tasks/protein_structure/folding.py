@@ -92,7 +92,7 @@ def fold(model, protein, how=None) -> Prediction:
     known, notes = _templates(model, protein, how.template)
     clusters, extra = _sizes(model)
     used = min(len(rows.rows), clusters), max(1, min(len(rows.rows) - clusters, extra))
-    memory_needs.check(model, len(protein.sequence), *used, max(1, len(how.template)))
+    memory_needs.check(model, len(protein.sequence), *used)
     best = None
     for seed in range(how.seed, how.seed + how.seeds):
         found = _once(model, protein, rows, known, clusters, extra, how, seed)
@@ -141,7 +141,8 @@ def _once(model, protein, rows, known, clusters, extra, how, seed):
         given = {**msa_features.of_chain(ids, places, rows, random, clusters, extra), **known}
         return {tensor.name: given[tensor.name][None] for tensor in model.inputs if tensor.name in given}
 
-    outputs, recycles = recycling.recycled(model, features, how.recycles, how.tolerance, how.progress)
+    is_open = len(ids) < recycling.LONG
+    outputs, recycles = recycling.recycled(model, features, how.recycles, how.tolerance, how.progress, is_open)
     return dataclasses.replace(read(outputs, protein), num_recycles=recycles, seed=seed)
 
 

@@ -3,31 +3,33 @@
 import os
 
 from kzoo import catalog
+from kzoo.generation import recycling
 
 BYTES = 4
-ALIVE = 6  # tensors of a kind that a block holds at once
+PAIRS, ROWS = 10, 6  # tensors of pairs, and of an alignment, that are there at once
+PROGRAM = 300 * 2**20  # of a compiled network
 GIGABYTE = 2**30
 
 
 def needed(model, residues, rows, extra_rows) -> int:
     """About how many bytes an iteration needs at its peak, weights included.
 
-    The largest of what a block holds at once: pairs, attention over pairs, over the alignment and over extra rows, and
-    the outer product, of each as many as `chunk` lets it.
+    What a block holds of pairs and of the alignment, and the largest that it makes of them on the way: attention over
+    pairs, over the alignment and over extra rows, and the outer product, of as many lines at once as `chunk` says. From
+    `recycling.LONG` residues on layers without a `chunk` take as few lines as stay in a cache.
     """
     given = catalog.arguments(model)
-    chunk = given["chunk"] or residues
-    at_once = min(chunk, residues)
-    pairs = residues**2 * given["pair_dim"] * ALIVE
+    lines = given["chunk"] or (1 if residues >= recycling.LONG else residues)
     heads, pair_heads, _ = given["num_heads"]
-    of_pairs = 2 * at_once * residues**2 * pair_heads
-    of_rows = (
-        2 * max(min(given["chunk"] or rows, rows), min(given["chunk"] or extra_rows, extra_rows)) * residues**2 * heads
+    on_the_way = (
+        2 * min(lines, residues) * residues**2 * pair_heads,
+        2 * min(lines, max(rows, extra_rows)) * residues**2 * heads,
+        2 * min(lines, residues) * rows**2 * heads,
+        min(lines, residues) * residues * given["outer_dim"] ** 2,
     )
-    of_columns = 2 * at_once * rows**2 * heads
-    product = at_once * residues * given["outer_dim"] ** 2
-    alignment = residues * ALIVE * (rows * given["msa_dim"] + extra_rows * given["extra_dim"])
-    return model.count_params() * BYTES + BYTES * (pairs + alignment + max(of_pairs, of_rows, of_columns, product))
+    pairs = PAIRS * residues**2 * given["pair_dim"]
+    alignment = ROWS * residues * (rows * given["msa_dim"] + extra_rows * given["extra_dim"])
+    return PROGRAM + BYTES * (model.count_params() + pairs + alignment + max(on_the_way))
 
 
 def free() -> int | None:
@@ -44,14 +46,16 @@ def free() -> int | None:
         return None
 
 
-def check(model, residues, rows, extra_rows, templates=1) -> int:
+def check(model, residues, rows, extra_rows) -> int:
     """The bytes that a prediction will need; ValueError where there are not as many, which says what would do."""
     wanted, there = needed(model, residues, rows, extra_rows), free()
     if there is None or wanted <= there:
         return wanted
-    given = catalog.arguments(model)
-    told = f"{residues:,} residues and {rows + extra_rows:,} rows need about {wanted / GIGABYTE:,.1f} GB of memory"
-    fix = "take a machine with more, or a part of the chain"
-    if given["chunk"] is None or given["chunk"] > 4:
-        fix = f"build the network with a small chunk (--set chunk=4), {fix}"
-    raise ValueError(f"{told}, and {there / GIGABYTE:,.1f} GB are free; {fix}")
+    chunk = catalog.arguments(model)["chunk"]
+    fix = "take a part of the chain, or a machine with more"
+    if chunk is not None and chunk > 1:
+        fix = f"build the network without chunk={chunk}, {fix}"
+    raise ValueError(
+        f"{residues:,} residues and {rows + extra_rows:,} rows need about {wanted / GIGABYTE:,.1f} GB of memory, and "
+        f"{there / GIGABYTE:,.1f} GB are free; {fix}"
+    )
