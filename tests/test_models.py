@@ -302,7 +302,7 @@ ROWS = {
         "golden": {},  # see test_genomes.py
     },
     "deepsea": {
-        "counts": {"deepsea": 52_843_119, "deepsea_selene": 52_532_319},
+        "counts": {"deepsea": 52_843_119, "deepsea_selene": 52_532_319, "deepsea_small": 72_019},
         "small": {
             "filters": (6, 7, 8),
             "kernel_size": 3,
