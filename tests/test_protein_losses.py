@@ -103,3 +103,15 @@ def test_heads_are_the_references(tensors, truth, frames):
     given = positions[:, :, 1], tensors["all_atom_positions"][:, :, 1], tensors["all_atom_mask"][:, :, 1]
     close(similarity.lddt(*given), tensors["loss.lddt"])
     close(similarity.lddt(*given, per_residue=True), tensors["loss.lddt_residues"])
+
+
+def test_a_bridge_of_sulphurs_is_no_clash():
+    kinds = np.array([[4, 4]], "int32")  # cysteines
+    truth = ground_truth.of_structure(kinds, np.zeros((1, 2, 37, 3), "float32"), np.zeros((1, 2, 37), "float32"))
+    atom14 = np.zeros((1, 2, 14, 3), "float32")
+    atom14[0, 0, :6, 0], atom14[0, 1, :6, 0] = np.arange(6) * 10, 200 + np.arange(6) * 10
+    atom14[0, 1, 5] = atom14[0, 0, 5] + 0.5  # both SG
+    index = np.array([[0, 9]], "int32")
+    assert not ops.convert_to_numpy(violations.clashes(atom14, truth, index)[0]).any()
+    atom14[0, 1, 4] = atom14[0, 0, 4] + 0.5  # both CB
+    assert ops.convert_to_numpy(violations.clashes(atom14, truth, index)[0])[0, :, 4].min() > 0

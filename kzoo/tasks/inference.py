@@ -79,7 +79,7 @@ def predict(model, x, batch_size=64, decoding=None, labels=None, templates=("{}"
 
     A detector gives a list instead, one dict per image: `boxes` (n, 4), left, top, right, bottom as fractions of the
     image, `scores` (n,) and `labels` (n,), the best first. A model of features gives its outputs as they are, one of
-    speech a list of transcripts.
+    speech a list of transcripts, one of proteins a `kzoo.tasks.protein_structure.folding.Prediction` for each sequence.
 
     Args:
         x: an array, or a dict of arrays by input name. Images, uint8, uint16 or floats in [0, 1], are resized, cropped,
