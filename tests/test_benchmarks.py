@@ -236,7 +236,10 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_was_finished(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "throughput.py"), "--models", "perceptron", "--devices", "cpu"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen([*command, "--seconds", "60", "--output", str(tmp_path)], **options) as process:
-        time.sleep(2)  # inside the first row's process
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while process.poll() is None and not children.read_text():
+            time.sleep(0.1)
+        time.sleep(1)  # inside the first row's process
         os.killpg(process.pid, signal.SIGINT)
         output, noise = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -49,9 +49,7 @@ def _of_split(split, name, source, model, **options):
 
 @entry.command(
     "predict runs/reviews reviews.csv --columns text --output rows.csv",
-    "predict runs/deepspeech speech.wav --beam-width 64 --words words.txt",
     "predict runs/alphafold protein.fasta --msa protein.a3m out.cif",
-    "predict runs/clip pictures/ --labels 'a cat' 'a dog' --template 'a photo of {}'",
     "predict runs/spliceai genome.fa --variants calls.vcf --genes genes.bed --output scored.vcf",
     cls=label_options.ManyLabels,
 )
