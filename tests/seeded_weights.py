@@ -5,6 +5,20 @@ import json
 
 import numpy as np
 
+# small networks of proteins in kzoo's words, and the sizes of what they read
+ALPHAFOLD_SMALL = {
+    "num_blocks": 2, "num_extra_blocks": 1, "num_template_blocks": 2, "num_layers": 3, "msa_dim": 12, "extra_dim": 6,
+    "pair_dim": 8, "template_dim": 6, "single_dim": 10, "num_heads": (3, 2, 2), "outer_dim": 4, "hidden_dim": 6,
+    "templates": True, "aligned_error": True,
+}  # fmt: skip
+ALPHAFOLD_CASES = {
+    "templates": (ALPHAFOLD_SMALL, {"length": 9, "num_sequences": 4, "num_extra": 5, "num_templates": 2, "padding": 1}),
+    "single": (
+        {**ALPHAFOLD_SMALL, "templates": False, "num_heads": (2, 4, 3), "aligned_error": False, "msa_dim": 10},
+        {"length": 7, "num_sequences": 1, "num_extra": 1, "num_templates": 0, "padding": 0},
+    ),
+}
+
 
 def draw_weights(shapes, seed=0):
     """Arrays {name: array} for shapes {name: shape} of the reference's tensors, batch-norm statistics among them."""

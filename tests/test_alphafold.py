@@ -14,7 +14,7 @@ import safetensors.numpy
 from backends import gradients, outputs_of
 from golden_files import GOLDEN, assert_close
 from keras import ops
-from seeded_weights import draw_activations, draw_parameters, draw_protein
+from seeded_weights import ALPHAFOLD_CASES, draw_activations, draw_parameters, draw_protein
 
 import kzoo
 from kzoo import measure
@@ -24,20 +24,7 @@ from kzoo.models import alphafold
 from kzoo.weights import haiku
 from kzoo.weights.layouts import find_slots
 
-# as in scripts/golden/alphafold_network.py
-SMALL = {
-    "num_blocks": 2, "num_extra_blocks": 1, "num_template_blocks": 2, "num_layers": 3, "msa_dim": 12, "extra_dim": 6,
-    "pair_dim": 8, "template_dim": 6, "single_dim": 10, "num_heads": (3, 2, 2), "outer_dim": 4, "hidden_dim": 6,
-    "templates": True, "aligned_error": True,
-}  # fmt: skip
-CASES = {
-    "templates": (SMALL, {"length": 9, "num_sequences": 4, "num_extra": 5, "num_templates": 2, "padding": 1}),
-    "single": (
-        {**SMALL, "templates": False, "num_heads": (2, 4, 3), "aligned_error": False, "msa_dim": 10},
-        {"length": 7, "num_sequences": 1, "num_extra": 1, "num_templates": 0, "padding": 0},
-    ),
-}
-GIVEN, SIZES = CASES["templates"]
+GIVEN, SIZES = ALPHAFOLD_CASES["templates"]
 ANSWERS = safetensors.numpy.load_file(GOLDEN / "alphafold.safetensors")
 PAIRS = ("pair", "distogram", "predicted_aligned_error")
 LAYERS = ("frames", "angles", "unnormalized_angles")
@@ -51,7 +38,7 @@ def archive_shapes(model):
 @functools.cache
 def network(case):
     """A small network with drawn weights, read from an archive in DeepMind's names."""
-    model = kzoo.build("alphafold_1", **CASES[case][0])
+    model = kzoo.build("alphafold_1", **ALPHAFOLD_CASES[case][0])
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "params.npz"
         np.savez(path, **draw_parameters(archive_shapes(model)))
@@ -61,7 +48,7 @@ def network(case):
 
 @functools.cache
 def drawn_features(case, seed=0):
-    given, sizes = CASES[case]
+    given, sizes = ALPHAFOLD_CASES[case]
     return draw_protein(**sizes, msa_dim=given["msa_dim"], pair_dim=given["pair_dim"], seed=seed)
 
 
@@ -103,7 +90,7 @@ def assert_answers(prefix, found, features, tolerance=1e-5):
         assert_close(ours, theirs, tolerance)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ALPHAFOLD_CASES)
 def test_agrees_with_the_reference(case):
     found = found_once(case)
     assert {*found} == {key.split(".")[1] for key in ANSWERS if key.startswith(f"{case}.")} - {"recycled"}
@@ -326,7 +313,7 @@ def test_archives_go_back_as_they_came(tmp_path):
     for key, array in drawn.items():
         np.testing.assert_array_equal(written[key], array, err_msg=key)
     np.savez_compressed(tmp_path / "packed.npz", **drawn)
-    again = kzoo.build("alphafold_1", tmp_path / "packed.npz", **CASES["single"][0])
+    again = kzoo.build("alphafold_1", tmp_path / "packed.npz", **ALPHAFOLD_CASES["single"][0])
     for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -19,6 +19,24 @@ from kzoo.training import Recipe
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 
+DEEPSEA = {
+    "filters": (6, 7, 8),
+    "kernel_size": 3,
+    "pool_size": 2,
+    "hidden_dim": 9,
+    "sequence_length": 42,
+    "num_classes": 5,
+}
+DANQ = {
+    "filters": 6,
+    "kernel_size": 5,
+    "pool_size": 3,
+    "units": 4,
+    "hidden_dim": 9,
+    "sequence_length": 42,
+    "num_classes": 5,
+}
+
 # architecture -> parameters of each variant (papers and reference implementations), a small configuration to run, and
 # the configurations of its golden files
 ROWS = {
@@ -303,47 +321,17 @@ ROWS = {
     },
     "deepsea": {
         "counts": {"deepsea": 52_843_119, "deepsea_selene": 52_532_319, "deepsea_small": 72_019},
-        "small": {
-            "filters": (6, 7, 8),
-            "kernel_size": 3,
-            "pool_size": 2,
-            "hidden_dim": 9,
-            "sequence_length": 42,
-            "num_classes": 5,
-        },
+        "small": DEEPSEA,
         "golden": {
-            "deepsea": {
-                "filters": (6, 7, 8),
-                "kernel_size": 3,
-                "pool_size": 2,
-                "hidden_dim": 9,
-                "sequence_length": 42,
-                "num_classes": 5,
-            },
+            "deepsea": DEEPSEA,
         },
     },
     "danq": {
         # torch counts 2,560 more, because it keeps two biases a direction
         "counts": {"danq": 46_929_039 - 2_560},
-        "small": {
-            "filters": 6,
-            "kernel_size": 5,
-            "pool_size": 3,
-            "units": 4,
-            "hidden_dim": 9,
-            "sequence_length": 42,
-            "num_classes": 5,
-        },
+        "small": DANQ,
         "golden": {
-            "danq": {
-                "filters": 6,
-                "kernel_size": 5,
-                "pool_size": 3,
-                "units": 4,
-                "hidden_dim": 9,
-                "sequence_length": 42,
-                "num_classes": 5,
-            },
+            "danq": DANQ,
         },
     },
     "recurrent_cnn": {

@@ -148,9 +148,9 @@ def _made(entry, overrides, rewrites=()):
     last = getattr(model.layers[-1], "activation", None)
     if entry.task_of(overrides) != entry.usual_task(overrides) and last is keras.activations.softmax:
         raise ValueError(f"{entry.name} ends in a softmax over classes, through which task= learns nothing else")
-    how = catalog.Preprocessing(**catalog.literals(entry.architecture).get("PREPROCESSING", {}))
-    model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides, preprocessing=how)
     literals = catalog.literals(entry.architecture)
+    how = catalog.Preprocessing(**literals.get("PREPROCESSING", {}))
+    model.kzoo = catalog.Card(entry.name, entry.architecture, entry.task_of(overrides), overrides, preprocessing=how)
     if len(literals.get("CLASS_NAMES", ())) == model.outputs[0].shape[-1]:
         catalog.update_card(model, class_names=[*literals["CLASS_NAMES"]])
     k = literals.get("KMERS", {}).get(entry.name)

@@ -69,15 +69,15 @@ def print_json(value, **options) -> None:
     click.echo(json.dumps(value, indent=2, **options))
 
 
-def settings_of(pairs) -> dict:
-    """`--set key=value` pairs as keyword arguments; values are Python literals, else strings."""
+def settings_of(pairs, option="--set") -> dict:
+    """`key=value` pairs of an option as keyword arguments; values are Python literals, else strings."""
     import ast
 
     settings = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (key and equals):
-            raise click.UsageError(f"--set takes key=value, got {pair!r}")
+            raise click.UsageError(f"{option} takes key=value, got {pair!r}")
         try:
             settings[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError):

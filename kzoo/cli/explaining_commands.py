@@ -43,7 +43,7 @@ def explain(source, example, path, target, against, options, overrides, weights,
 
     explanation_pictures.check_path(path)
     atomic.refuse_occupied(path, overwrite)
-    settings = entry.settings_of(options)
+    settings = entry.settings_of(options, "--option")
     model = entry.open_model(source, overrides, weights, dtype)
     import kzoo
 

@@ -90,6 +90,13 @@ def _objects(y):
     return np.asarray(y) if hasattr(y, "__array__") else np.array(y, dtype=object)
 
 
+def objects(items) -> np.ndarray:
+    """Items as an array of objects (len(items),), also where all of them have one length."""
+    found = np.empty(len(items), object)
+    found[:] = list(items)
+    return found
+
+
 def check_names(name, words, classes) -> list:
     """The names of classes as a list, else ValueError: as many as the model's output distinguishes, each once."""
     words = [str(word) for word in words]

@@ -188,6 +188,11 @@ def check_examples(label, inputs, labels) -> None:
         raise ValueError(f"{label}: no {'training ' if label.endswith('train') else ''}examples")
 
 
+def ragged(rows) -> tf.RaggedTensor:
+    """Arrays of one dtype, each with any length along its first axis, as one tensor."""
+    return tf.RaggedTensor.from_row_lengths(np.concatenate([*rows]), np.array([len(row) for row in rows], np.int64))
+
+
 def digest_of(arrays) -> str:
     """A short hash of the bytes of arrays, taken in order."""
     digest = hashlib.blake2b(digest_size=8)

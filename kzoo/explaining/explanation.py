@@ -115,10 +115,10 @@ def explain(
     x, words = _read(model, x)
     halves = cut(model, at or _last_map(model)) if method in AT_A_TAP else cut(model)
     values = halves.values(x)
-    outputs = [np.asarray(ops.convert_to_numpy(one)) for one in halves.outputs(x, values)]
-    which = _which(model, output)
-    meant = _target(model, x, outputs[which], target)
-    other = None if against is None else _target(model, x, outputs[which], against)
+    outputs, which = halves.outputs(x, values), _which(model, output)
+    answers = np.asarray(ops.convert_to_numpy(outputs[which]))
+    meant = _target(model, x, answers, target)
+    other = None if against is None else _target(model, x, answers, against)
     chosen = Target(meant, other, which, gives_probabilities(model))
     scores, numbers = function(halves, x, chosen, **settings)
     begin = Explained(cut(model), model, x, chosen, scores, lambda x: function(halves, x, chosen, **settings)[0])
@@ -128,7 +128,7 @@ def explain(
         model.name, method, halves.names[0] if method in AT_A_TAP else None,
         scores if len(scores) > 1 else next(iter(scores.values())),
         *(None if places is None else _listed(places) for places in (meant, other)),
-        [float(one) for one in gradient_methods.as_numpy(halves.scores(x, values, chosen))], numbers, x, words,
+        [float(one) for one in gradient_methods.as_numpy(chosen.of(outputs))], numbers, x, words,
         card_of(model).class_names,
     )  # fmt: skip
 

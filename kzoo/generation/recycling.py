@@ -15,6 +15,7 @@ from keras import ops
 from kzoo.generation.programs import compiled
 
 PROGRAMS = weakref.WeakKeyDictionary()  # model -> its compiled iterations
+RECYCLES = 3  # how often what was found is read again, where nothing else is asked for
 LONG = 128  # residues, from which on a single chain has a program of its own size
 # what an iteration reads of the one before, and what that calls it
 PREVIOUS = {"prev_pos": "final_atom_positions", "prev_msa_first_row": "msa_first_row", "prev_pair": "pair"}

@@ -56,13 +56,13 @@ class SoundClassification(Task):
 
     def arrays(self, name, parts, model, options, class_names=None) -> Any:
         """Clips of any length: a list of arrays, or one array with zeros after the end of each."""
-        from kzoo.data import columns, dataset
+        from kzoo.data import checks, columns, dataset
         from kzoo.data.sounds import recordings
 
         (column,) = columns.inputs_of(model).values()
         found = recordings.Recordings({}, {}, {}, {"name": name, "trim": False}, [])
         for split, (x, y, _) in parts.items():
-            clips = recordings.objects([column.clip(clip) for clip in x])
+            clips = checks.objects([column.clip(clip) for clip in x])
             dataset.check_examples(f"{name} {split}", clips, np.asarray(y))
             recordings.hold(found, split, clips, list(y))
         return self._made(name, found, model, options, class_names)

@@ -13,21 +13,8 @@ import numpy as np
 import writing
 from alphafold.common import residue_constants
 from alphafold.model import all_atom, config, folding, modules
-from seeded_weights import draw_activations, draw_parameters, draw_protein
+from seeded_weights import ALPHAFOLD_CASES, draw_activations, draw_parameters, draw_protein
 
-# in kzoo's words; tests/test_alphafold.py has the same
-SMALL = {
-    "num_blocks": 2, "num_extra_blocks": 1, "num_template_blocks": 2, "num_layers": 3, "msa_dim": 12, "extra_dim": 6,
-    "pair_dim": 8, "template_dim": 6, "single_dim": 10, "num_heads": (3, 2, 2), "outer_dim": 4, "hidden_dim": 6,
-    "templates": True, "aligned_error": True,
-}  # fmt: skip
-CASES = {
-    "templates": (SMALL, {"length": 9, "num_sequences": 4, "num_extra": 5, "num_templates": 2, "padding": 1}),
-    "single": (
-        {**SMALL, "templates": False, "num_heads": (2, 4, 3), "aligned_error": False, "msa_dim": 10},
-        {"length": 7, "num_sequences": 1, "num_extra": 1, "num_templates": 0, "padding": 0},
-    ),
-}
 RECYCLES = 3
 
 
@@ -127,7 +114,7 @@ def answers(found):
 
 def make():
     tensors = {}
-    for case, (given, sizes) in CASES.items():
+    for case, (given, sizes) in ALPHAFOLD_CASES.items():
         settings = configuration(given)
         features = draw_protein(**sizes, msa_dim=given["msa_dim"], pair_dim=given["pair_dim"])
         batch = {key: np.asarray(value)[None] for key, value in with_tables(features).items()}
@@ -158,7 +145,7 @@ def make():
 
 def parts():
     """What single modules answer to drawn activations, under their names."""
-    given, sizes = CASES["templates"]
+    given, sizes = ALPHAFOLD_CASES["templates"]
     settings = configuration(given)
     evoformer, common = settings.embeddings_and_evoformer.evoformer, settings.global_config
     features = draw_protein(**sizes, msa_dim=given["msa_dim"], pair_dim=given["pair_dim"])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kzoo.data import columns, dataset
+from kzoo.data import checks, columns, dataset
 from kzoo.data.genomes import alphabet
 from kzoo.data.genomes.strands import LetterAugmentation
 
@@ -72,18 +72,17 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
         where = f"{name} {split}"
         ids, places, told = encoded(where, texts, model, skip_bad)
         notes += told
-        dataset.check_examples(where, objects(texts), objects(labels))
+        dataset.check_examples(where, checks.objects(texts), checks.objects(labels))
         if by_letter:
             labels = [_checked_letters(f"{where} labels", target, labels[place], len(own))
                       for place, own in zip(places, ids, strict=True)]  # fmt: skip
-            rows[split] = (objects(ids), objects(labels))
+            rows[split] = (checks.objects(ids), checks.objects(labels))
         else:
-            rows[split] = (objects(ids), target.check(f"{where} labels", np.asarray(labels)[places], None)[0])
+            rows[split] = (checks.objects(ids), target.check(f"{where} labels", np.asarray(labels)[places], None)[0])
     notes += dataset.carve(name, rows, [rows["train"][0]], options)
     lengths = np.array([len(own) for own in rows["train"][0]])
-    rows = {
-        split: tuple(_ragged(part) if part.dtype == object else part for part in row) for split, row in rows.items()
-    }
+    as_stored = lambda part: dataset.ragged(part) if part.dtype == object else part  # noqa: E731
+    rows = {split: tuple(map(as_stored, row)) for split, row in rows.items()}
     column, length = columns.lettered(model), columns.lettered(model).shape[0]
     turned = _class_of_reversed(name, options, target, class_names)
 
@@ -130,16 +129,3 @@ def _checked_letters(label, target, labels, length):
         raise ValueError(f"{label} have shape {labels.shape}; wanted one for each of {length:,} letters")
     checked, weight = target.check(label, labels[None], None)
     return np.where(weight[0] > 0, checked[0], UNLABELLED).astype(np.int32)
-
-
-def objects(rows) -> np.ndarray:
-    """A list as an array of objects (len(rows),), whatever its items are."""
-    found = np.empty(len(rows), object)
-    for place, row in enumerate(rows):  # equal lengths would make a matrix
-        found[place] = row
-    return found
-
-
-def _ragged(rows):
-    values = np.concatenate([*rows])
-    return tf.RaggedTensor.from_row_lengths(values, np.array([len(row) for row in rows], np.int64))

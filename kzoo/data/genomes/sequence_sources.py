@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from kzoo.catalog import card_of
-from kzoo.data import columns
-from kzoo.data.genomes import genome_files, lettered
+from kzoo.data import checks, columns
+from kzoo.data.genomes import genome_files
 from kzoo.data.sources import chosen_columns, table_files
 
 SEQUENCES = ("sequence", "seq", "dna", "rna", "protein")  # what a column of them is usually called
@@ -113,7 +113,7 @@ def _of_tables(files, target, how):
             y, _ = chosen_columns.targets_of(target, table, opened.chosen.targets)
         good = table.good_rows(how.skip_bad)
         rows = [texts[row] for row in good], [y[row] for row in good]
-        parts[split] = tuple(map(lettered.objects, rows)) if by_letter else rows
+        parts[split] = tuple(map(checks.objects, rows)) if by_letter else rows
         opened.notes += table.notes
     return parts, {**opened.identity}, opened.notes, opened.chosen.targets
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kzoo.data import checks
 from kzoo.data.columns import SOUNDS
 from kzoo.data.pictures import MEMORY_LIMIT
 from kzoo.data.sounds import sound_files
@@ -174,7 +175,7 @@ def _read(parts, sample_rate, trim, skip_bad, notes):
         made.clips[split], made.keys[split] = (paths, clips), keys
         made.lengths[split], made.targets[split] = np.array(lengths, np.int64), targets
     for split, (paths, clips) in made.clips.items():
-        made.clips[split] = objects(clips if kept_bytes <= MEMORY_LIMIT else paths)
+        made.clips[split] = checks.objects(clips if kept_bytes <= MEMORY_LIMIT else paths)
     _refuse(bad, sum(map(len, parts.values())), skip_bad, made.notes)
     made.notes += sound_files.notes_of("sound", every)
     made.identity = {"content": digest.hexdigest()[:16], "trim": trim, "sample_rate": sample_rate}
@@ -195,13 +196,6 @@ def _refuse(bad, count, skip_bad, notes):
 
 def hold(made, split, clips, targets) -> None:
     """Takes clips in memory, float32 (num_samples,) each, and their targets as a split of `made`."""
-    made.clips[split], made.targets[split] = objects(clips), targets
+    made.clips[split], made.targets[split] = checks.objects(clips), targets
     made.lengths[split] = np.array([len(clip) for clip in clips], np.int64)
     made.keys[split] = [hashlib.blake2b(clip.tobytes(), digest_size=8).hexdigest() for clip in clips]
-
-
-def objects(items) -> np.ndarray:
-    """A list as an array of objects, also where all have one length."""
-    found = np.empty(len(items), object)
-    found[:] = items
-    return found

@@ -126,8 +126,7 @@ def from_recordings(
 
 
 def _ragged(clips):
-    values = np.concatenate([np.asarray(clip, np.float32) for clip in clips])
-    return tf.RaggedTensor.from_row_lengths(values, np.array([len(clip) for clip in clips], np.int64))
+    return dataset.ragged([np.asarray(clip, np.float32) for clip in clips])
 
 
 def _padded(clips):

@@ -54,7 +54,7 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
     for split, (videos, labels) in parts.items():
         label = f"{name} {split}"
         held = [_checked(label, place, video, column, options.preprocessing) for place, video in enumerate(videos)]
-        held = _objects(held)
+        held = checks.objects(held)
         checked, _ = target.check(f"{label} labels", labels, held)
         dataset.check_examples(label, held, checked)
         rows[split] = (held, checked)
@@ -64,8 +64,7 @@ def from_parts(name, identity, parts, model, target, options, class_names=None, 
     notes += dataset.carve(name, rows, [_hashes(rows["train"][0])], options)
     wanted = {}
     for split, (videos, labels) in rows.items():
-        lengths = np.array([len(video) for video in videos], np.int64)
-        wanted[split] = tf.RaggedTensor.from_row_lengths(np.concatenate(videos), lengths), labels
+        wanted[split] = dataset.ragged(videos), labels
     identity["content"] = dataset.digest_of([(x.values, x.row_splits, y) for x, y in wanted.values()])
     clip = Clip(column, target, options.preprocessing)
     draw = lambda key, count: tf.random.stateless_uniform([count], key)  # noqa: E731
@@ -85,12 +84,6 @@ def _checked(label, place, video, column, preprocessing):
     shape = resizing.image_shape(video.shape[1:], column.shape[1:])
     fitted = np.asarray(resizing.resize(video, shape, preprocessing))
     return fitted.repeat(3, axis=-1) if shape[-1] == 3 and fitted.shape[-1] == 1 else fitted
-
-
-def _objects(items):
-    found = np.empty(len(items), object)
-    found[:] = items
-    return found
 
 
 def _hashes(videos):

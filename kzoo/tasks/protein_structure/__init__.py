@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-from kzoo.data import columns
 from kzoo.tasks import base
 
 RECIPE = {
@@ -25,9 +24,9 @@ class ProteinStructure(base.Task):
     how = None
 
     def check_suits(self, model) -> None:
-        needed = {"aatype", "msa_feat", "prev_pair"}
-        if missing := sorted(needed - {*columns.inputs_of(model)}):
-            raise ValueError(f"{model.name} lacks the inputs {', '.join(missing)}; wanted a network such as alphafold")
+        from kzoo.tasks.protein_structure.folding import check_network
+
+        check_network(model)
 
     def takes(self, builder) -> bool:
         return {"sequence", "coords", "mask", "residue_index"} <= {*builder.info.features}

@@ -11,12 +11,12 @@ from kzoo.data.proteins import alignments, msa_features, protein_sequences, stru
 from kzoo.data.proteins.structure_files import Structure
 from kzoo.data.sources import table_files
 from kzoo.data.splits import Split
+from kzoo.generation.recycling import RECYCLES
 from kzoo.layers.residues import ATOM37
 
 CROP = 64  # residues of a training example, where none are asked for
 MOST = 384  # residues of an example that is not for training
 CLUSTERS, EXTRA = 32, 64  # rows of an alignment in training
-RECYCLES = 3  # the most in training, and those of all other examples
 CLAMPED = 0.9  # share of the examples whose errors count only so far, section 1.11.5
 BACKBONE = [ATOM37.index(name) for name in ("N", "CA", "C", "O")]
 NEEDED = {"sequence", "coords", "mask", "residue_index"}

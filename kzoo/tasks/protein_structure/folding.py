@@ -13,7 +13,6 @@ from kzoo.data.proteins import alignments, msa_features, structure_files, templa
 from kzoo.generation import recycling
 from kzoo.tasks.protein_structure import confidence, memory_needs
 
-RECYCLES = 3
 CLUSTERS = 512  # rows of an alignment as centres, less those of templates where there can be some
 EXTRA, MORE_EXTRA = 1024, 5120
 OF_MORE = ("alphafold_1", "alphafold_3", "alphafold_4")  # and with _ptm: DeepMind's `max_extra_msa`
@@ -63,7 +62,7 @@ class How:
 
     msa: tuple = ()
     template: tuple = ()
-    recycles: int = RECYCLES
+    recycles: int = recycling.RECYCLES
     tolerance: float = 0.0
     seed: int = 0
     seeds: int = 1
@@ -104,7 +103,8 @@ def check_network(model) -> None:
     """ValueError for a model that takes other inputs than a network of one iteration does."""
     missing = {*recycling.PREVIOUS, "aatype", "msa_feat"} - {*columns.inputs_of(model)}
     if missing:
-        raise ValueError(f"{model.name} lacks the inputs {', '.join(sorted(missing))}; wanted a network as alphafold")
+        told = ", ".join(sorted(missing))
+        raise ValueError(f"{model.name} lacks the inputs {told}; wanted a network such as alphafold")
 
 
 def _sizes(model):

@@ -4,18 +4,16 @@ import keras
 import numpy as np
 
 from kzoo.generation import recycling
-from kzoo.layers.residues import ATOM37
 from kzoo.tasks.protein_structure import head_losses, learning, similarity
-from kzoo.tasks.protein_structure.chains import RECYCLES
 from kzoo.tasks.protein_structure.confidence import plddt
+from kzoo.tasks.protein_structure.ground_truth import CA
 from kzoo.tasks.reading import first_batch
 
-_CA = ATOM37.index("CA")
 LIKENESS = ("tm_score", "gdt_ts", "lddt_all_atoms")
 
 
 def measured(model, split) -> dict:
-    """Means over the chains of a split, each folded with RECYCLES recycles.
+    """Means over the chains of a split, each folded with as many recycles as are usual.
 
     `loss` and `distogram_loss`, `lddt` of C-alphas and of all atoms that are known, TM-score and GDT-TS of C-alphas.
     """
@@ -35,7 +33,7 @@ def measured(model, split) -> dict:
 
 def _outputs(model, x):
     given = {name: values for name, values in x.items() if name != "num_recycles"}
-    return recycling.recycled(model, lambda index: given, RECYCLES)[0]
+    return recycling.recycled(model, lambda index: given, recycling.RECYCLES)[0]
 
 
 def _rows(outputs, x, y):
@@ -45,8 +43,8 @@ def _rows(outputs, x, y):
     rows = []
     for place, mask in enumerate(y["mask"]):
         predicted, true = outputs["final_atom_positions"][place], y["positions"][place]
-        known, atoms = mask[:, _CA] > 0, (mask * outputs["final_atom_mask"][place]) > 0
-        pair, residue = (predicted[known, _CA], true[known, _CA]), np.nonzero(atoms)[0]
+        known, atoms = mask[:, CA] > 0, (mask * outputs["final_atom_mask"][place]) > 0
+        pair, residue = (predicted[known, CA], true[known, CA]), np.nonzero(atoms)[0]
         all_atoms = similarity.lddt(
             predicted[atoms][None], true[atoms][None], np.ones((1, len(residue)), "float32"), groups=residue[None]
         )

@@ -100,10 +100,9 @@ def _batches(name, found, model, wanted, how):
     for split, (chosen, source) in places.items():
         clips, ids = found.clips[source][chosen], np.array(found.targets[source], np.int32)[chosen]
         dataset.check_examples(f"{name} {split}", clips, clips)
-        values = np.concatenate([np.asarray(clip, np.float32) for clip in clips])
-        lengths = np.array([len(clip) for clip in clips], np.int64)
-        rows[split] = tf.RaggedTensor.from_row_lengths(values, lengths), ids
-        minutes = lengths.sum() / wanted["waveform"].sample_rate / 60
+        stored = dataset.ragged([np.asarray(clip, np.float32) for clip in clips])
+        rows[split] = stored, ids
+        minutes = len(stored.values) / wanted["waveform"].sample_rate / 60
         notes.append(f"{name}: {split} {len(clips):,} clips, {minutes:,.1f} minutes")
     identity = {**found.identity, "name": name, "class_names": found.class_names, "crop": crop.length}
     if "content" not in identity:

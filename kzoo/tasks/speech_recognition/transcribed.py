@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo.data import columns, dataset, token_rows
+from kzoo.data import checks, columns, dataset, token_rows
 from kzoo.data.sounds import recordings, sound_batches
 from kzoo.data.sources import table_files
 from kzoo.data.tokenizing import alphabets
@@ -58,7 +58,7 @@ def from_arrays(name, parts, model, options) -> Any:
         x = columns.completed(columns.inputs_of(model), x)
         lengths = np.asarray(x["num_samples"])
         clips = [row[:length] for row, length in zip(heard.check(x["waveform"]), lengths, strict=True)]
-        dataset.check_examples(f"{name} {split}", recordings.objects(clips), recordings.objects(list(y)))
+        dataset.check_examples(f"{name} {split}", checks.objects(clips), checks.objects(y))
         recordings.hold(found, split, clips, list(y))
         if not isinstance(found.targets[split][0], str):
             checked, _ = transcripts.Transcript(model.outputs[0].shape[-1]).check(f"{name} {split}", np.asarray(y), x)
