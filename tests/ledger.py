@@ -76,7 +76,7 @@ def comparisons():
     for case in test_clip.CASES:
         name = "clip_laion_b_32" if case == "laion" else "clip"
         add("transformers", f"clip {case}", name, test_clip.compare, case)
-    for case in test_alphafold.CASES:
+    for case in test_alphafold.ALPHAFOLD_CASES:
         add("DeepMind's alphafold", f"alphafold {case}", "alphafold", test_alphafold.compare, case)
     for case, (name, _) in test_diffusion_models.CASES.items():
         library = "transformers" if case.startswith("clip") else "diffusers"
